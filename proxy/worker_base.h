@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What every layer of the proxy gets from its worker: the clock of this turn, timers, the run queue, the configuration.
+ * One a worker thread; only that thread touches it, but for the counters. */
+#ifndef HOLDLINE_PROXY_WORKER_BASE_H
+#define HOLDLINE_PROXY_WORKER_BASE_H
+
+#include "common/reason.h"
+#include "common/run_queue.h"
+#include "common/timer.h"
+
+#include <stdatomic.h>
+#include <stdint.h>
+
+struct config;
+struct ev_loop;
+
+/* Read by the control socket from another thread. Relaxed order: they are only counted. */
+struct counters {
+    atomic_ullong requests, responses, malformed, dropped, parked_total, forwarded;
+    atomic_uint connections, parked, transactions;
+    atomic_ullong reasons[REASON_COUNT];
+};
+
+static inline void counter_add(atomic_ullong *counter)
+{
+    atomic_fetch_add_explicit(counter, 1, memory_order_relaxed);
+}
+
+struct worker_base {
+    unsigned index;             /* 0 .. workers - 1 */
+    unsigned workers;
+    struct ev_loop *loop;
+    struct timers timers;       /* the worker's loop sleeps until the earliest */
+    struct run_queue run_queue; /* drained before the loop sleeps */
+    uint64_t now_mono_ms;       /* read once a turn */
+    uint64_t now_unix_s;
+    const struct config *config;
+    struct counters *counters;
+};
+
+#endif
