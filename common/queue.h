@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The one way between threads: a bounded list of items behind a mutex, taken whole by its reader. Any thread puts, one takes.
- * An item owns its bytes; who takes it, frees it. */
+/* The one way between threads: a bounded list of items behind a mutex, taken whole by its reader.
+ * Any thread puts, one takes. An item owns its bytes; who takes it, frees it. */
 #ifndef HOLDLINE_COMMON_QUEUE_H
 #define HOLDLINE_COMMON_QUEUE_H
 
@@ -17,18 +17,27 @@ struct queue {
     bool closed;
 };
 
-enum error queue_init(struct queue *queue, size_t limit) MUST_CHECK;
-void queue_destroy(struct queue *queue);   /* must be empty */
+/* What the reader took. Zeroed before the first queue_take(), then handed to each: its array goes
+ * back to the writers, so that in the steady state nothing is allocated. */
+struct queue_batch {
+    void **items;
+    size_t count, capacity;
+};
 
-/* ERROR_TOO_LARGE when full, ERROR_CLOSED after queue_close(), ERROR_MEMORY; the item stays the caller's then.
- * *was_empty tells whether the reader must be woken (ev_async_send). */
+enum error queue_init(struct queue *queue, size_t limit) MUST_CHECK;
+/* Must be empty, and no other thread may still know it. */
+void queue_destroy(struct queue *queue);
+
+/* ERROR_TOO_LARGE when full, ERROR_CLOSED after queue_close(), ERROR_MEMORY; the item stays the
+ * caller's then. *was_empty tells whether the reader must be woken (ev_async_send). */
 enum error queue_put(struct queue *queue, void *item, bool *was_empty) MUST_CHECK;
 
-/* Swaps the waiting items for `spare` (an empty array of the reader's, or NULL): *items, *count; the array is the reader's until
- * it gives it back as `spare` with the next call; free with mem_free() at the end. */
-void queue_take(struct queue *queue, void ***items, size_t *count, void **spare, size_t spare_capacity,
-                size_t *capacity);
+/* Puts all waiting items, oldest first, into *batch (count 0: none); what stood in it before must
+ * have been dealt with. Works on a closed queue too. */
+void queue_take(struct queue *queue, struct queue_batch *batch);
+void queue_batch_free(struct queue_batch *batch); /* the array, not the items */
 
+/* Nothing can be put from here on. */
 void queue_close(struct queue *queue);
 
 #endif

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A run of bytes that somebody else owns. Not NUL-terminated; may hold any byte. Passed by value. */
+/* A run of bytes that somebody else owns. Not NUL-terminated; may hold any byte. Passed by value.
+ */
 #ifndef HOLDLINE_COMMON_SLICE_H
 #define HOLDLINE_COMMON_SLICE_H
 
@@ -33,7 +34,8 @@ int slice_compare(struct slice a, struct slice b);
 /* Without leading and trailing SP, HTAB, CR and LF. */
 struct slice slice_trim(struct slice s);
 
-/* Reads decimal digits that fill `s` whole, at most `max`. False, *value untouched, on anything else. */
+/* Reads decimal digits that fill `s` whole, at most `max`. False, *value untouched, on anything
+ * else. */
 bool slice_to_u64(struct slice s, unsigned long long max, unsigned long long *value);
 
 #endif
