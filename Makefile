@@ -112,23 +112,23 @@ test: packages-build packages-test all programs-asan units-asan fuzzers-asan pro
 
 ## demo: two baresip phones register and call each other, on a private stack; ends by itself
 demo: packages-build packages-demo all
-	$(PYTHON) tests/lab/demo.py
+	$(PYTHON) -m tests.lab.demo
 
 ## run: the same stack in the foreground until Ctrl-C, its data in ./data (DATA=folder)
 run: packages-build packages-demo all
-	@exec $(PYTHON) tests/lab/run.py "$(or $(DATA),data)"
+	@exec $(PYTHON) -m tests.lab.run "$(or $(DATA),data)"
 
 ## lab: start a private stack in LAB=folder, in the background (WORKERS=n, VARIANT=…); LAB/env says where it is
 lab: packages-build packages-demo all
-	@exec $(PYTHON) tests/lab/lab.py up "$(call need_lab)" --variant $(VARIANT) --workers $(or $(WORKERS),2)
+	@exec $(PYTHON) -m tests.lab up "$(call need_lab)" --variant $(VARIANT) --workers $(or $(WORKERS),2)
 
 ## lab-down: stop the stack of LAB=folder
 lab-down:
-	@exec $(PYTHON) tests/lab/lab.py down "$(call need_lab)"
+	@exec $(PYTHON) -m tests.lab down "$(call need_lab)"
 
 ## lab-restart: restart ONLY=proxy or ONLY=mapperd of LAB=folder and write its env anew
 lab-restart:
-	@exec $(PYTHON) tests/lab/lab.py restart "$(call need_lab)" "$(or $(ONLY),$(error lab-restart needs ONLY=proxy or ONLY=mapperd))"
+	@exec $(PYTHON) -m tests.lab restart "$(call need_lab)" "$(or $(ONLY),$(error lab-restart needs ONLY=proxy or ONLY=mapperd))"
 
 ## bench: measure against the peers (ONLY=name)
 bench: packages-build packages-demo packages-bench all benches

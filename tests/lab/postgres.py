@@ -1,0 +1,213 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A private PostgreSQL: one cluster for each lab, copied from a template that has the migrations deployed.
+
+Making a cluster and deploying every migration takes seconds, copying one takes a tenth of one. The template lies in
+build/template, named by a hash of all it depends on, and is made again when a migration changes.
+
+initdb and postgres refuse root, and the user that they then run as may not be able to enter the checkout or the lab's
+folder: a running cluster therefore lies in a temporary folder of its own.
+"""
+import fcntl
+import hashlib
+import os
+import pathlib
+import pwd
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+
+from .process import Process, children
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+BIN = pathlib.Path("/usr/lib/postgresql/15/bin")
+DATABASE = "holdline"
+SUPERUSER = "postgres"
+SETTINGS = {
+    "listen_addresses": "",
+    "unix_socket_permissions": "0700",
+    "wal_level": "logical",
+    "max_prepared_transactions": "20",
+    "track_commit_timestamp": "off",
+    "max_connections": "200",
+    "shared_buffers": "64MB",
+    "log_min_messages": "warning",
+    "log_line_prefix": "%m [%p] %u ",
+    "timezone": "UTC",
+}
+
+
+class PostgresError(Exception):
+    pass
+
+
+def server_user():
+    """Whom the server runs as: ourselves, or PostgreSQL's user when we are root."""
+    return SUPERUSER if os.getuid() == 0 else None
+
+
+def make_folder(prefix):
+    """A temporary folder with a short name (socket paths end at 107 bytes) that the server's user owns."""
+    folder = pathlib.Path(tempfile.mkdtemp(prefix=prefix, dir="/tmp"))
+    if server_user():
+        account = pwd.getpwnam(server_user())
+        os.chown(folder, account.pw_uid, account.pw_gid)
+    return folder
+
+
+def run_as_server(argv, **options):
+    user = server_user()
+    as_user = {"user": user, "group": user, "extra_groups": []} if user else {}
+    done = subprocess.run([str(a) for a in argv], cwd="/", stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                          stderr=subprocess.STDOUT, text=True, **as_user, **options)
+    if done.returncode != 0:
+        raise PostgresError(f"{argv[0]} failed:\n{done.stdout}")
+
+
+class Cluster:
+    """A cluster in folder/data with its socket in folder."""
+
+    port = 5432        # names the socket; nothing listens on TCP
+
+    def __init__(self, folder, log, process=None):
+        self.folder = pathlib.Path(folder)
+        self.log = pathlib.Path(log)
+        self.process = process
+
+    @property
+    def environment(self):
+        """What libpq's programs need to reach it as superuser."""
+        return {"PGHOST": str(self.folder), "PGPORT": str(self.port), "PGDATABASE": DATABASE, "PGUSER": SUPERUSER}
+
+    def conninfo(self, user=SUPERUSER):
+        return f"host={self.folder} port={self.port} dbname={DATABASE} user={user}"
+
+    def start(self, timeout_s=30, **settings):
+        """Starts the server and waits until it accepts connections."""
+        options = {**SETTINGS, "unix_socket_directories": str(self.folder), "port": self.port, **settings}
+        argv = [str(BIN / "postgres"), "-D", str(self.folder / "data")]
+        for key, value in options.items():
+            argv += ["-c", f"{key}={value}"]
+        environment = {"PATH": os.environ.get("PATH", "/usr/bin:/bin"), "LC_ALL": "C.UTF-8"}
+        self.process = Process.start(argv, self.log, user=server_user(), cwd=str(self.folder), env=environment)
+        deadline = time.monotonic() + timeout_s
+        while not self.ready():
+            if not self.process.alive():
+                raise PostgresError(f"PostgreSQL ended at once; see {self.log}")
+            if time.monotonic() > deadline:
+                raise PostgresError(f"PostgreSQL was not ready within {timeout_s} s; see {self.log}")
+            time.sleep(0.02)
+
+    def ready(self):
+        """Whether the server says of itself, in its pid file, that it accepts connections."""
+        try:
+            lines = (self.folder / "data" / "postmaster.pid").read_text().splitlines()
+        except OSError:
+            return False
+        return len(lines) >= 8 and lines[0] == str(self.process.pid) and lines[7].strip() == "ready"
+
+    def running(self):
+        return self.process is not None and self.process.alive()
+
+    def stop(self, gently=signal.SIGINT):
+        """Ends the server: SIGINT breaks connections off and shuts down, SIGQUIT is a crash."""
+        if self.process is None:
+            return
+        self.resume()
+        if not self.process.stop(gently, timeout_s=20):
+            for pid in children(self.process.pid):
+                os.kill(pid, signal.SIGKILL)
+
+    def crash(self):
+        """Ends the server as a loss of power would, but for what the kernel already has."""
+        self.stop(signal.SIGQUIT)
+
+    def pause(self):
+        """Stops every process of the server: connections stay open, nothing is answered (SIGSTOP)."""
+        self._signal_all(signal.SIGSTOP)
+
+    def resume(self):
+        self._signal_all(signal.SIGCONT)
+
+    def _signal_all(self, number):
+        if self.running():
+            for pid in [self.process.pid] + children(self.process.pid):
+                try:
+                    os.kill(pid, number)
+                except ProcessLookupError:
+                    pass
+
+    def sql(self, text, database=DATABASE):
+        """Runs SQL through psql and gives its output, unaligned and without headers."""
+        done = subprocess.run(["psql", "-XqAt", "-v", "ON_ERROR_STOP=1", "-d", database, "-f", "-"], input=text,
+                              env={**os.environ, **self.environment}, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                              text=True)
+        if done.returncode != 0:
+            raise PostgresError(done.stderr.strip())
+        return done.stdout.rstrip("\n")
+
+    def remove(self):
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def migrations():
+    folder = ROOT / "migrations"
+    return sorted(p for p in folder.rglob("*") if p.is_file()) if folder.is_dir() else []
+
+
+def template_name():
+    digest = hashlib.sha256()
+    version = subprocess.run([BIN / "postgres", "--version"], stdout=subprocess.PIPE, check=True).stdout
+    for part in [version, str(os.getuid()).encode(), pathlib.Path(__file__).read_bytes()]:
+        digest.update(part)
+    for path in migrations():
+        digest.update(str(path.relative_to(ROOT)).encode() + b"\0" + path.read_bytes() + b"\0")
+    return digest.hexdigest()[:16]
+
+
+def deploy(cluster):
+    """Brings the database of cluster to the newest migration."""
+    if not migrations():
+        return
+    identity = {"SQITCH_FULLNAME": "Holdline lab", "SQITCH_EMAIL": "lab@example.org"}
+    done = subprocess.run(["sqitch", "--chdir", str(ROOT / "migrations"), "deploy", f"db:pg:{DATABASE}"],
+                          env={**os.environ, **cluster.environment, **identity}, stdin=subprocess.DEVNULL,
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    if done.returncode != 0:
+        raise PostgresError(f"sqitch deploy failed:\n{done.stdout}")
+
+
+def make_template(path):
+    folder = make_folder("holdline-template-")
+    cluster = Cluster(folder, folder / "log")
+    try:
+        run_as_server([BIN / "initdb", "-D", folder / "data", "--username", SUPERUSER, "--auth", "trust",
+                       "--encoding", "UTF8", "--locale", "C.UTF-8", "--no-sync"])
+        cluster.start(fsync="off")
+        cluster.sql(f"CREATE DATABASE {DATABASE}", database="postgres")
+        deploy(cluster)
+        cluster.stop()
+        unfinished = path.with_name(f"{path.name}.{os.getpid()}")
+        subprocess.run(["cp", "-a", str(folder / "data"), str(unfinished)], check=True)
+        unfinished.rename(path)
+    except Exception as error:
+        log = (folder / "log").read_text(errors="replace") if (folder / "log").exists() else ""
+        raise PostgresError(f"{error}\n{log}".strip()) from error
+    finally:
+        cluster.stop()
+        cluster.remove()
+
+
+def copy_template(folder):
+    """Copies the template's data folder into folder; makes the template first when there is none of these migrations."""
+    path = ROOT / "build" / "template" / template_name()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path.parent / "lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not path.exists():
+            for old in path.parent.iterdir():
+                if old.is_dir():
+                    shutil.rmtree(old, ignore_errors=True)
+            make_template(path)
+        subprocess.run(["cp", "-a", "--reflink=auto", str(path), str(pathlib.Path(folder) / "data")], check=True)
