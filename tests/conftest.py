@@ -1,0 +1,215 @@
+# SPDX-License-Identifier: Apache-2.0
+"""pytest as the one runner: collects what is not Python too (collectors.py) and gives system tests their labs.
+
+A system test that takes `lab` shares one with others and must not disturb them: its own CNs, users and Call-IDs, no
+program stopped, nothing global changed. What can't promise that takes `fresh_lab`, or `make_lab` for several.
+After the test the logs of its labs are searched for reports of the sanitizers; a lab of its own is stopped and every
+exit status must be 0, so that a leak fails the test that has it.
+"""
+import re
+import shutil
+import signal
+import tempfile
+
+import pytest
+
+from tests import collectors
+from tests.lab.stack import LabError, Stack
+
+ORDER = ("unit", "fuzz", "sql", "system")
+REPORT = re.compile(r"ERROR: (Address|Leak)Sanitizer|WARNING: ThreadSanitizer|runtime error: |Assertion .* failed"
+                    r"|stack smashing detected|buffer overflow detected")
+LIMIT_S = 120
+
+
+def pytest_addoption(parser):
+    parser.addoption("--quick", action="store_true", help="unit tests and fuzz seeds only")
+
+
+def pytest_collect_file(file_path, parent):
+    return collectors.collect_file(file_path, parent)
+
+
+def place(item):
+    """Where an item comes in the order: what is quick and says most about a fault comes first."""
+    parts = item.path.relative_to(collectors.ROOT / "tests").parts
+    return ORDER.index(parts[0]) if parts[0] in ORDER else len(ORDER)
+
+
+def pytest_collection_modifyitems(session, config, items):
+    if config.getoption("quick"):
+        quick = [i for i in items if isinstance(i, (collectors.CmockaTest, collectors.FuzzSeeds))]
+        config.hook.pytest_deselected(items=[i for i in items if i not in quick])
+        items[:] = quick
+    items.sort(key=lambda item: (place(item), variant_of(item) == "tsan"))
+    if any("lab" in getattr(item, "fixturenames", ()) for item in items):
+        items.append(SharedLabsEnd.from_parent(session, name="shared_labs_end_cleanly"))
+
+
+def pytest_sessionfinish(session):
+    collectors.end_shared_cluster(session)
+    for lab in shared_labs(session).values():
+        lab.end()
+
+
+# ---- Labs
+
+class Lab(Stack):
+    """A lab of one test or of many, in a temporary folder that goes with it."""
+
+    def __init__(self, **options):
+        super().__init__(tempfile.mkdtemp(prefix="holdline-test-"), **options)
+        self.read_to = {}
+
+    def new_log_text(self):
+        """What the logs have got since the last call."""
+        text = ""
+        for log in sorted(self.log.glob("*.log")):
+            with open(log, "rb") as file:
+                file.seek(self.read_to.get(log, 0))
+                text += file.read().decode(errors="replace")
+                self.read_to[log] = file.tell()
+        return text
+
+    def check(self):
+        """Raises when a sanitizer has reported something, or a program has ended that nobody stopped."""
+        text = self.new_log_text()
+        found = REPORT.search(text)
+        if found:
+            raise LabError(f"a program of the lab reported a fault:\n{text[max(0, found.start() - 500):][:6000]}")
+        for program, process in self.processes.items():
+            if not process.alive():
+                raise LabError(f"{program} ended with status {process.exit_status}\n{self.last_lines(40)}")
+
+    def finish(self):
+        """Stops the lab; every program must end by itself, with status 0 and without a report."""
+        self.check()
+        statuses = self.stop()
+        text = self.new_log_text()
+        found = REPORT.search(text)
+        wrong = {program: status for program, status in statuses.items() if status != 0}
+        if found or wrong:
+            raise LabError(f"exit statuses {statuses}\n{text[max(0, (found.start() if found else 0) - 500):][-6000:]}")
+
+    def end(self):
+        super().end()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def shared_labs(session):
+    if not hasattr(session, "shared_labs"):
+        session.shared_labs = {}
+    return session.shared_labs
+
+
+def variant_of(item):
+    callspec = getattr(item, "callspec", None)
+    return callspec.params.get("variant", "asan") if callspec else "asan"
+
+
+def pytest_generate_tests(metafunc):
+    if metafunc.definition.get_closest_marker("tsan"):
+        metafunc.parametrize("variant", ["asan", "tsan"], indirect=True)
+
+
+@pytest.fixture
+def variant(request):
+    """Which build the test runs on."""
+    return getattr(request, "param", "asan")
+
+
+@pytest.fixture
+def lab(request, variant):
+    """The lab that tests share, one for each variant."""
+    labs = shared_labs(request.session)
+    if variant not in labs:
+        new = Lab(variant=variant)
+        try:
+            new.start()
+        except Exception as error:
+            text = new.last_lines(40)
+            new.end()
+            raise LabError(f"{error}\n{text}") from error
+        labs[variant] = new
+    return labs[variant]
+
+
+@pytest.fixture
+def make_lab(request, variant):
+    """make_lab(workers=…, proxy_conf={…}, …) starts a lab of the test's own; several may run side by side."""
+    labs = request.node.own_labs = []
+
+    def make(**options):
+        new = Lab(**{"variant": variant, **options})
+        labs.append(new)
+        try:
+            new.start()
+        except Exception as error:
+            raise LabError(f"{error}\n{new.last_lines(40)}") from error
+        return new
+
+    yield make
+    for one in labs:
+        one.end()
+
+
+@pytest.fixture
+def fresh_lab(request, make_lab):
+    """A lab of the test's own, made as its marker `lab` says."""
+    marker = request.node.get_closest_marker("lab")
+    return make_lab(**(marker.kwargs if marker else {}))
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem):
+    """The call of a test with its limit of time, and what must hold of its labs afterwards."""
+    marker = pyfuncitem.get_closest_marker("limit")
+    limit_s = marker.args[0] if marker else LIMIT_S
+    names = pyfuncitem._fixtureinfo.argnames
+    arguments = {name: pyfuncitem.funcargs[name] for name in names}
+    shared = arguments.get("lab")
+    own = getattr(pyfuncitem, "own_labs", [])
+
+    def expired(*_):
+        raise TimeoutError(f"the test was not done within {limit_s} s")
+
+    before = signal.signal(signal.SIGALRM, expired)
+    signal.alarm(limit_s)
+    try:
+        pyfuncitem.obj(**arguments)
+        if shared is not None:
+            shared.check()
+        for one in own:
+            one.finish()
+    except BaseException:
+        for one in own + ([shared] if shared is not None else []):
+            if one.log.is_dir():
+                pyfuncitem.add_report_section("call", "logs of the lab", one.last_lines(30))
+        raise
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
+        if shared is not None and not shared.running():
+            shared_labs(pyfuncitem.session).pop(shared.variant, None)
+            shared.end()
+    return True
+
+
+class SharedLabsEnd(pytest.Item):
+    """Last of all: the labs that tests shared end with status 0, which says that nothing has leaked in any of them."""
+
+    def runtest(self):
+        labs = shared_labs(self.session)
+        errors = []
+        for name in list(labs):
+            one = labs.pop(name)
+            try:
+                one.finish()
+            except LabError as error:
+                errors.append(f"{name}: {error}")
+            finally:
+                one.end()
+        assert not errors, "\n".join(errors)
+
+    def reportinfo(self):
+        return self.path, None, self.name
