@@ -1,0 +1,99 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The proxy's configuration as one immutable object with everything that was read for it, SSL
+ * contexts included: built and checked whole before anything uses it. Reference counted
+ * (atomically): main and each worker hold it, and each connection that was accepted under it; a
+ * reload builds another. Options: proxy/options.def, syntax: common/config.h. */
+#ifndef HOLDLINE_PROXY_CONFIG_H
+#define HOLDLINE_PROXY_CONFIG_H
+
+#include "common/identity.h"
+#include "common/log.h"
+#include "proxy/net/address.h"
+
+#include <stdatomic.h>
+#include <stdio.h>
+
+#define PROXY_NAME_MAX          32
+#define CONFIG_LISTENERS_MAX    32
+#define CONFIG_ROUTES_MAX       1024
+#define CONFIG_TRUST_STORES_MAX 32
+#define CONFIG_WORKERS_MAX      64
+
+struct tls_context;
+
+struct config_listener {
+    const char *name;
+    unsigned index;         /* in config->listeners */
+    struct address address; /* as configured; port 0: the kernel chooses */
+    enum transport
+        transport; /* TLS: for devices, client certificate required; TCP: for routes' peers only */
+    struct tls_context **tls; /* one a worker, by its index; NULL on TCP */
+};
+
+/* A next hop for a domain. As a peer it is `route:NAME`. */
+struct config_route {
+    const char *name;
+    unsigned index; /* in config->routes */
+    struct identity domain;
+    struct address address;
+    enum transport transport;          /* TCP */
+    bool inbound;                      /* may send new requests */
+    const struct identity *may_assert; /* domains or users that its From may name */
+    size_t may_assert_count;
+};
+
+struct config_timers {
+    uint64_t t1_ms, t2_ms, t4_ms, timer_c_ms;
+    uint64_t park_deadline_ms, nonfinal_100_after_ms;
+    uint64_t handshake_timeout_ms, message_timeout_ms, output_timeout_ms;
+    uint64_t idle_timeout_ms; /* 0 = never */
+};
+
+struct config_bounds {
+    size_t max_message, output_max;
+    unsigned max_connections; /* of the proxy; each worker takes its share */
+    unsigned max_handshakes;  /* of these unfinished at once; shared the same way */
+    unsigned park_per_device, park_total, park_per_trusted_peer, cache_entries;
+};
+
+struct config_registrar {
+    unsigned expires_min_s, expires_default_s, expires_max_s;
+    unsigned contacts_max;
+};
+
+struct config {
+    atomic_uint references;
+    char name[PROXY_NAME_MAX + 1];
+    unsigned workers;
+    const char *path; /* of the file that was read */
+    const char *mapperd_socket, *control_socket, *token_keys, *log_file;
+    enum log_level log_level;
+    struct config_timers timers;
+    struct config_bounds bounds;
+    struct config_registrar registrar;
+    struct config_listener *listeners;
+    size_t listener_count;
+    struct config_route *routes;
+    size_t route_count;
+};
+
+/* Reads and checks: files can be read, key fits certificate, names that are used exist, no anchor
+ * stands in two trust stores of a listener, addresses are literal. *out has one reference.
+ * ERROR_CONFIG: every complaint is on standard error as FILE:LINE: what is wrong; what to write.
+ * ERROR_MEMORY, ERROR_LIBRARY. */
+enum error config_load(const char *path, struct config **out) MUST_CHECK;
+
+/* Any thread. The last drop frees it. */
+const struct config *config_hold(const struct config *config);
+void config_drop(const struct config *config);
+
+/* The route for a canonical domain; NULL: none. */
+const struct config_route *config_route_of_domain(const struct config *config, struct slice domain);
+/* The route whose address is this host, whatever the port; the first in file order; NULL: none. */
+const struct config_route *config_route_of_host(const struct config *config,
+                                                const struct address *host);
+
+/* --help-config. */
+void config_print_options(FILE *out);
+
+#endif

@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* All sockets of one worker: its listeners, its connections by slot, and the end of the loop's
+ * turn, where output is written and the dead are freed. One thread: the worker's. */
+#ifndef HOLDLINE_NET_NET_H
+#define HOLDLINE_NET_NET_H
+
+#include "common/buffer.h"
+#include "common/error.h"
+#include "proxy/net/flow.h"
+#include "proxy/sip/framing.h"
+#include "proxy/worker_base.h"
+
+struct config;
+struct config_listener;
+struct connection;
+struct net;
+
+/* Why a connection ended. */
+enum connection_end {
+    END_NONE = 0,
+    END_BY_PEER,         /* end of stream or reset */
+    END_BY_US,           /* connection_close*() */
+    END_CONNECT,         /* outbound: refused, unreachable or too slow */
+    END_HANDSHAKE,       /* TLS refused it, or it was too slow */
+    END_TLS,             /* a TLS error later on */
+    END_MALFORMED,       /* framing is lost */
+    END_MESSAGE_TIMEOUT, /* a message was begun and not finished */
+    END_IDLE,            /* nothing received for idle_timeout */
+    END_OUTPUT_FULL,     /* more than output_max waits for a peer that does not read */
+    END_OUTPUT_STALLED,  /* output waits and the peer took nothing for output_timeout */
+    END_FLOOD,           /* pings, key updates */
+    END_MEMORY,
+};
+const char *connection_end_text(enum connection_end end);
+
+/* What the layer above is told. Called from the worker's loop or run queue, never from inside a
+ * call of this layer's functions, so a handler may call any of them. Of the two last calls each
+ * connection that was ever given out gets exactly one, and it is the last: after it the pointer is
+ * gone at the end of the turn. */
+struct net_user {
+    void *owner;
+    /* The connection may be used: accepted over TLS and verified, accepted over TCP from a route's
+     * address or from elsewhere (connection_route() is NULL then), or connected outward. */
+    void (*opened)(void *owner, struct connection *c);
+    /* One whole message, from its start-line to the end of its body. `bytes` are valid during the
+     * call only. */
+    void (*message)(void *owner, struct connection *c, struct slice bytes);
+    /* Framing is lost but a request may be answered: `bytes` are the whole lines that have come,
+     * for message_parse(), framing_fault_status() and _text() say what to answer. After the call
+     * the connection is closed, once what the handler wrote is sent. */
+    void (*malformed)(void *owner, struct connection *c, struct slice bytes,
+                      enum framing_fault fault);
+    void (*closed)(void *owner, struct connection *c, enum connection_end end);
+    /* Outbound only, instead of `closed`: it never opened, nothing of its output was sent. */
+    void (*failed)(void *owner, struct connection *c, enum connection_end end);
+};
+
+/* `base` and what `user` points to must outlive it; `user` is copied. base->config gives bounds for
+ * what this worker accepts from now on. ERROR_MEMORY. */
+enum error net_create(struct worker_base *base, const struct net_user *user,
+                      struct net **out) MUST_CHECK;
+/* Closes everything at once, calling `closed` or `failed` for each connection; frees all. */
+void net_destroy(struct net *net);
+
+/* Starts listening on a socket from listener_bind(). The descriptor is the net's from here on, also
+ * on error. The listener must live as long as base->config. ERROR_SYSTEM, ERROR_MEMORY. */
+enum error net_listen(struct net *net, const struct config_listener *listener, int fd) MUST_CHECK;
+void net_stop_listening(struct net *net);
+
+/* The connection of that name while it is open; NULL once it is not, and for another worker's. */
+struct connection *net_find(struct net *net, struct flow flow);
+
+/* For each connection that is open, in order of slots. The callback must not close any. */
+void net_each(struct net *net, void (*each)(void *argument, struct connection *c), void *argument);
+
+/* To be called at the end of a turn, after the run queue is drained: writes what connections were
+ * given, frees the dead. True: it put tasks into the run queue; drain it and call again before the
+ * loop sleeps. */
+bool net_flush(struct net *net) MUST_CHECK;
+
+#endif

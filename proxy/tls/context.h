@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The TLS side of one listener for one worker: our certificate, the trust stores in their order,
+ * and what we do not speak: TLS below 1.2, resumption (tickets, session cache), renegotiation,
+ * compression, early data. A client certificate is required. */
+#ifndef HOLDLINE_TLS_CONTEXT_H
+#define HOLDLINE_TLS_CONTEXT_H
+
+#include "proxy/tls/peer_identity.h"
+#include "proxy/tls/trust_store.h"
+
+#include <openssl/ssl.h>
+
+#define TLS_CLIENT_CHAIN_MAX        32768 /* bytes of a client's certificate message (T31) */
+#define TLS_CLIENT_CERTIFICATES_MAX 10
+
+struct tls_context;
+
+struct tls_store_spec {
+    const char *name;
+    struct slice pem;
+    int security_level;
+};
+
+/* Slices and texts are read during the call only. */
+struct tls_context_spec {
+    struct slice certificate_pem; /* ours and what leads to its root */
+    struct slice key_pem;
+    const char *ciphers;                 /* TLS 1.2, OpenSSL's syntax; NULL = built in */
+    const struct tls_store_spec *stores; /* in the order of trial */
+    size_t store_count;                  /* at least 1 */
+};
+
+/* On failure *why (static or thread-local text, valid until the next OpenSSL call) says what is
+ * wrong. ERROR_MALFORMED, ERROR_LIBRARY, ERROR_MEMORY. */
+enum error tls_context_create(const struct tls_context_spec *spec, struct tls_context **out,
+                              const char **why) MUST_CHECK;
+void tls_context_free(struct tls_context *context);
+const struct trust_store *tls_context_store(const struct tls_context *context, size_t index);
+
+/* What verification and the protocol's course leave behind for the connection; embedded in it, and
+ * must live as long as the SSL. */
+struct tls_session {
+    const struct trust_store *store; /* that verified the client's chain; NULL = none did */
+    int verify_error;        /* X509_V_ERR_ of the last handshake that failed for its certificate */
+    bool established;        /* set by the connection after the handshake */
+    unsigned later_messages; /* handshake messages after that: key updates */
+};
+
+/* A server SSL without BIOs; NULL without memory. Free with SSL_free(). */
+SSL *tls_context_accept(struct tls_context *context, struct tls_session *session) MUST_CHECK;
+
+/* After the handshake: who the peer is. ERROR_NOT_FOUND when no store verified a certificate of its
+ * own (never after a handshake that succeeded: checked all the same). */
+enum error tls_session_identity(const struct tls_session *session, SSL *ssl,
+                                struct peer_identity **out) MUST_CHECK;
+
+/* Why the last OpenSSL call of this thread failed, in a few words; empties the error queue. Static
+ * or thread-local. */
+const char *tls_error_text(void);
+
+#endif

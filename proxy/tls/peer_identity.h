@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What a verified client certificate says about its holder: pure reading of X.509, no decision. A
+ * name that is not certain is no name. */
+#ifndef HOLDLINE_TLS_PEER_IDENTITY_H
+#define HOLDLINE_TLS_PEER_IDENTITY_H
+
+#include "common/identity.h"
+
+#include <openssl/x509.h>
+
+#define PEER_NAMES_MAX 16
+
+/* Immutable once made. One block of memory: peer_identity_free(). */
+struct peer_identity {
+    const char *store; /* name of the trust store that verified the chain; NUL-terminated copy */
+    const char
+        *cn; /* most specific CN as UTF-8, NUL-terminated; "" with cn_size 0: none that counts */
+    size_t cn_size;
+    uint64_t not_after_unix_s;
+    bool has_alternative_name; /* a subjectAltName is there, whatever is in it */
+    size_t name_count;
+    const struct identity *names; /* SIP identities by RFC 5922 7.1: sorted by bytes, no doubles */
+};
+
+/* CN: the last one of the subject counts alone; none when it is empty, longer than CN_MAX_OCTETS,
+ * not clean UTF-8 (NUL, control characters), or of a string type that cannot hold what it holds.
+ * Names: each subjectAltName URI of scheme sip, with user as that user, without as that domain; DNS
+ * names only if there is no sip: URI at all, valid or not. No wildcards, no IP addresses, no ports
+ * or parameters. The first PEER_NAMES_MAX valid ones. A subjectAltName that cannot be read, or
+ * stands twice, gives no names. ERROR_MEMORY, ERROR_MALFORMED (no readable notAfter). */
+enum error peer_identity_read(X509 *certificate, const char *store,
+                              struct peer_identity **out) MUST_CHECK;
+void peer_identity_free(struct peer_identity *identity);
+
+#endif
