@@ -1,0 +1,21 @@
+-- Verify holdline:change_log on pg
+BEGIN;
+SET LOCAL search_path = public;
+SET LOCAL holdline.notify = off;
+
+SELECT xid, stamp, system_id, database_oid, kind, key FROM change_log WHERE false;
+SELECT xid FROM change_log_floor WHERE false;
+INSERT INTO domain (name) VALUES ('verify.holdline.example');
+INSERT INTO cn_mapping (cn, identity) VALUES ('0004F224A6AC', 'alice@verify.holdline.example');
+SELECT 1 / (array_agg(kind ORDER BY kind) = '{domain,peer,user}')::integer
+FROM change_log WHERE xid = pg_current_xact_id()
+    AND system_id = (SELECT system_identifier FROM pg_control_system())
+    AND database_oid = (SELECT oid FROM pg_database WHERE datname = current_database());
+-- Four triggers on each of eight tables.
+SELECT 1 / (count(*) = 32)::integer FROM pg_trigger WHERE tgname IN ('log_insert', 'log_update', 'log_delete', 'log_truncate')
+    AND tgrelid::regclass::text IN ('trust_store', 'domain', 'sip_user', 'cn_mapping', 'user_group', 'user_group_member',
+        'rights_rule', 'binding');
+SELECT 1 / (has_table_privilege('holdline_mapperd', 'change_log', 'select')
+            AND NOT has_table_privilege('holdline_admin', 'change_log', 'insert, update, delete'))::integer;
+
+ROLLBACK;

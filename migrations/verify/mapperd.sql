@@ -1,0 +1,10 @@
+-- Verify holdline:mapperd on pg
+BEGIN;
+SET LOCAL search_path = public;
+
+SELECT id, name, counter, position_xmin, seen_at, created_at FROM mapperd WHERE false;
+SELECT 1 / (mapperd_enrol('verify.holdline.example') = mapperd_enrol('verify.holdline.example'))::integer;
+SELECT 1 / (has_column_privilege('holdline_mapperd', 'mapperd', 'counter', 'update')
+            AND NOT has_column_privilege('holdline_mapperd', 'mapperd', 'name', 'update'))::integer;
+
+ROLLBACK;
