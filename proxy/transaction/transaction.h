@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What server and client transactions share (RFC 3261 17, RFC 6026): what of a message is compared, where bytes go, the timing
- * values, and the branches we make. One worker's thread each; no libev, no connections, no clock of its own. */
+/* What server and client transactions share (RFC 3261 17, RFC 6026): what of a message is compared,
+ * where bytes go, the timing values, and the branches we make. One worker's thread each; no libev,
+ * no connections, no clock of its own. */
 #ifndef HOLDLINE_TRANSACTION_TRANSACTION_H
 #define HOLDLINE_TRANSACTION_TRANSACTION_H
 
@@ -13,42 +14,50 @@
 #include <stddef.h>
 #include <stdint.h>
 
-struct sip_message;
+struct message;
 
-/* Octets of a branch that we make: cookie (7), worker (at most 5), dot, 20 random characters = 100 bits: not to be guessed. */
+/* Octets of a branch that we make: cookie (7), worker (at most 5), dot, 20 random characters = 100
+ * bits: not to be guessed. */
 #define TRANSACTION_BRANCH_MAX 40
-/* Octets of what identifies a transaction. Branches of phones have 20 to 60; only the RFC 2543 rules compare whole header values. */
+/* Octets of what identifies a transaction. Branches of phones have 20 to 60; only the RFC 2543
+ * rules compare whole header values. */
 #define TRANSACTION_KEY_MAX 2048
 
-/* What of a message the matching rules of 17.1.3 and 17.2.3 look at. The slices lie in the message. */
+/* What of a message the matching rules of 17.1.3 and 17.2.3 look at. The slices lie in the message.
+ */
 struct transaction_id {
-    struct slice method;          /* of a request its own, of a response that of CSeq */
-    struct slice branch;          /* of the topmost Via; empty: none */
-    struct slice sent_by_host;    /* of the topmost Via */
-    unsigned sent_by_port;        /* 0: none written */
-    uint64_t device;              /* who sent it (see struct transaction_way); ids of different devices never match */
-    struct slice via;             /* from here on, for the rules of RFC 2543: the topmost Via's whole value, */
-    struct slice request_uri;     /* as written, */
+    struct slice method;       /* of a request its own, of a response that of CSeq */
+    struct slice branch;       /* of the topmost Via; empty: none */
+    struct slice sent_by_host; /* of the topmost Via */
+    unsigned sent_by_port;     /* the transport's default when none is written */
+    uint64_t
+        device; /* who sent it (see struct transaction_way); ids of different devices never match */
+    struct slice via; /* from here on, for the rules of RFC 2543: the topmost Via's whole value, */
+    struct slice request_uri; /* as written, */
     struct slice from_tag, to_tag, call_id;
     uint32_t cseq;
 };
 
-/* Reads an id from a parsed message: nothing fails, what is missing stays empty. `device` is the caller's. */
-void transaction_id_of(struct transaction_id *id, const struct sip_message *message, uint64_t device);
+/* Reads an id from a parsed message: nothing fails, what is missing stays empty. `device` is the
+ * caller's. */
+void transaction_id_of(struct transaction_id *id, const struct message *message, uint64_t device);
 
-/* Where a transaction's messages go. Copied; a stale flow is a normal outcome of sending, never a crash. */
+/* Where a transaction's messages go. Copied; a stale flow is a normal outcome of sending, never a
+ * crash. */
 struct transaction_way {
     struct flow flow;
-    uint64_t device;              /* keyed hash of the certificate's or route's identity, known once the connection is open; it
-                                   * outlives the connection. 0: nobody, which equals only another 0 */
-    bool reliable;                /* TCP, TLS: no retransmissions, timers D, I, J, K are zero */
+    uint64_t
+        device; /* keyed hash of the certificate's or route's identity, known once the connection is
+                 * open; it outlives the connection. 0: nobody, which equals only another 0 */
+    bool reliable; /* TCP, TLS: no retransmissions, timers D, I, J, K are zero */
 };
 
-/* How bytes leave. They are valid during the call only. Any error is entered into the transaction as a transport error, after
- * the call that led to it has returned. Must not call back into the transaction that sends. */
+/* How bytes leave. They are valid during the call only. Any error is entered into the transaction
+ * as a transport error, after the call that led to it has returned. Must not call back into the
+ * transaction that sends. */
 struct transaction_transport {
     enum error (*send)(void *context, const struct transaction_way *way, struct slice bytes);
-    void *context;                /* must outlive the tables */
+    void *context; /* must outlive the tables */
 };
 
 /* Milliseconds; RFC 3261 table 4 (500, 4000, 5000). All other timers derive from these. */
@@ -59,10 +68,8 @@ struct transaction_timing {
 /* Writes "z9hG4bK" WORKER "." RANDOM, NUL-terminated, into out[TRANSACTION_BRANCH_MAX + 1]. */
 void transaction_branch_make(char *out, unsigned worker);
 
-/* The worker whose branch this is: true only for the exact form made above and a number < workers. */
+/* The worker whose branch this is: true only for the exact form made above and a number < workers.
+ */
 bool transaction_branch_worker(struct slice branch, unsigned workers, unsigned *worker) MUST_CHECK;
-
-/* Whether a branch begins with RFC 3261's cookie and has more behind it: else the rules of RFC 2543 apply. */
-bool transaction_branch_is_unique(struct slice branch) MUST_CHECK;
 
 #endif
