@@ -61,21 +61,21 @@ struct client_transaction;
 struct client_user {
     /* From _received(), which passes `message` through. */
     void (*response)(void *owner, struct client_transaction *t, const struct message *message);
-    void (*timed_out)(
-        void *owner, struct client_transaction *t); /* B or F, from timers_run(); ended() follows */
-    void (*transport_failed)(
-        void *owner, struct client_transaction *t); /* from the run queue; ended() follows */
-    void (*ended)(
-        void *owner,
-        struct client_transaction *t); /* last call, from the run queue; then it is freed */
+    /* B or F, from timers_run(); ended() follows. */
+    void (*timed_out)(void *owner, struct client_transaction *t);
+    /* From the run queue; ended() follows. */
+    void (*transport_failed)(void *owner, struct client_transaction *t);
+    /* The last call, from the run queue; then it is freed. */
+    void (*ended)(void *owner, struct client_transaction *t);
 };
 
 struct client_table {
     struct worker_base *base;
     struct transaction_timing timing;
     struct transaction_transport transport;
-    struct client_transaction *all; /* uthash by branch and method */
-    size_t count, limit;
+    struct client_transaction *all;    /* uthash by branch and method */
+    struct client_transaction *ending; /* terminated, to be freed by the run queue */
+    size_t count, limit;               /* the ending ones included */
 };
 
 void client_table_init(struct client_table *table, struct worker_base *base,

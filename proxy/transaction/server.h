@@ -33,7 +33,7 @@
  *               J               Terminated
  *
  *   any state   transport error -           transport_failed(); the state stays, as RFC 6026
- *                                           changes 17.2.4
+ *                                           changes 17.2.4; it may come just before ended()
  *               detach          Terminated  in Trying and Proceeding; else it lives on alone
  *   A timer of 0 is over at once. A response that the state does not take is not sent:
  *   ERROR_CLOSED.
@@ -67,15 +67,14 @@ struct server_transaction;
  * from inside server_transaction_new(), _respond(), _retransmitted(), _transport_failed() or
  * _detach(), and none after _detach(). */
 struct server_user {
-    void (*acknowledged)(
-        void *owner, struct server_transaction *t); /* INVITE: ACK of 3xx-6xx, once, from _ack() */
-    void (*timed_out)(
-        void *owner,
-        struct server_transaction *t); /* INVITE: no such ACK in 64*T1, from timers_run() */
-    void (*transport_failed)(void *owner, struct server_transaction *t); /* from the run queue */
-    void (*ended)(
-        void *owner,
-        struct server_transaction *t); /* last call, from the run queue; then it is freed */
+    /* INVITE: the ACK of a 3xx-6xx, once, from _ack(). */
+    void (*acknowledged)(void *owner, struct server_transaction *t);
+    /* INVITE: no such ACK in 64*T1, from timers_run(); ended() follows. */
+    void (*timed_out)(void *owner, struct server_transaction *t);
+    /* From the run queue. */
+    void (*transport_failed)(void *owner, struct server_transaction *t);
+    /* The last call, from the run queue; then it is freed. */
+    void (*ended)(void *owner, struct server_transaction *t);
 };
 
 struct server_group; /* transactions of one branch: an INVITE and its CANCEL */
@@ -83,8 +82,9 @@ struct server_table {
     struct worker_base *base;
     struct transaction_timing timing;
     struct transaction_transport transport;
-    struct server_group *groups; /* uthash */
-    size_t count, limit;         /* transactions, those that end this turn included */
+    struct server_group *groups;       /* uthash */
+    struct server_transaction *ending; /* terminated, to be freed by the run queue */
+    size_t count, limit;               /* transactions, the ending ones included */
 };
 
 /* `base` and the transport's context must outlive the table. */

@@ -23,17 +23,16 @@ struct message;
  * rules compare whole header values. */
 #define TRANSACTION_KEY_MAX 2048
 
-/* What of a message the matching rules of 17.1.3 and 17.2.3 look at. The slices lie in the message.
- */
+/* What of a message the matching rules of 17.1.3 and 17.2.3 look at; slices lie in the message. */
 struct transaction_id {
+    uint64_t device;           /* who sent it, as in struct transaction_way: others never match */
     struct slice method;       /* of a request its own, of a response that of CSeq */
     struct slice branch;       /* of the topmost Via; empty: none */
     struct slice sent_by_host; /* of the topmost Via */
     unsigned sent_by_port;     /* the transport's default when none is written */
-    uint64_t
-        device; /* who sent it (see struct transaction_way); ids of different devices never match */
-    struct slice via; /* from here on, for the rules of RFC 2543: the topmost Via's whole value, */
-    struct slice request_uri; /* as written, */
+    /* From here on for RFC 2543, which knows no unique branches. */
+    struct slice via;         /* the topmost one's whole value */
+    struct slice request_uri; /* as written */
     struct slice from_tag, to_tag, call_id;
     uint32_t cseq;
 };
@@ -46,9 +45,9 @@ void transaction_id_of(struct transaction_id *id, const struct message *message,
  * crash. */
 struct transaction_way {
     struct flow flow;
-    uint64_t
-        device; /* keyed hash of the certificate's or route's identity, known once the connection is
-                 * open; it outlives the connection. 0: nobody, which equals only another 0 */
+    /* Keyed hash of the certificate's or route's identity, known once the connection is open; it
+     * outlives the connection. 0: nobody, which equals only another 0. */
+    uint64_t device;
     bool reliable; /* TCP, TLS: no retransmissions, timers D, I, J, K are zero */
 };
 
@@ -68,8 +67,7 @@ struct transaction_timing {
 /* Writes "z9hG4bK" WORKER "." RANDOM, NUL-terminated, into out[TRANSACTION_BRANCH_MAX + 1]. */
 void transaction_branch_make(char *out, unsigned worker);
 
-/* The worker whose branch this is: true only for the exact form made above and a number < workers.
- */
+/* The worker whose branch this is: true only for the form made above and a number < workers. */
 bool transaction_branch_worker(struct slice branch, unsigned workers, unsigned *worker) MUST_CHECK;
 
 #endif
