@@ -186,6 +186,7 @@ LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE
 SET search_path = pg_catalog, public, pg_temp
 AS $$
 DECLARE
+    mac CONSTANT text := '^[0-9A-Fa-f]{2}([:.-]?[0-9A-Fa-f]{2}){5}$' COLLATE "C";
     bare text := btrim(value, ' ');
     prefix text;
 BEGIN
@@ -196,13 +197,16 @@ BEGIN
         IF value ~ '^[0-9A-F]{12}$' COLLATE "C" THEN
             RETURN value;
         END IF;
-        FOREACH prefix IN ARRAY cn_prefixes LOOP
-            IF lower(left(bare, length(prefix)) COLLATE "C") = lower(prefix COLLATE "C") THEN
-                bare := btrim(substr(bare, length(prefix) + 1), ' ');
-                EXIT;
-            END IF;
-        END LOOP;
-        IF bare ~ '^[0-9A-Fa-f]{2}([:.-]?[0-9A-Fa-f]{2}){5}$' COLLATE "C" THEN
+        -- A MAC address is one before any prefix is cut from it, so that a canonical CN stays what it is.
+        IF bare !~ mac THEN
+            FOREACH prefix IN ARRAY cn_prefixes LOOP
+                IF prefix <> '' AND lower(left(bare, length(prefix)) COLLATE "C") = lower(prefix COLLATE "C") THEN
+                    bare := btrim(substr(bare, length(prefix) + 1), ' ');
+                    EXIT;
+                END IF;
+            END LOOP;
+        END IF;
+        IF bare ~ mac THEN
             RETURN upper(translate(bare, ':.-', '') COLLATE "C");
         END IF;
         RAISE EXCEPTION USING ERRCODE = 'check_violation',
