@@ -14,6 +14,10 @@ def command(*arguments):
                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=60)
 
 
+def test_lab_has_the_domain_example_org(lab):
+    assert sql(lab, "SELECT state FROM domain WHERE name = 'example.org'") == [("enabled",)]
+
+
 def test_up_returns_at_once_and_up_and_down_may_be_said_twice(tmp_path):
     folder = tmp_path / ("a-long-name-" * 15)
     try:
