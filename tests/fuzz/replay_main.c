@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The plain main of a fuzzer outside VARIANT=fuzz: feeds each file named, and each file of a folder named, to
- * LLVMFuzzerTestOneInput() once, so that seeds are replayed with any compiler and under any sanitizer. */
+/* The plain main of a fuzzer outside VARIANT=fuzz: feeds each file named, and each file of a folder
+ * named, to LLVMFuzzerTestOneInput() once, so that seeds are replayed with any compiler and under
+ * any sanitizer. */
 #include <dirent.h>
 #include <errno.h>
 #include <stdint.h>
