@@ -133,7 +133,7 @@ def shared_cluster(session):
     if not hasattr(session, "pgtap_cluster"):
         folder = postgres.make_folder("holdline-pgtap-")
         cluster = session.pgtap_cluster = postgres.Cluster(folder, folder / "log")
-        postgres.copy_template(folder)
+        postgres.copy_template(cluster.data)
         cluster.start(fsync="off")
     return session.pgtap_cluster
 

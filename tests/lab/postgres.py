@@ -66,12 +66,13 @@ def run_as_server(argv, **options):
 
 
 class Cluster:
-    """A cluster in folder/data with its socket in folder."""
+    """A cluster with its socket in folder and its files in data (folder/data when nothing else is said)."""
 
     port = 5432        # names the socket; nothing listens on TCP
 
-    def __init__(self, folder, log, process=None):
+    def __init__(self, folder, log, process=None, data=None):
         self.folder = pathlib.Path(folder)
+        self.data = pathlib.Path(data) if data else self.folder / "data"
         self.log = pathlib.Path(log)
         self.process = process
 
@@ -86,7 +87,7 @@ class Cluster:
     def start(self, timeout_s=30, **settings):
         """Starts the server and waits until it accepts connections."""
         options = {**SETTINGS, "unix_socket_directories": str(self.folder), "port": self.port, **settings}
-        argv = [str(BIN / "postgres"), "-D", str(self.folder / "data")]
+        argv = [str(BIN / "postgres"), "-D", str(self.data)]
         for key, value in options.items():
             argv += ["-c", f"{key}={value}"]
         environment = {"PATH": os.environ.get("PATH", "/usr/bin:/bin"), "LC_ALL": "C.UTF-8"}
@@ -102,7 +103,7 @@ class Cluster:
     def ready(self):
         """Whether the server says of itself, in its pid file, that it accepts connections."""
         try:
-            lines = (self.folder / "data" / "postmaster.pid").read_text().splitlines()
+            lines = (self.data / "postmaster.pid").read_text().splitlines()
         except OSError:
             return False
         return len(lines) >= 8 and lines[0] == str(self.process.pid) and lines[7].strip() == "ready"
@@ -199,8 +200,8 @@ def make_template(path):
         cluster.remove()
 
 
-def copy_template(folder):
-    """Copies the template's data folder into folder; makes the template first when there is none of these migrations."""
+def copy_template(data):
+    """Makes data a cluster by copying the template, which is made first when there is none of these migrations."""
     path = ROOT / "build" / "template" / template_name()
     path.parent.mkdir(parents=True, exist_ok=True)
     with open(path.parent / "lock", "w") as lock:
@@ -210,4 +211,4 @@ def copy_template(folder):
                 if old.is_dir():
                     shutil.rmtree(old, ignore_errors=True)
             make_template(path)
-        subprocess.run(["cp", "-a", "--reflink=auto", str(path), str(pathlib.Path(folder) / "data")], check=True)
+        subprocess.run(["cp", "-a", "--reflink=auto", str(path), str(data)], check=True)

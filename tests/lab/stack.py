@@ -143,21 +143,16 @@ class Stack:
 
     def start(self):
         """Everything from nothing; on any error nothing is left running."""
-        self.log.mkdir(parents=True, exist_ok=True)
-        for old in self.log.glob("*.log"):
-            old.unlink()
-        shutil.rmtree(self.path("lmdb"), ignore_errors=True)
+        self._make_folder()
         try:
             self._make_certificates()
             self.temporary = postgres.make_folder("holdline-lab-")
             # Ours as well as the server's: sockets of our programs lie in it too.
             self.temporary.chmod(0o711 if os.getuid() == 0 else 0o700)
-            self.postgres = postgres.Cluster(self.temporary, self.log_of("postgresql"))
-            postgres.copy_template(self.temporary)
+            self.postgres = self._make_cluster()
             self.postgres.start(**self.postgres_settings)
             self.save()
-            if postgres.migrations():
-                self.postgres.sql(f"INSERT INTO domain (name) VALUES ('{self.domain}') ON CONFLICT DO NOTHING")
+            self._make_database()
             self._choose_ports()
             for program in PROGRAMS:
                 self.start_program(program)
@@ -269,6 +264,20 @@ class Stack:
 
     # ---- What a lab is made of
 
+    def _make_folder(self):
+        self.log.mkdir(parents=True, exist_ok=True)
+        for old in self.log.glob("*.log"):
+            old.unlink()
+        shutil.rmtree(self.path("lmdb"), ignore_errors=True)
+
+    def _make_cluster(self):
+        cluster = postgres.Cluster(self.temporary, self.log_of("postgresql"))
+        postgres.copy_template(cluster.data)
+        return cluster
+
+    def _make_database(self):
+        self.postgres.sql(f"INSERT INTO domain (name) VALUES ('{self.domain}') ON CONFLICT DO NOTHING")
+
     def _make_certificates(self):
         self.ca = certificates.Authority(self.path("ca.pem"), self.path("ca.key"), "Device root")
         self.ca2 = certificates.Authority(self.path("ca2.pem"), self.path("ca2.key"), "Corporate root")
@@ -379,6 +388,7 @@ route pbx {{
         replace(self.path("state.json"), json.dumps({
             "variant": self.variant, "workers": self.workers, "domain": self.domain, "temporary": str(self.temporary),
             "ports": self.ports, "postgres": self.postgres.process.state(),
+            "data": str(self.postgres.data),
             "processes": {program: process.state() for program, process in self.processes.items()},
             "proxy_settings": {k: v for k, v in self.proxy_settings.items() if not isinstance(v, Raw)},
             "mapperd_settings": {k: v for k, v in self.mapperd_settings.items() if not isinstance(v, Raw)},
@@ -396,7 +406,8 @@ route pbx {{
                     domain=state["domain"], wrap=state["wrap"])
         stack.temporary = pathlib.Path(state["temporary"])
         stack.ports = state["ports"]
-        stack.postgres = postgres.Cluster(stack.temporary, stack.log_of("postgresql"), Process.found(state["postgres"]))
+        stack.postgres = postgres.Cluster(stack.temporary, stack.log_of("postgresql"), Process.found(state["postgres"]),
+                                          state["data"])
         stack.processes = {name: Process.found(found) for name, found in state["processes"].items()}
         stack._make_certificates()
         return stack
