@@ -320,29 +320,37 @@ bool identity_is_number(const struct identity *i)
 
 /* ---- CNs ---- */
 
-static enum error canonical_mac(const struct slice *prefixes, size_t prefix_count, struct slice cn,
-                                char *out)
+/* Six octets, with at most one separator between two of them. */
+static bool read_mac(struct slice s, char *out)
 {
     size_t at = 0;
 
-    cn = trim_spaces(cn);
-    for (size_t i = 0; i < prefix_count; i++) {
-        if (prefixes[i].size && cut_prefix(&cn, prefixes[i]))
-            break;
-    }
-    cn = trim_spaces(cn);
     for (size_t octet = 0; octet < 6; octet++) {
-        if (octet && at < cn.size &&
-            (cn.data[at] == ':' || cn.data[at] == '-' || cn.data[at] == '.'))
+        if (octet && at < s.size && (s.data[at] == ':' || s.data[at] == '-' || s.data[at] == '.'))
             at++;
         for (size_t digit = 0; digit < 2; digit++, at++) {
-            if (at >= cn.size || hex_value(cn.data[at]) < 0)
-                return ERROR_MALFORMED;
-            out[2 * octet + digit] = "0123456789ABCDEF"[hex_value(cn.data[at])];
+            if (at >= s.size || hex_value(s.data[at]) < 0)
+                return false;
+            out[2 * octet + digit] = "0123456789ABCDEF"[hex_value(s.data[at])];
         }
     }
     out[12] = '\0';
-    return at == cn.size ? ERROR_NONE : ERROR_MALFORMED;
+    return at == s.size;
+}
+
+/* What is an address as it stands keeps its digits even if a prefix fits: else the canonical form
+ * of a store with prefix "00" were not its own canonical form. */
+static enum error canonical_mac(const struct slice *prefixes, size_t prefix_count, struct slice cn,
+                                char *out)
+{
+    cn = trim_spaces(cn);
+    if (read_mac(cn, out))
+        return ERROR_NONE;
+    for (size_t i = 0; i < prefix_count; i++) {
+        if (prefixes[i].size && cut_prefix(&cn, prefixes[i]))
+            return read_mac(trim_spaces(cn), out) ? ERROR_NONE : ERROR_MALFORMED;
+    }
+    return ERROR_MALFORMED;
 }
 
 static enum error canonical_exact(struct slice cn, char *out)

@@ -65,13 +65,13 @@ bool identity_is_number(const struct identity *i);
 /* Forms of CNs, column cn_form of trust_store. */
 enum cn_form { CN_FORM_NONE = 0, CN_FORM_MAC, CN_FORM_EXACT };
 
-/* CN_FORM_MAC: spaces around it are ignored, the first of `prefixes` that fits is cut (ASCII
- * letters without case), and spaces behind that; then six times two hexadecimal digits with at most
- * one ':',
- * '-' or '.' between two octets: twelve upper-case digits. CN_FORM_EXACT: the bytes, if
- * text_is_clean_utf8(), 1..CN_MAX_OCTETS. out has CN_MAX_OCTETS + 1 bytes, NUL-terminated;
- * *out_size may be NULL. ERROR_MALFORMED: not of the form (such a CN is unknown), *out is "" then;
- * ERROR_TOO_LARGE. */
+/* CN_FORM_MAC: six times two hexadecimal digits with at most one ':', '-' or '.' between two
+ * octets; spaces around it are ignored. What is not that as it stands loses the first of `prefixes`
+ * that fits (ASCII letters without case) and spaces behind it. Gives twelve upper-case digits.
+ * CN_FORM_EXACT: the bytes, if text_is_clean_utf8(), 1..CN_MAX_OCTETS. out has CN_MAX_OCTETS + 1
+ * bytes, NUL-terminated; out_size may be NULL. ERROR_MALFORMED: not of the form (such a CN is
+ * unknown), *out is
+ * "" then; ERROR_TOO_LARGE. */
 enum error cn_canonical(enum cn_form form, const struct slice *prefixes, size_t prefix_count,
                         struct slice cn, char *out, size_t *out_size) MUST_CHECK;
 

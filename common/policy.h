@@ -9,6 +9,7 @@
 #include "common/reason.h"
 #include "common/slice.h"
 
+#include <stdbool.h>
 #include <stdint.h>
 
 enum effect { EFFECT_NONE = 0, EFFECT_ALLOW, EFFECT_DENY, EFFECT_CHALLENGE };
@@ -17,7 +18,7 @@ enum peer_state { PEER_NONE = 0, PEER_KNOWN, PEER_UNKNOWN, PEER_DISABLED };
 enum user_state { USER_NONE = 0, USER_FOREIGN, USER_UNKNOWN, USER_KNOWN, USER_DISABLED };
 
 /* What PEER answered, or what a certificate, route or trusted-peer entry grants. Slices are the
- * caller's. */
+ * caller's. An unknown device still has the names of its certificate. */
 struct policy_peer {
     enum peer_state state;
     struct slice store;
@@ -40,43 +41,49 @@ struct policy_rule {
     struct slice store;   /* "*" = any */
     struct slice methods; /* comma list, "*" = any */
     enum target_kind target_kind;
-    struct slice target;
-    uint64_t from_unix_s, until_unix_s; /* 0 and UINT64_MAX when open */
-    uint32_t per_minute;                /* 0 = unlimited */
+    struct slice target;                /* without its kind; empty for any and ours */
+    uint64_t from_unix_s, until_unix_s; /* in force while from <= now < until */
+    uint32_t per_minute;                /* 0 = unlimited; carried, not enforced here */
 };
 
-/* The text of docs/protocol.md, RIGHTS. ERROR_MALFORMED makes the whole answer unusable. */
+/* The text of docs/protocol.md, RIGHTS. ERROR_MALFORMED makes the whole answer unusable: a rule
+ * that is skipped might have been the one that denies. */
 enum error policy_rule_parse(struct slice text, struct policy_rule *rule) MUST_CHECK;
 
 struct policy_rights {
     enum user_state state;
-    const struct policy_rule *rules;
+    const struct policy_rule *rules; /* in order of decision */
     size_t rule_count;
 };
+
+/* The first moment after `now` at which a rule begins or ceases to be in force, for what is cached
+ * without knowing the request; UINT64_MAX = never. */
+uint64_t policy_rights_edge_unix_s(const struct policy_rights *rights, uint64_t now_unix_s);
 
 struct policy_request {
     struct slice method;
     const struct identity *from;
     const struct identity *to; /* of a REGISTER, else NULL */
-    bool to_ourselves; /* Request-URI is one of our domains without user part: identity needed, no
-                          right */
+    /* Request-URI is one of our domains without user part: identity needed, no right. */
+    bool to_ourselves;
     const struct identity *target; /* what the request will reach; NULL with to_ourselves */
-    enum user_state
-        target_state; /* of RIGHTS or LOCATE for the target: tells whether its domain is ours */
+    /* Of RIGHTS or LOCATE for the target: tells whether its domain is ours. */
+    enum user_state target_state;
     uint64_t now_unix_s;
 };
 
 struct decision {
     enum effect effect;
     enum reason reason;
-    struct slice entry; /* the peer's entry that covers From (for the dialog token), points into the
-                           peer's */
+    struct slice entry; /* the peer's first entry that covers From (for the dialog token), points
+                           into the peer's */
     uint64_t rule_id;   /* the rule that decided; 0 = none */
-    uint64_t edge_unix_s; /* the next moment at which a validity window could change the outcome;
-                             UINT64_MAX = never */
+    /* The next moment at which a validity window could change the outcome; UINT64_MAX = never. */
+    uint64_t edge_unix_s;
 };
 
-/* Order: device state, From, To of REGISTER, user state, rules. */
+/* Order: device state, From, To of REGISTER, user state, rules. rights: of From; its state decides
+ * also for to_ourselves. What is missing (a NULL, a state NONE) denies with REASON_NONE. */
 struct decision decide(const struct policy_peer *peer, const struct policy_request *request,
                        const struct policy_rights *rights);
 

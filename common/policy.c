@@ -1,0 +1,353 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The decision, and the text of a rule. */
+#include "common/policy.h"
+
+/* ---- Rules as text ---- */
+
+/* The field before the next space, or the rest. False when nothing is left, or a field is empty. */
+static bool next_field(struct slice *rest, char separator, struct slice *field)
+{
+    const char *end;
+
+    if (rest->size == 0)
+        return false;
+    end = memchr(rest->data, separator, rest->size);
+    *field = (struct slice){ rest->data, end ? (size_t)(end - rest->data) : rest->size };
+    rest->data += field->size + (end != NULL);
+    rest->size -= field->size + (end != NULL);
+    /* A separator at the very end would announce one more field. */
+    return field->size > 0 && (!end || rest->size > 0);
+}
+
+static bool read_effect(struct slice s, enum effect *effect)
+{
+    if (slice_equal(s, SLICE("allow")))
+        *effect = EFFECT_ALLOW;
+    else if (slice_equal(s, SLICE("deny")))
+        *effect = EFFECT_DENY;
+    else
+        return false;
+    return true;
+}
+
+static bool is_any(struct slice s)
+{
+    return slice_equal(s, SLICE("*"));
+}
+
+static bool is_store(struct slice s)
+{
+    if (is_any(s))
+        return true;
+    for (size_t i = 0; i < s.size; i++) {
+        char c = s.data[i];
+        if (!(c >= 'a' && c <= 'z') && !(c >= '0' && c <= '9') && c != '_' && c != '-')
+            return false;
+    }
+    return s.size >= 1 && s.size <= STORE_NAME_MAX;
+}
+
+/* A token of RFC 3261 25.1 without lower-case letters, and without '*', which stands for any. */
+static bool is_method(struct slice s)
+{
+    for (size_t i = 0; i < s.size; i++) {
+        char c = s.data[i];
+        if (!(c >= 'A' && c <= 'Z') && !(c >= '0' && c <= '9') && (!c || !strchr("-.!%_+`'~", c)))
+            return false;
+    }
+    return s.size > 0;
+}
+
+static bool is_method_list(struct slice s)
+{
+    struct slice method;
+
+    if (is_any(s))
+        return true;
+    while (s.size) {
+        if (!next_field(&s, ',', &method) || !is_method(method))
+            return false;
+    }
+    return true;
+}
+
+static bool is_number(struct slice s)
+{
+    size_t at = s.size && s.data[0] == '+' ? 1 : 0;
+
+    if (at == s.size)
+        return false;
+    for (; at < s.size; at++) {
+        if (s.data[at] < '0' || s.data[at] > '9')
+            return false;
+    }
+    return true;
+}
+
+/* Compared byte by byte later, so another spelling would never match: it is refused here. */
+static bool is_canonical(struct slice s, bool with_user)
+{
+    struct identity identity;
+
+    return identity_from_text(&identity, s) == ERROR_NONE &&
+           slice_equal(identity_text(&identity), s) && (identity.user_size > 0) == with_user;
+}
+
+static bool cut(struct slice s, struct slice prefix, struct slice *rest)
+{
+    if (s.size < prefix.size || memcmp(s.data, prefix.data, prefix.size) != 0)
+        return false;
+    *rest = (struct slice){ s.data + prefix.size, s.size - prefix.size };
+    return true;
+}
+
+static bool read_target(struct slice s, struct policy_rule *rule)
+{
+    rule->target = SLICE("");
+    if (is_any(s)) {
+        rule->target_kind = TARGET_ANY;
+        return true;
+    }
+    if (slice_equal(s, SLICE("ours"))) {
+        rule->target_kind = TARGET_OURS;
+        return true;
+    }
+    if (cut(s, SLICE("user:"), &rule->target)) {
+        rule->target_kind = TARGET_USER;
+        return is_canonical(rule->target, true);
+    }
+    if (cut(s, SLICE("domain:"), &rule->target)) {
+        rule->target_kind = TARGET_DOMAIN;
+        return is_canonical(rule->target, false);
+    }
+    if (cut(s, SLICE("number:"), &rule->target)) {
+        rule->target_kind = TARGET_NUMBER;
+        return is_number(rule->target);
+    }
+    return false;
+}
+
+/* "-" = open, which leaves *value as it is. */
+static bool read_optional(struct slice s, unsigned long long max, unsigned long long *value)
+{
+    return slice_equal(s, SLICE("-")) || slice_to_u64(s, max, value);
+}
+
+enum { FIELD_COUNT = 8 };
+
+static bool read_rule(const struct slice field[FIELD_COUNT], struct policy_rule *rule)
+{
+    unsigned long long id, from = 0, until = UINT64_MAX, per_minute = UINT32_MAX;
+
+    if (!slice_to_u64(field[0], UINT64_MAX, &id) || !read_effect(field[1], &rule->effect) ||
+        !is_store(field[2]) || !is_method_list(field[3]) || !read_target(field[4], rule) ||
+        !read_optional(field[5], UINT64_MAX, &from) ||
+        !read_optional(field[6], UINT64_MAX, &until) ||
+        !read_optional(field[7], UINT32_MAX - 1, &per_minute))
+        return false;
+    if (per_minute == 0) /* would become unlimited, the contrary of what it says */
+        return false;
+    rule->id = id;
+    rule->store = field[2];
+    rule->methods = field[3];
+    rule->from_unix_s = from;
+    rule->until_unix_s = until;
+    rule->per_minute = per_minute == UINT32_MAX ? 0 : (uint32_t)per_minute;
+    return true;
+}
+
+enum error policy_rule_parse(struct slice text, struct policy_rule *rule)
+{
+    struct slice field[FIELD_COUNT];
+
+    *rule = (struct policy_rule){ .effect = EFFECT_NONE };
+    for (size_t i = 0; i < FIELD_COUNT; i++) {
+        if (!next_field(&text, ' ', &field[i]))
+            return ERROR_MALFORMED;
+    }
+    if (text.size || !read_rule(field, rule)) {
+        *rule = (struct policy_rule){ .effect = EFFECT_NONE };
+        return ERROR_MALFORMED;
+    }
+    return ERROR_NONE;
+}
+
+uint64_t policy_rights_edge_unix_s(const struct policy_rights *rights, uint64_t now_unix_s)
+{
+    uint64_t edge = UINT64_MAX;
+
+    for (size_t i = 0; i < rights->rule_count; i++) {
+        const struct policy_rule *rule = &rights->rules[i];
+        if (rule->from_unix_s > now_unix_s && rule->from_unix_s < edge)
+            edge = rule->from_unix_s;
+        if (rule->until_unix_s > now_unix_s && rule->until_unix_s < edge)
+            edge = rule->until_unix_s;
+    }
+    return edge;
+}
+
+/* ---- The decision ---- */
+
+static struct decision deny(enum reason reason)
+{
+    return (struct decision){
+        .effect = EFFECT_DENY, .reason = reason, .entry = { "", 0 }, .edge_unix_s = UINT64_MAX
+    };
+}
+
+/* The first entry that covers the identity; empty when none does. */
+static struct slice covering_entry(const struct policy_peer *peer, const struct identity *identity)
+{
+    for (size_t i = 0; identity && i < peer->entry_count; i++) {
+        if (identity_covered_by(identity, peer->entries[i]))
+            return peer->entries[i];
+    }
+    return SLICE("");
+}
+
+static bool is_listed(struct slice method, struct slice list)
+{
+    struct slice one;
+
+    if (is_any(list))
+        return method.size > 0;
+    while (next_field(&list, ',', &one)) {
+        if (slice_equal(one, method))
+            return true;
+    }
+    return false;
+}
+
+/* A target whose state was not looked up (NONE) is not ours. */
+static bool is_ours(enum user_state state)
+{
+    switch (state) {
+    case USER_UNKNOWN:
+    case USER_KNOWN:
+    case USER_DISABLED:
+        return true;
+    case USER_NONE:
+    case USER_FOREIGN:
+        return false;
+    }
+    return false;
+}
+
+static bool has_prefix(struct slice s, struct slice prefix)
+{
+    return s.size >= prefix.size && memcmp(s.data, prefix.data, prefix.size) == 0;
+}
+
+static bool target_matches(const struct policy_rule *rule, const struct policy_request *request)
+{
+    const struct identity *target = request->target;
+
+    switch (rule->target_kind) {
+    case TARGET_NONE:
+        return false;
+    case TARGET_ANY:
+        return true;
+    case TARGET_OURS:
+        return is_ours(request->target_state);
+    case TARGET_USER:
+        return slice_equal(identity_text(target), rule->target);
+    case TARGET_DOMAIN:
+        return slice_equal(identity_domain(target), rule->target);
+    case TARGET_NUMBER:
+        return identity_is_number(target) && has_prefix(identity_user(target), rule->target);
+    }
+    return false;
+}
+
+/* All but its validity window. */
+static bool rule_matches(const struct policy_rule *rule, const struct policy_peer *peer,
+                         const struct policy_request *request)
+{
+    return (is_any(rule->store) || slice_equal(rule->store, peer->store)) &&
+           is_listed(request->method, rule->methods) && target_matches(rule, request);
+}
+
+/* The edge: a matching rule before the one that decides could come into force, or that one end. */
+static struct decision decide_by_rules(const struct policy_peer *peer,
+                                       const struct policy_request *request,
+                                       const struct policy_rights *rights)
+{
+    struct decision decision = deny(REASON_NO_RIGHT);
+    uint64_t now_unix_s = request->now_unix_s;
+
+    for (size_t i = 0; i < rights->rule_count; i++) {
+        const struct policy_rule *rule = &rights->rules[i];
+        bool over = rule->until_unix_s <= now_unix_s || rule->until_unix_s <= rule->from_unix_s;
+
+        if (over || !rule_matches(rule, peer, request))
+            continue;
+        if (rule->from_unix_s > now_unix_s) {
+            if (rule->from_unix_s < decision.edge_unix_s)
+                decision.edge_unix_s = rule->from_unix_s;
+            continue;
+        }
+        if (rule->until_unix_s < decision.edge_unix_s)
+            decision.edge_unix_s = rule->until_unix_s;
+        decision.effect = rule->effect == EFFECT_ALLOW ? EFFECT_ALLOW : EFFECT_DENY;
+        decision.reason = rule->effect == EFFECT_ALLOW ? REASON_ALLOWED : REASON_RULE_DENIES;
+        decision.rule_id = rule->id;
+        return decision;
+    }
+    return decision;
+}
+
+static struct decision decide_by_rights(const struct policy_peer *peer,
+                                        const struct policy_request *request,
+                                        const struct policy_rights *rights)
+{
+    struct decision allow = { .effect = EFFECT_ALLOW,
+                              .reason = REASON_ALLOWED,
+                              .edge_unix_s = UINT64_MAX };
+
+    switch (rights ? rights->state : USER_NONE) {
+    case USER_NONE:
+        return deny(REASON_NONE);
+    case USER_DISABLED:
+        return deny(REASON_USER_DISABLED);
+    case USER_FOREIGN: /* RIGHTS has no rules for a user of another domain */
+        return request->to_ourselves ? allow : deny(REASON_NO_RIGHT);
+    case USER_UNKNOWN: /* held through a whole domain: the rules of its domain and of everyone */
+    case USER_KNOWN:
+        break;
+    }
+    if (request->to_ourselves)
+        return allow;
+    if (!request->target || request->target->size == 0)
+        return deny(REASON_NONE);
+    return decide_by_rules(peer, request, rights);
+}
+
+struct decision decide(const struct policy_peer *peer, const struct policy_request *request,
+                       const struct policy_rights *rights)
+{
+    struct decision decision;
+    struct slice entry;
+
+    switch (peer->state) {
+    case PEER_NONE:
+        return deny(REASON_NONE);
+    case PEER_DISABLED:
+        return deny(REASON_DEVICE_DISABLED);
+    case PEER_UNKNOWN: /* the names in its certificate remain */
+        if (peer->entry_count == 0)
+            return deny(REASON_DEVICE_UNKNOWN);
+        break;
+    case PEER_KNOWN:
+        break;
+    }
+    entry = covering_entry(peer, request->from);
+    if (entry.size == 0)
+        return deny(REASON_FROM_NOT_PERMITTED);
+    if ((request->to || slice_equal(request->method, SLICE("REGISTER"))) &&
+        covering_entry(peer, request->to).size == 0)
+        decision = deny(REASON_TO_NOT_PERMITTED);
+    else
+        decision = decide_by_rights(peer, request, rights);
+    decision.entry = entry;
+    return decision;
+}
