@@ -104,15 +104,15 @@ deps:
 
 ## check: the unit tests and fuzz seeds, in less than a minute
 check: packages-build packages-test programs-asan units-asan fuzzers-asan
-	$(PYTHON) tests/run --quick $(if $(T),-k '$(T)')
+	@$(PYTHON) tests/run --quick $(if $(T),-k '$(T)')
 
 ## test: everything, with a count as the last line (T=pattern selects by name)
 test: packages-build packages-test all programs-asan units-asan fuzzers-asan programs-tsan units-tsan fuzzers-fuzz
-	$(PYTHON) tests/run $(if $(T),-k '$(T)')
+	@$(PYTHON) tests/run $(if $(T),-k '$(T)')
 
 ## demo: two baresip phones register and call each other, on a private stack; ends by itself
 demo: packages-build packages-demo all
-	$(PYTHON) -m tests.lab.demo
+	@$(PYTHON) -m tests.lab.demo
 
 ## run: the same stack in the foreground until Ctrl-C, its data in ./data (DATA=folder)
 run: packages-build packages-demo all
@@ -132,19 +132,19 @@ lab-restart:
 
 ## bench: measure against the peers (ONLY=name)
 bench: packages-build packages-demo packages-bench all benches
-	tests/bench/run $(ONLY)
+	@tests/bench/run $(ONLY)
 
 ## lint: format, include direction, static analysis
 lint: packages-build packages-test
-	tests/lint/lint
+	@tests/lint/lint
 
 ## fuzz: run one fuzzer for long (TARGET=name TIME=seconds)
 fuzz: packages-build packages-test fuzzers-fuzz
-	$(PYTHON) tests/fuzz/run.py "$(or $(TARGET),all)" --seconds $(or $(TIME),60)
+	@$(PYTHON) tests/fuzz/run.py "$(or $(TARGET),all)" --seconds $(or $(TIME),60)
 
-## bare: prove README's commands on a bare Debian 12 made by debootstrap (root)
-bare:
-	tests/bare/bare $(or $(BARE),test)
+## bare: README's commands on a bare Debian 12 made by debootstrap (root; BARE="demo test")
+bare: packages-bare
+	@tests/bare/bare $(or $(BARE),demo test)
 
 ## install: programs, configuration samples and units into DESTDIR and PREFIX (/usr/local)
 install: programs
@@ -166,8 +166,8 @@ need_lab = $(if $(LAB),$(abspath $(LAB)),$(error say where: LAB=folder))
 # ---- Packages ----------------------------------------------------------------------------------------------------
 
 # Asked each time: what is installed is the machine's state, not ours, and asking takes 20 ms.
-.PHONY: $(addprefix packages-,build test demo bench)
-packages-build packages-test packages-demo packages-bench:
+.PHONY: $(addprefix packages-,build test demo bench bare)
+packages-build packages-test packages-demo packages-bench packages-bare:
 	@packages/install $(@:packages-%=%)
 packages-test packages-demo: packages-build
 packages-bench: packages-demo

@@ -5,14 +5,16 @@
     sip.py      messages, read and built header by header
     agent.py    a user agent: connections, inbox, requests, responses, calls
     phone.py    a phone with a client certificate on TLS
+    baresip.py  a real phone program
     pbx.py      a plain TCP server as a route's next hop
 """
 from .agent import SDP, Agent, Call, Stream, establish
+from .baresip import Baresip
 from .helpers import cn_of, psycopg2_connect, resp, sql, unique, wait_until
 from .pbx import Pbx
 from .phone import Phone, certificate, knows, provision, ready_phone
 from .sip import Message, new_branch, new_call_id, new_tag, parameter_of, split_list, uri_of
 
-__all__ = ["SDP", "Agent", "Call", "Message", "Pbx", "Phone", "Stream", "certificate", "cn_of", "establish", "knows",
+__all__ = ["SDP", "Agent", "Baresip", "Call", "Message", "Pbx", "Phone", "Stream", "certificate", "cn_of", "establish", "knows",
            "new_branch", "new_call_id", "new_tag", "parameter_of", "provision", "psycopg2_connect", "ready_phone",
            "resp", "split_list", "sql", "unique", "uri_of", "wait_until"]
