@@ -19,9 +19,17 @@ def run(argv, variant, timeout_s, **environment):
     """Runs a program of a variant; gives its exit status and its whole output."""
     environment = {**os.environ, **SANITIZERS, **environment}
     try:
-        done = subprocess.run(without_randomization(variant) + [str(a) for a in argv], cwd=ROOT, env=environment,
-                              stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                              timeout=timeout_s, text=True, errors="replace")
+        done = subprocess.run(
+            without_randomization(variant) + [str(a) for a in argv],
+            cwd=ROOT,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            timeout=timeout_s,
+            text=True,
+            errors="replace",
+        )
     except subprocess.TimeoutExpired as expired:
         output = expired.stdout or b""
         output = output if isinstance(output, str) else output.decode(errors="replace")
@@ -44,6 +52,7 @@ class Item(pytest.Item):
 
 
 # ---- cmocka
+
 
 class CmockaProgram(pytest.File):
     """One program of tests/unit: run once for each variant, on the first of its tests."""
@@ -80,17 +89,24 @@ class CmockaTest(Item):
     def runtest(self):
         status, output = self.parent.result(self.variant)
         line = re.search(rf"^(not ok|ok) \d+ - {re.escape(self.test)}\b.*$", output, re.MULTILINE)
-        # A program that crashed or leaked after its last "ok" fails every test in it: none can be trusted.
+        # A program that crashed or leaked after its last "ok" fails every test in it: none can be
+        # trusted.
         if status == 0 and line and line[1] == "ok":
             return
-        failed_alone = status is not None and 0 < status < 64 and "Sanitizer" not in output \
+        failed_alone = (
+            status is not None
+            and 0 < status < 64
+            and "Sanitizer" not in output
             and "runtime error:" not in output
+        )
         if failed_alone and line and line[1] == "ok":
             return
-        raise Failed(f"{self.test}: {line[0] if line else 'no result'}; exit status {status}\n{output[-6000:]}")
+        said = line[0] if line else "no result"
+        raise Failed(f"{self.test}: {said}; exit status {status}\n{output[-6000:]}")
 
 
 # ---- pgTAP
+
 
 class PgtapFile(pytest.File):
     def collect(self):
@@ -104,15 +120,30 @@ class PgtapTest(Item):
         cluster = shared_cluster(self.session)
         database = f"pgtap_{self.name}"
         cluster.sql(f'DROP DATABASE IF EXISTS "{database}"', database="postgres")
-        cluster.sql(f'CREATE DATABASE "{database}" TEMPLATE {postgres.DATABASE}', database="postgres")
+        cluster.sql(
+            f'CREATE DATABASE "{database}" TEMPLATE {postgres.DATABASE}', database="postgres"
+        )
         cluster.sql("CREATE EXTENSION IF NOT EXISTS pgtap", database=database)
-        environment = {**os.environ, **cluster.environment, "PGOPTIONS": "-c client_min_messages=warning"}
-        done = subprocess.run(["psql", "-XqAt", "-v", "ON_ERROR_STOP=1", "-d", database, "-f", str(self.path)],
-                              env=environment, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                              stderr=subprocess.STDOUT, text=True, timeout=120)
+        environment = {
+            **os.environ,
+            **cluster.environment,
+            "PGOPTIONS": "-c client_min_messages=warning",
+        }
+        done = subprocess.run(
+            ["psql", "-XqAt", "-v", "ON_ERROR_STOP=1", "-d", database, "-f", str(self.path)],
+            env=environment,
+            cwd=ROOT,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=120,
+        )
         wrong = tap_faults(done.stdout)
         if done.returncode != 0 or wrong:
-            raise Failed(f"{self.name}: psql's exit status {done.returncode}; {wrong}\n{done.stdout[-6000:]}")
+            raise Failed(
+                f"{self.name}: psql's exit status {done.returncode}; {wrong}\n{done.stdout[-6000:]}"
+            )
         cluster.sql(f'DROP DATABASE "{database}"', database="postgres")
 
 
@@ -147,6 +178,7 @@ def end_shared_cluster(session):
 
 # ---- Fuzzers
 
+
 class FuzzerFile(pytest.File):
     def collect(self):
         yield FuzzSeeds.from_parent(self, name="seeds")
@@ -176,16 +208,25 @@ class FuzzSeeds(Item):
 
 
 class FuzzShortRun(Item):
-    """A few seconds of libFuzzer: finds the shallow faults, and that the fuzzer itself still works."""
+    """A few seconds of libFuzzer: finds the shallow faults, and that the fuzzer itself still
+    works."""
 
     def runtest(self):
         artifacts = ROOT / "build" / "fuzz" / "found"
         artifacts.mkdir(parents=True, exist_ok=True)
         corpus = tempfile.mkdtemp(prefix="holdline-corpus-")
         dictionary = self.path.with_suffix(".dict")
-        argv = [self.parent.program("fuzz"), f"-max_total_time={FUZZ_SECONDS}", "-timeout=10", "-rss_limit_mb=2048",
-                f"-artifact_prefix={artifacts}/{self.parent.fuzzer}-", "-print_final_stats=1",
-                *([f"-dict={dictionary}"] if dictionary.exists() else []), corpus, *self.parent.seeds()]
+        argv = [
+            self.parent.program("fuzz"),
+            f"-max_total_time={FUZZ_SECONDS}",
+            "-timeout=10",
+            "-rss_limit_mb=2048",
+            f"-artifact_prefix={artifacts}/{self.parent.fuzzer}-",
+            "-print_final_stats=1",
+            *([f"-dict={dictionary}"] if dictionary.exists() else []),
+            corpus,
+            *self.parent.seeds(),
+        ]
         try:
             status, output = run(argv, "fuzz", FUZZ_SECONDS + 60)
         finally:

@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""pytest as the one runner: collects what is not Python too (collectors.py) and gives system tests their labs.
+"""pytest as the one runner: collects what is not Python too (collectors.py) and gives system tests
+their labs.
 
-A system test that takes `lab` shares one with others and must not disturb them: its own CNs, users and Call-IDs, no
-program stopped, nothing global changed. What can't promise that takes `fresh_lab`, or `make_lab` for several.
-After the test the logs of its labs are searched for reports of the sanitizers; a lab of its own is stopped and every
-exit status must be 0, so that a leak fails the test that has it.
+A system test that takes `lab` shares one with others and must not disturb them: its own CNs, users
+and Call-IDs, no program stopped, nothing global changed. What can't promise that takes `fresh_lab`,
+or `make_lab` for several. After the test the logs of its labs are searched for reports of the
+sanitizers; a lab of its own is stopped and every exit status must be 0, so that a leak fails the
+test that has it.
 """
 import re
 import shutil
@@ -17,8 +19,10 @@ from tests import collectors
 from tests.lab.stack import LabError, Stack
 
 ORDER = ("unit", "fuzz", "sql", "system")
-REPORT = re.compile(r"ERROR: (Address|Leak)Sanitizer|WARNING: ThreadSanitizer|runtime error: |Assertion .* failed"
-                    r"|stack smashing detected|buffer overflow detected")
+REPORT = re.compile(
+    r"ERROR: (Address|Leak)Sanitizer|WARNING: ThreadSanitizer|runtime error: |Assertion .* failed"
+    r"|stack smashing detected|buffer overflow detected"
+)
 LIMIT_S = 120
 
 
@@ -54,6 +58,7 @@ def pytest_sessionfinish(session):
 
 # ---- Labs
 
+
 class Lab(Stack):
     """A lab of one test or of many, in a temporary folder that goes with it."""
 
@@ -71,25 +76,29 @@ class Lab(Stack):
                 self.read_to[log] = file.tell()
         return text
 
-    def check(self):
-        """Raises when a sanitizer has reported something, or a program has ended that nobody stopped."""
+    def new_fault(self):
+        """What a sanitizer or an assertion has reported since the last call; empty when nothing."""
         text = self.new_log_text()
         found = REPORT.search(text)
-        if found:
-            raise LabError(f"a program of the lab reported a fault:\n{text[max(0, found.start() - 500):][:6000]}")
+        return text[max(0, found.start() - 500) :][:6000] if found else ""
+
+    def check(self):
+        """Raises when a fault was reported, or a program has ended that nobody stopped."""
+        fault = self.new_fault()
+        if fault:
+            raise LabError(f"a program of the lab reported a fault:\n{fault}")
         for program, process in self.processes.items():
             if not process.alive():
-                raise LabError(f"{program} ended with status {process.exit_status}\n{self.last_lines(40)}")
+                status = process.exit_status
+                raise LabError(f"{program} ended with status {status}\n{self.last_lines(40)}")
 
     def finish(self):
-        """Stops the lab; every program must end by itself, with status 0 and without a report."""
+        """Stops the lab; every program must end by itself, with status 0 and without a fault."""
         self.check()
         statuses = self.stop()
-        text = self.new_log_text()
-        found = REPORT.search(text)
-        wrong = {program: status for program, status in statuses.items() if status != 0}
-        if found or wrong:
-            raise LabError(f"exit statuses {statuses}\n{text[max(0, (found.start() if found else 0) - 500):][-6000:]}")
+        fault = self.new_fault()
+        if fault or any(statuses.values()):
+            raise LabError(f"exit statuses {statuses}\n{fault or self.last_lines(40)}")
 
     def end(self):
         super().end()
@@ -136,7 +145,8 @@ def lab(request, variant):
 
 @pytest.fixture
 def make_lab(request, variant):
-    """make_lab(workers=…, proxy_conf={…}, …) starts a lab of the test's own; several may run side by side."""
+    """make_lab(workers=…, proxy_conf={…}, …) starts a lab of the test's own; several may run side
+    by side."""
     labs = request.node.own_labs = []
 
     def make(**options):
@@ -196,7 +206,8 @@ def pytest_pyfunc_call(pyfuncitem):
 
 
 class SharedLabsEnd(pytest.Item):
-    """Last of all: the labs that tests shared end with status 0, which says that nothing has leaked in any of them."""
+    """Last of all: the labs that tests shared end with status 0, which says that nothing has leaked
+    in any of them."""
 
     def runtest(self):
         labs = shared_labs(self.session)

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""make fuzz TARGET=name TIME=seconds: runs one fuzzer, or each in turn; its corpus is kept in build/fuzz/corpus.
+"""make fuzz TARGET=name TIME=seconds: runs one fuzzer, or each in turn; its corpus is kept in
+build/fuzz/corpus.
 
 What it finds lies in build/fuzz/found; a finding that is mended goes to tests/fuzz/seeds as a test.
 """
@@ -21,9 +22,16 @@ def run(name, seconds):
     dictionary = ROOT / "tests" / "fuzz" / f"fuzz_{name}.dict"
     corpus.mkdir(parents=True, exist_ok=True)
     found.mkdir(parents=True, exist_ok=True)
-    argv = [*without_randomization("fuzz"), str(ROOT / "build" / "fuzz" / "tests" / "fuzz" / f"fuzz_{name}"),
-            f"-max_total_time={seconds}", "-timeout=10", "-rss_limit_mb=2048", "-print_final_stats=1",
-            f"-artifact_prefix={found}/{name}-", str(corpus)]
+    argv = [
+        *without_randomization("fuzz"),
+        str(ROOT / "build" / "fuzz" / "tests" / "fuzz" / f"fuzz_{name}"),
+        f"-max_total_time={seconds}",
+        "-timeout=10",
+        "-rss_limit_mb=2048",
+        "-print_final_stats=1",
+        f"-artifact_prefix={found}/{name}-",
+        str(corpus),
+    ]
     argv += [str(seeds)] if seeds.is_dir() else []
     argv += [f"-dict={dictionary}"] if dictionary.exists() else []
     print(f"== {name}, {seconds} s", flush=True)

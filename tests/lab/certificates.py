@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Certificates of a lab: two authorities, the server's certificate, and phones' certificates by CN.
 
-EC P-256 throughout. What a test wants different (key, dates, extensions, an intermediate) it says in issue().
+EC P-256 throughout. What a test wants different (key, dates, extensions, an intermediate) it says
+in issue().
 """
 import datetime
 import ipaddress
@@ -21,8 +22,9 @@ def new_key():
 
 
 def key_bytes(key):
-    return key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8,
-                             serialization.NoEncryption())
+    return key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
 
 
 def write_private(path, data):
@@ -55,31 +57,57 @@ class Authority:
         subject = name(common_name, organization="Holdline lab")
         now = datetime.datetime.utcnow()
         certificate = (
-            x509.CertificateBuilder().subject_name(subject).issuer_name(subject).public_key(key.public_key())
-            .serial_number(x509.random_serial_number()).not_valid_before(now - DAY).not_valid_after(now + 3650 * DAY)
+            x509.CertificateBuilder()
+            .subject_name(subject)
+            .issuer_name(subject)
+            .public_key(key.public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now - DAY)
+            .not_valid_after(now + 3650 * DAY)
             .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
             .add_extension(key_usage(key_cert_sign=True, crl_sign=True), critical=True)
-            .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
-            .sign(key, hashes.SHA256()))
+            .add_extension(
+                x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False
+            )
+            .sign(key, hashes.SHA256())
+        )
         write_private(self.key_path, key_bytes(key))
         write_private(self.certificate_path, certificate.public_bytes(serialization.Encoding.PEM))
 
-    def issue(self, subject, public_key, names=(), usages=(ExtendedKeyUsageOID.CLIENT_AUTH,), days=30,
-              not_before=None, not_after=None):
+    def issue(
+        self,
+        subject,
+        public_key,
+        names=(),
+        usages=(ExtendedKeyUsageOID.CLIENT_AUTH,),
+        days=30,
+        not_before=None,
+        not_after=None,
+    ):
         """A certificate for subject (an x509.Name or a CN); names are x509.GeneralName objects."""
         if not isinstance(subject, x509.Name):
             subject = name(subject)
         now = datetime.datetime.utcnow()
         builder = (
-            x509.CertificateBuilder().subject_name(subject).issuer_name(self.certificate.subject)
-            .public_key(public_key).serial_number(x509.random_serial_number())
-            .not_valid_before(not_before or now - DAY).not_valid_after(not_after or now + days * DAY)
+            x509.CertificateBuilder()
+            .subject_name(subject)
+            .issuer_name(self.certificate.subject)
+            .public_key(public_key)
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(not_before or now - DAY)
+            .not_valid_after(not_after or now + days * DAY)
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
             .add_extension(key_usage(digital_signature=True), critical=True)
             .add_extension(x509.ExtendedKeyUsage(list(usages)), critical=False)
-            .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(self.key.public_key()), critical=False))
+            .add_extension(
+                x509.AuthorityKeyIdentifier.from_issuer_public_key(self.key.public_key()),
+                critical=False,
+            )
+        )
         if names:
-            builder = builder.add_extension(x509.SubjectAlternativeName(list(names)), critical=False)
+            builder = builder.add_extension(
+                x509.SubjectAlternativeName(list(names)), critical=False
+            )
         return builder.sign(self.key, hashes.SHA256())
 
     def write_pair(self, path, subject, **options):
@@ -91,20 +119,37 @@ class Authority:
 
 
 def key_usage(**wanted):
-    usages = dict.fromkeys(("digital_signature", "content_commitment", "key_encipherment", "data_encipherment",
-                            "key_agreement", "key_cert_sign", "crl_sign", "encipher_only", "decipher_only"), False)
+    usages = dict.fromkeys(
+        (
+            "digital_signature",
+            "content_commitment",
+            "key_encipherment",
+            "data_encipherment",
+            "key_agreement",
+            "key_cert_sign",
+            "crl_sign",
+            "encipher_only",
+            "decipher_only",
+        ),
+        False,
+    )
     return x509.KeyUsage(**{**usages, **wanted})
 
 
 def write_server(authority, certificate_path, key_path, domain):
-    """The server's certificate followed by its authority's, and its key; kept when there already."""
+    """The server's certificate followed by its authority's, and its key; kept when there
+    already."""
     certificate_path, key_path = pathlib.Path(certificate_path), pathlib.Path(key_path)
     if certificate_path.exists() and key_path.exists():
         return
     key = new_key()
     names = [x509.DNSName(domain), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
-    certificate = authority.issue(domain, key.public_key(), names=names, days=3650,
-                                  usages=(ExtendedKeyUsageOID.SERVER_AUTH,))
+    certificate = authority.issue(
+        domain, key.public_key(), names=names, days=3650, usages=(ExtendedKeyUsageOID.SERVER_AUTH,)
+    )
     write_private(key_path, key_bytes(key))
-    write_private(certificate_path, certificate.public_bytes(serialization.Encoding.PEM)
-                  + authority.certificate_path.read_bytes())
+    write_private(
+        certificate_path,
+        certificate.public_bytes(serialization.Encoding.PEM)
+        + authority.certificate_path.read_bytes(),
+    )

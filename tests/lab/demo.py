@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""make demo: two real phones with nothing but a certificate, from the row in the database to the call.
+"""make demo: two real phones with nothing but a certificate, from the row in the database to the
+call.
 
-Each step says in plain lines what it does and checks that it came true; the first that does not ends the demo with
-what the programs logged. Nothing is left running.
+Each step says in plain lines what it does and checks that it came true; the first that does not
+ends the demo with what the programs logged. Nothing is left running.
 """
 import pathlib
 import shutil
@@ -39,15 +40,24 @@ def check(condition, text):
 
 
 def insert(stack, phone):
-    statement = ("INSERT INTO cn_mapping (cn, identity) "
-                 f"VALUES ('{phone['spelled']}', '{phone['user']}@{stack.domain}')")
+    statement = (
+        "INSERT INTO cn_mapping (cn, identity) "
+        f"VALUES ('{phone['spelled']}', '{phone['user']}@{stack.domain}')"
+    )
     say(f"   {statement};")
     sql(stack, statement)
 
 
 def start_phone(stack, phone, host):
-    return Baresip(stack.path(phone["user"]), phone["user"], stack.domain, certificate(stack, phone["cn"]),
-                   stack.path("ca.pem"), stack.sip_tls, host=host)
+    return Baresip(
+        stack.path(phone["user"]),
+        phone["user"],
+        stack.domain,
+        certificate(stack, phone["cn"]),
+        stack.path("ca.pem"),
+        stack.sip_tls,
+        host=host,
+    )
 
 
 def call(caller, callee, seconds_of_audio=1):
@@ -56,9 +66,13 @@ def call(caller, callee, seconds_of_audio=1):
     caller.dial(callee.aor)
     callee.expect("CALL_ESTABLISHED")
     caller.expect("CALL_ESTABLISHED")
-    enough = seconds_of_audio * 8000        # bytes of one second of linear audio are 16,000
-    wait_until(lambda: caller.heard_bytes() > heard[0] + enough or callee.heard_bytes() > heard[1] + enough, 20,
-               "audio has arrived")
+    enough = seconds_of_audio * 8000  # bytes of one second of linear audio are 16,000
+    wait_until(
+        lambda: caller.heard_bytes() > heard[0] + enough
+        or callee.heard_bytes() > heard[1] + enough,
+        20,
+        "audio has arrived",
+    )
     caller.hang_up()
     callee.expect("CALL_CLOSED")
     caller.expect("CALL_CLOSED")
@@ -68,13 +82,18 @@ def forged(stack):
     """A MESSAGE over alice's connection that says it is from bob."""
     with Phone(stack, ALICE["cn"], user=ALICE["user"]) as phone:
         phone.connect()
-        request = phone.request("MESSAGE", f"sip:{BOB['user']}@{stack.domain}", body="send me the door code",
-                                from_=f"<sip:{BOB['user']}@{stack.domain}>")
+        request = phone.request(
+            "MESSAGE",
+            f"sip:{BOB['user']}@{stack.domain}",
+            body="send me the door code",
+            from_=f"<sip:{BOB['user']}@{stack.domain}>",
+        )
         return phone.exchange(request)
 
 
 def cut_off(stack, phone):
-    """Milliseconds from the return of retire_device() to the end of a connection that the phone has open."""
+    """Milliseconds from the return of retire_device() to the end of a connection that the phone has
+    open."""
     with Phone(stack, phone["cn"], user=phone["user"]) as other:
         other.connect()
         check(other.options().status == 200, "the phone was not served before it was removed")
@@ -87,7 +106,11 @@ def cut_off(stack, phone):
 
 
 def show(stack, phones):
-    step(2, "Two rows make two phones known: a certificate's CN may be this user. Any spelling of the MAC will do.")
+    step(
+        2,
+        "Two rows make two phones known: this certificate's CN may be this user. Any spelling of\n"
+        "   the MAC address will do.",
+    )
     insert(stack, ALICE)
     insert(stack, BOB)
 
@@ -124,7 +147,10 @@ def show(stack, phones):
     alice.dial(bob.aor)
     closed = alice.expect("CALL_CLOSED")
     say(f"   alice calls bob once more: {closed.get('param', 'no such call')}")
-    check(not any(e.get("type") == "CALL_ESTABLISHED" for e in bob.events), "bob's phone still gets calls")
+    check(
+        not any(e.get("type") == "CALL_ESTABLISHED" for e in bob.events),
+        "bob's phone still gets calls",
+    )
 
 
 def main():
@@ -133,10 +159,15 @@ def main():
     folder = pathlib.Path(tempfile.mkdtemp(prefix="holdline-demo-"))
     stack, phones, statuses = Stack(folder), [], None
     try:
-        step(1, f"A private PostgreSQL, mapperd and proxy start in {folder}, with a small certificate authority.")
+        step(
+            1,
+            f"A private PostgreSQL, mapperd and proxy start in {folder},\n"
+            "   with a small certificate authority.",
+        )
         stack.start()
         check(stack.processes.keys() == {"mapperd", "proxy"}, "the programs are not built")
-        say(f"   TLS on {stack.sip_tls[0]}:{stack.sip_tls[1]}; who has no certificate of ours does not get in")
+        host, port = stack.sip_tls
+        say(f"   TLS on {host}:{port}; who has no certificate of ours does not get in")
         show(stack, phones)
     except (DemoError, LabError, PostgresError, AssertionError, OSError) as error:
         print(f"\nthe demo failed: {error}\n{stack.last_lines()}", file=sys.stderr)

@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A private PostgreSQL: one cluster for each lab, copied from a template that has the migrations deployed.
+"""A private PostgreSQL: one cluster for each lab, copied from a template that has the migrations
+deployed.
 
-Making a cluster and deploying every migration takes seconds, copying one takes a tenth of one. The template lies in
-build/template, named by a hash of all it depends on, and is made again when a migration changes.
+Making a cluster and deploying every migration takes seconds, copying one takes a tenth of one. The
+template lies in build/template, named by a hash of all it depends on, and is made again when a
+migration changes.
 
-initdb and postgres refuse root, and the user that they then run as may not be able to enter the checkout or the lab's
-folder: a running cluster therefore lies in a temporary folder of its own.
+initdb and postgres refuse root, and the user that they then run as may not be able to enter the
+checkout or the lab's folder: a running cluster therefore lies in a temporary folder of its own.
 """
 import fcntl
 import hashlib
@@ -48,7 +50,8 @@ def server_user():
 
 
 def make_folder(prefix):
-    """A temporary folder with a short name (socket paths end at 107 bytes) that the server's user owns."""
+    """A temporary folder with a short name (socket paths end at 107 bytes) that the server's user
+    owns."""
     folder = pathlib.Path(tempfile.mkdtemp(prefix=prefix, dir="/tmp"))
     if server_user():
         account = pwd.getpwnam(server_user())
@@ -59,16 +62,25 @@ def make_folder(prefix):
 def run_as_server(argv, **options):
     user = server_user()
     as_user = {"user": user, "group": user, "extra_groups": []} if user else {}
-    done = subprocess.run([str(a) for a in argv], cwd="/", stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                          stderr=subprocess.STDOUT, text=True, **as_user, **options)
+    done = subprocess.run(
+        [str(a) for a in argv],
+        cwd="/",
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        **as_user,
+        **options,
+    )
     if done.returncode != 0:
         raise PostgresError(f"{argv[0]} failed:\n{done.stdout}")
 
 
 class Cluster:
-    """A cluster with its socket in folder and its files in data (folder/data when nothing else is said)."""
+    """A cluster with its socket in folder and its files in data (folder/data when nothing else is
+    said)."""
 
-    port = 5432        # names the socket; nothing listens on TCP
+    port = 5432  # names the socket; nothing listens on TCP
 
     def __init__(self, folder, log, process=None, data=None):
         self.folder = pathlib.Path(folder)
@@ -79,25 +91,39 @@ class Cluster:
     @property
     def environment(self):
         """What libpq's programs need to reach it as superuser."""
-        return {"PGHOST": str(self.folder), "PGPORT": str(self.port), "PGDATABASE": DATABASE, "PGUSER": SUPERUSER}
+        return {
+            "PGHOST": str(self.folder),
+            "PGPORT": str(self.port),
+            "PGDATABASE": DATABASE,
+            "PGUSER": SUPERUSER,
+        }
 
     def conninfo(self, user=SUPERUSER):
         return f"host={self.folder} port={self.port} dbname={DATABASE} user={user}"
 
     def start(self, timeout_s=30, **settings):
         """Starts the server and waits until it accepts connections."""
-        options = {**SETTINGS, "unix_socket_directories": str(self.folder), "port": self.port, **settings}
+        options = {
+            **SETTINGS,
+            "unix_socket_directories": str(self.folder),
+            "port": self.port,
+            **settings,
+        }
         argv = [str(BIN / "postgres"), "-D", str(self.data)]
         for key, value in options.items():
             argv += ["-c", f"{key}={value}"]
         environment = {"PATH": os.environ.get("PATH", "/usr/bin:/bin"), "LC_ALL": "C.UTF-8"}
-        self.process = Process.start(argv, self.log, user=server_user(), cwd=str(self.folder), env=environment)
+        self.process = Process.start(
+            argv, self.log, user=server_user(), cwd=str(self.folder), env=environment
+        )
         deadline = time.monotonic() + timeout_s
         while not self.ready():
             if not self.process.alive():
                 raise PostgresError(f"PostgreSQL ended at once; see {self.log}")
             if time.monotonic() > deadline:
-                raise PostgresError(f"PostgreSQL was not ready within {timeout_s} s; see {self.log}")
+                raise PostgresError(
+                    f"PostgreSQL was not ready within {timeout_s} s; see {self.log}"
+                )
             time.sleep(0.02)
 
     def ready(self):
@@ -125,7 +151,8 @@ class Cluster:
         self.stop(signal.SIGQUIT)
 
     def pause(self):
-        """Stops every process of the server: connections stay open, nothing is answered (SIGSTOP)."""
+        """Stops every process of the server: connections stay open, nothing is answered
+        (SIGSTOP)."""
         self._signal_all(signal.SIGSTOP)
 
     def resume(self):
@@ -141,9 +168,14 @@ class Cluster:
 
     def sql(self, text, database=DATABASE):
         """Runs SQL through psql and gives its output, unaligned and without headers."""
-        done = subprocess.run(["psql", "-XqAt", "-v", "ON_ERROR_STOP=1", "-d", database, "-f", "-"], input=text,
-                              env={**os.environ, **self.environment}, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                              text=True)
+        done = subprocess.run(
+            ["psql", "-XqAt", "-v", "ON_ERROR_STOP=1", "-d", database, "-f", "-"],
+            input=text,
+            env={**os.environ, **self.environment},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
         if done.returncode != 0:
             raise PostgresError(done.stderr.strip())
         return done.stdout.rstrip("\n")
@@ -159,7 +191,9 @@ def migrations():
 
 def template_name():
     digest = hashlib.sha256()
-    version = subprocess.run([BIN / "postgres", "--version"], stdout=subprocess.PIPE, check=True).stdout
+    version = subprocess.run(
+        [BIN / "postgres", "--version"], stdout=subprocess.PIPE, check=True
+    ).stdout
     for part in [version, str(os.getuid()).encode(), pathlib.Path(__file__).read_bytes()]:
         digest.update(part)
     for path in migrations():
@@ -172,9 +206,14 @@ def deploy(cluster):
     if not migrations():
         return
     identity = {"SQITCH_FULLNAME": "Holdline lab", "SQITCH_EMAIL": "lab@example.org"}
-    done = subprocess.run(["sqitch", "--chdir", str(ROOT / "migrations"), "deploy", f"db:pg:{DATABASE}"],
-                          env={**os.environ, **cluster.environment, **identity}, stdin=subprocess.DEVNULL,
-                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    done = subprocess.run(
+        ["sqitch", "--chdir", str(ROOT / "migrations"), "deploy", f"db:pg:{DATABASE}"],
+        env={**os.environ, **cluster.environment, **identity},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
     if done.returncode != 0:
         raise PostgresError(f"sqitch deploy failed:\n{done.stdout}")
 
@@ -183,8 +222,22 @@ def make_template(path):
     folder = make_folder("holdline-template-")
     cluster = Cluster(folder, folder / "log")
     try:
-        run_as_server([BIN / "initdb", "-D", folder / "data", "--username", SUPERUSER, "--auth", "trust",
-                       "--encoding", "UTF8", "--locale", "C.UTF-8", "--no-sync"])
+        run_as_server(
+            [
+                BIN / "initdb",
+                "-D",
+                folder / "data",
+                "--username",
+                SUPERUSER,
+                "--auth",
+                "trust",
+                "--encoding",
+                "UTF8",
+                "--locale",
+                "C.UTF-8",
+                "--no-sync",
+            ]
+        )
         cluster.start(fsync="off")
         cluster.sql(f"CREATE DATABASE {DATABASE}", database="postgres")
         deploy(cluster)
@@ -201,7 +254,8 @@ def make_template(path):
 
 
 def copy_template(data):
-    """Makes data a cluster by copying the template, which is made first when there is none of these migrations."""
+    """Makes data a cluster by copying the template, which is made first when there is none of these
+    migrations."""
     path = ROOT / "build" / "template" / template_name()
     path.parent.mkdir(parents=True, exist_ok=True)
     with open(path.parent / "lock", "w") as lock:

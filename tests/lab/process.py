@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Processes of a lab: started without any descriptor of ours, known by pid and start time, waited for by event.
+"""Processes of a lab: started without any descriptor of ours, known by pid and start time, waited
+for by event.
 
-A lab that `make lab` started is stopped by another Python process later, so a process is described by what /proc
-says of it; only the one that started it can also tell its exit status.
+A lab that `make lab` started is stopped by another Python process later, so a process is described
+by what /proc says of it; only the one that started it can also tell its exit status.
 """
 import os
 import select
@@ -12,7 +13,8 @@ import time
 
 
 def start_time(pid):
-    """Clock ticks since boot at which pid started; None when there is no such process, or only its zombie."""
+    """Clock ticks since boot at which pid started; None when there is no such process, or only its
+    zombie."""
     try:
         with open(f"/proc/{pid}/stat", "rb") as stat:
             fields = stat.read().rpartition(b")")[2].split()
@@ -49,8 +51,16 @@ class Process:
         """Starts argv with its output appended to log, in a session of its own."""
         as_user = {"user": user, "group": user, "extra_groups": []} if user else {}
         with open(log, "ab") as output:
-            popen = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=output, stderr=output, cwd=cwd, env=env,
-                                     start_new_session=True, **as_user)
+            popen = subprocess.Popen(
+                argv,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                cwd=cwd,
+                env=env,
+                start_new_session=True,
+                **as_user,
+            )
         return cls(popen.pid, start_time(popen.pid), popen)
 
     @classmethod
@@ -67,7 +77,8 @@ class Process:
 
     @property
     def exit_status(self):
-        """The exit status (negative: the signal that ended it); None while it runs, or when another started it."""
+        """The exit status (negative: the signal that ended it); None while it runs, or when another
+        started it."""
         return self.popen.poll() if self.popen is not None else None
 
     def send(self, number):
@@ -98,7 +109,8 @@ class Process:
         return not self.alive()
 
     def stop(self, gently=signal.SIGTERM, timeout_s=20):
-        """Asks for the end and, when that takes too long, forces it. Returns whether asking was enough."""
+        """Asks for the end and, when that takes too long, forces it. Returns whether asking was
+        enough."""
         self.send(signal.SIGCONT)
         self.send(gently)
         if self.wait(timeout_s):

@@ -42,7 +42,8 @@ class Resp:
         self.socket.sendall(data)
 
     def receive(self):
-        """The next reply: int, str, list or None; an error reply is returned, not raised, only inside a list."""
+        """The next reply: int, str, list or None; an error reply is returned, not raised, only
+        inside a list."""
         reply = self._read()
         if isinstance(reply, RespError):
             raise reply
@@ -55,7 +56,9 @@ class Resp:
     def info(self):
         """INFO as a dictionary."""
         lines = self.command("INFO").splitlines()
-        return dict(line.split(":", 1) for line in lines if ":" in line and not line.startswith("#"))
+        return dict(
+            line.split(":", 1) for line in lines if ":" in line and not line.startswith("#")
+        )
 
     def _line(self):
         line = self.file.readline()

@@ -43,7 +43,8 @@ class LastingStack(Stack):
         super()._choose_ports()
 
     def _make_cluster(self):
-        """In the folder itself or, when PostgreSQL's user can't enter that, beside the system's other data."""
+        """In the folder itself or, when PostgreSQL's user can't enter that, beside the system's
+        other data."""
         data = self.path("postgresql")
         if postgres.server_user() and not data.is_symlink() and not self._server_can_enter():
             name = "holdline-run-" + hashlib.sha256(str(self.folder).encode()).hexdigest()[:12]
@@ -55,8 +56,17 @@ class LastingStack(Stack):
 
     def _server_can_enter(self):
         user = postgres.server_user()
-        return subprocess.run(["test", "-x", str(self.folder)], cwd="/", user=user, group=user, extra_groups=[],
-                              check=False).returncode == 0
+        return (
+            subprocess.run(
+                ["test", "-x", str(self.folder)],
+                cwd="/",
+                user=user,
+                group=user,
+                extra_groups=[],
+                check=False,
+            ).returncode
+            == 0
+        )
 
     def _make_database(self):
         postgres.deploy(self.postgres)
@@ -80,11 +90,12 @@ def shown(path):
 def explain(stack):
     (cn, user), (cn2, user2) = PHONES
     pems = [shown(phone_files(stack, one)) for one, _ in PHONES]
-    spelled = ":".join(cn[i:i + 2] for i in range(0, 12, 2)).lower()
+    spelled = ":".join(cn[i : i + 2] for i in range(0, 12, 2)).lower()
     host, port = stack.sip_tls
     address = stack.postgres.environment
-    psql = f"psql -h {address['PGHOST']} -p {address['PGPORT']} -U {address['PGUSER']} {address['PGDATABASE']}"
-    print(f"""
+    psql = "psql -h {PGHOST} -p {PGPORT} -U {PGUSER} {PGDATABASE}".format(**address)
+    print(
+        f"""
 Holdline runs: TLS on {host}:{port}, for users of {stack.domain}. Its data stays in {stack.folder}.
 
   Its database:
@@ -94,8 +105,8 @@ Holdline runs: TLS on {host}:{port}, for users of {stack.domain}. Its data stays
     {psql} -c "INSERT INTO cn_mapping (cn, identity) VALUES ('{spelled}', '{user}@{stack.domain}')"
 
   Talk as that phone (the certificate of {cn2}, for {user2}, is {pems[1]}):
-    openssl s_client -connect {host}:{port} -servername {stack.domain} -CAfile {shown(stack.path("ca.pem"))} \\
-      -cert {pems[0]} -key {pems[0]} -quiet -nocommands -crlf
+    openssl s_client -quiet -nocommands -crlf -connect {host}:{port} -servername {stack.domain} \\
+      -CAfile {shown(stack.path("ca.pem"))} -cert {pems[0]} -key {pems[0]}
 
   then paste, with the empty line at its end:
     OPTIONS sip:{stack.domain} SIP/2.0
@@ -111,12 +122,16 @@ Holdline runs: TLS on {host}:{port}, for users of {stack.domain}. Its data stays
   Cut it off:
     {psql} -c "SELECT retire_device('{spelled}')"
 
-  Everything else a script needs is in {shown(stack.path("env"))}. Ctrl-C stops it. What follows is the log.
-""", flush=True)
+  What else a script needs is in {shown(stack.path("env"))}. Ctrl-C stops it.
+  What follows is the log.
+""",
+        flush=True,
+    )
 
 
 def follow(stack, stopped):
-    """Copies what the programs log to the terminal until a signal has come or a program has ended."""
+    """Copies what the programs log to the terminal until a signal has come or a program has
+    ended."""
     positions = {}
     for log in stack.log.glob("*.log"):
         positions[log] = log.stat().st_size
@@ -150,8 +165,13 @@ def main():
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda number, _: stopped.append(number))
     quiet = {"log_level": "info"}
-    stack = LastingStack(arguments.folder, workers=arguments.workers, proxy_conf=quiet, mapperd_conf=quiet,
-                         domain=DOMAIN)
+    stack = LastingStack(
+        arguments.folder,
+        workers=arguments.workers,
+        proxy_conf=quiet,
+        mapperd_conf=quiet,
+        domain=DOMAIN,
+    )
     try:
         stack.start()
         explain(stack)

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A private stack in one folder: PostgreSQL, mapperd and proxy, with two authorities and their configuration.
+"""A private stack in one folder: PostgreSQL, mapperd and proxy, with two authorities and their
+configuration.
 
     FOLDER/env          shell fragment that says where everything is; there while the lab runs
     FOLDER/state.json   processes and ports, for the program that stops the lab later
@@ -8,8 +9,8 @@
     FOLDER/lmdb/        mapperd's store
     FOLDER/*.pem, *.key the authorities and the server's certificate
 
-What must have a short name or be open to PostgreSQL's user (its cluster, all unix sockets) lies in a folder of its own
-below /tmp, which goes when the lab stops.
+What must have a short name or be open to PostgreSQL's user (its cluster, all unix sockets) lies in
+a folder of its own below /tmp, which goes when the lab stops.
 """
 import json
 import os
@@ -32,7 +33,7 @@ PROGRAMS = {"mapperd": "holdline-mapperd", "proxy": "holdline-proxy"}
 READY_TIMEOUT_S = 25
 
 SANITIZERS = {
-    "ASAN_OPTIONS": "detect_leaks=1:strict_string_checks=1:detect_stack_use_after_return=1:abort_on_error=0",
+    "ASAN_OPTIONS": "detect_leaks=1:strict_string_checks=1:detect_stack_use_after_return=1",
     "UBSAN_OPTIONS": "print_stacktrace=1:halt_on_error=1",
     "TSAN_OPTIONS": "halt_on_error=0:exitcode=66:second_deadlock_stack=1",
 }
@@ -43,9 +44,11 @@ class LabError(Exception):
 
 
 def reserve_port():
-    """A TCP port of 127.0.0.1 below those that the kernel hands out, and the socket that holds it meanwhile.
+    """A TCP port of 127.0.0.1 below those that the kernel hands out, and the socket that holds it
+    meanwhile.
 
-    Held with SO_REUSEPORT and never listening: the proxy can bind it, another lab that looks for a port can not.
+    Held with SO_REUSEPORT and never listening: the proxy can bind it, another lab that looks for a
+    port can not.
     """
     with open("/proc/sys/net/ipv4/ip_local_port_range") as file:
         first_ephemeral = int(file.read().split()[0])
@@ -70,7 +73,8 @@ def reserve_port():
 
 
 def without_randomization(variant):
-    """The prefix that a sanitizer's program needs where the kernel spreads its address space too far (facts.md)."""
+    """The prefix that a sanitizer's program needs where the kernel spreads its address space too
+    far (facts.md)."""
     if variant in ("release", "coverage"):
         return []
     try:
@@ -83,8 +87,17 @@ def without_randomization(variant):
 class Stack:
     """A stack that was started here, or by another program in this folder (Stack.load)."""
 
-    def __init__(self, folder, variant="release", workers=2, proxy_conf=None, mapperd_conf=None, postgres_settings=None,
-                 domain=DOMAIN, wrap=None):
+    def __init__(
+        self,
+        folder,
+        variant="release",
+        workers=2,
+        proxy_conf=None,
+        mapperd_conf=None,
+        postgres_settings=None,
+        domain=DOMAIN,
+        wrap=None,
+    ):
         self.folder = pathlib.Path(os.path.abspath(folder))
         self.variant = variant
         self.workers = workers
@@ -92,7 +105,9 @@ class Stack:
         self.proxy_settings = dict(proxy_conf or {})
         self.mapperd_settings = dict(mapperd_conf or {})
         self.postgres_settings = dict(postgres_settings or {})
-        self.wrap = dict(wrap or {})          # program: words before its own command line, such as ["valgrind"]
+        self.wrap = dict(
+            wrap or {}
+        )  # program: words before its own command line, such as ["valgrind"]
         self.temporary = None
         self.postgres = None
         self.processes = {}
@@ -171,17 +186,23 @@ class Stack:
                 self.start_program(program)
 
     def start_program(self, program):
-        """Starts mapperd or proxy with the configuration it had and waits until it is ready. No SQL in here."""
+        """Starts mapperd or proxy with the configuration it had and waits until it is ready. No SQL
+        in here."""
         if not self.has(program) or (program == "proxy" and not self.has("mapperd")):
             return
         write = {"mapperd": self.write_mapperd_conf, "proxy": self.write_proxy_conf}[program]
         configuration = write()
         socket_path = {"mapperd": self.mapperd_socket, "proxy": self.proxy_socket}[program]
         pathlib.Path(socket_path).unlink(missing_ok=True)
-        argv = without_randomization(self.variant) + self.wrap.get(program, []) + [
-            str(self.binary(PROGRAMS[program])), "--config", str(configuration)]
+        argv = (
+            without_randomization(self.variant)
+            + self.wrap.get(program, [])
+            + [str(self.binary(PROGRAMS[program])), "--config", str(configuration)]
+        )
         environment = {**os.environ, **{k: os.environ.get(k, v) for k, v in SANITIZERS.items()}}
-        self.processes[program] = Process.start(argv, self.log_of(program), cwd=str(self.folder), env=environment)
+        self.processes[program] = Process.start(
+            argv, self.log_of(program), cwd=str(self.folder), env=environment
+        )
         self.save()
         info = self._wait_ready(program, socket_path)
         if program == "proxy":
@@ -195,7 +216,9 @@ class Stack:
         said = "its socket does not answer"
         while time.monotonic() < deadline:
             if not process.alive():
-                raise LabError(f"{program} ended with status {process.exit_status} instead of becoming ready")
+                raise LabError(
+                    f"{program} ended with status {process.exit_status} instead of becoming ready"
+                )
             try:
                 with Resp(path, timeout_s=2) as client:
                     info = client.info()
@@ -208,7 +231,8 @@ class Stack:
         raise LabError(f"{program} was not ready within {READY_TIMEOUT_S} s: {said}")
 
     def stop_program(self, program):
-        """Asks mapperd or proxy to end; returns its exit status (None when another program had started it)."""
+        """Asks mapperd or proxy to end; returns its exit status (None when another program had
+        started it)."""
         process = self.processes.pop(program, None)
         if process is None:
             return None
@@ -228,8 +252,11 @@ class Stack:
 
     def running(self):
         """Whether all that was started still runs."""
-        return (self.postgres is not None and self.postgres.running()
-                and all(process.alive() for process in self.processes.values()))
+        return (
+            self.postgres is not None
+            and self.postgres.running()
+            and all(process.alive() for process in self.processes.values())
+        )
 
     def stop(self):
         """Stops everything, in the order that lets each part end cleanly. May be called twice.
@@ -276,12 +303,18 @@ class Stack:
         return cluster
 
     def _make_database(self):
-        self.postgres.sql(f"INSERT INTO domain (name) VALUES ('{self.domain}') ON CONFLICT DO NOTHING")
+        self.postgres.sql(
+            f"INSERT INTO domain (name) VALUES ('{self.domain}') ON CONFLICT DO NOTHING"
+        )
 
     def _make_certificates(self):
         self.ca = certificates.Authority(self.path("ca.pem"), self.path("ca.key"), "Device root")
-        self.ca2 = certificates.Authority(self.path("ca2.pem"), self.path("ca2.key"), "Corporate root")
-        certificates.write_server(self.ca, self.path("server.pem"), self.path("server.key"), self.domain)
+        self.ca2 = certificates.Authority(
+            self.path("ca2.pem"), self.path("ca2.key"), "Corporate root"
+        )
+        certificates.write_server(
+            self.ca, self.path("server.pem"), self.path("server.key"), self.domain
+        )
 
     def _choose_ports(self):
         for name in ("tls", "tcp", "pbx"):
@@ -303,7 +336,9 @@ class Stack:
             "log_level": "debug",
             "log_file": "-",
         }
-        return self._write_conf("mapperd.conf", settings, self.mapperd_settings, "LAB_MAPPERD_CONF_EXTRA")
+        return self._write_conf(
+            "mapperd.conf", settings, self.mapperd_settings, "LAB_MAPPERD_CONF_EXTRA"
+        )
 
     def write_proxy_conf(self):
         settings = {
@@ -334,10 +369,13 @@ route pbx {{
     may_assert = {{"pbx.{self.domain}"}}
 }}
 """
-        return self._write_conf("proxy.conf", settings, self.proxy_settings, "LAB_PROXY_CONF_EXTRA", sections)
+        return self._write_conf(
+            "proxy.conf", settings, self.proxy_settings, "LAB_PROXY_CONF_EXTRA", sections
+        )
 
     def _write_conf(self, name, settings, own, extra_variable, sections=""):
-        """Settings of the lab, over them those of the test, over them those of the file that a variable names."""
+        """Settings of the lab, over them those of the test, over them those of the file that a
+        variable names."""
         settings = {**settings, **own}
         extra = os.environ.get(extra_variable)
         rest = ""
@@ -385,15 +423,32 @@ route pbx {{
         variables = self.environment()
         lines = [f"{key}={shlex.quote(value)}\n" for key, value in variables.items()]
         replace(self.path("env"), "".join(lines) + "export " + " ".join(variables) + "\n")
-        replace(self.path("state.json"), json.dumps({
-            "variant": self.variant, "workers": self.workers, "domain": self.domain, "temporary": str(self.temporary),
-            "ports": self.ports, "postgres": self.postgres.process.state(),
-            "data": str(self.postgres.data),
-            "processes": {program: process.state() for program, process in self.processes.items()},
-            "proxy_settings": {k: v for k, v in self.proxy_settings.items() if not isinstance(v, Raw)},
-            "mapperd_settings": {k: v for k, v in self.mapperd_settings.items() if not isinstance(v, Raw)},
-            "wrap": self.wrap,
-        }, indent=1) + "\n")
+        replace(
+            self.path("state.json"),
+            json.dumps(
+                {
+                    "variant": self.variant,
+                    "workers": self.workers,
+                    "domain": self.domain,
+                    "temporary": str(self.temporary),
+                    "ports": self.ports,
+                    "postgres": self.postgres.process.state(),
+                    "data": str(self.postgres.data),
+                    "processes": {
+                        program: process.state() for program, process in self.processes.items()
+                    },
+                    "proxy_settings": {
+                        k: v for k, v in self.proxy_settings.items() if not isinstance(v, Raw)
+                    },
+                    "mapperd_settings": {
+                        k: v for k, v in self.mapperd_settings.items() if not isinstance(v, Raw)
+                    },
+                    "wrap": self.wrap,
+                },
+                indent=1,
+            )
+            + "\n",
+        )
 
     @classmethod
     def load(cls, folder):
@@ -402,12 +457,23 @@ route pbx {{
             state = json.loads((pathlib.Path(folder) / "state.json").read_text())
         except FileNotFoundError:
             return None
-        stack = cls(folder, state["variant"], state["workers"], state["proxy_settings"], state["mapperd_settings"],
-                    domain=state["domain"], wrap=state["wrap"])
+        stack = cls(
+            folder,
+            state["variant"],
+            state["workers"],
+            state["proxy_settings"],
+            state["mapperd_settings"],
+            domain=state["domain"],
+            wrap=state["wrap"],
+        )
         stack.temporary = pathlib.Path(state["temporary"])
         stack.ports = state["ports"]
-        stack.postgres = postgres.Cluster(stack.temporary, stack.log_of("postgresql"), Process.found(state["postgres"]),
-                                          state["data"])
+        stack.postgres = postgres.Cluster(
+            stack.temporary,
+            stack.log_of("postgresql"),
+            Process.found(state["postgres"]),
+            state["data"],
+        )
         stack.processes = {name: Process.found(found) for name, found in state["processes"].items()}
         stack._make_certificates()
         return stack

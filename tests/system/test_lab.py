@@ -9,9 +9,17 @@ from tests.system.lib import sql, wait_until
 
 
 def command(*arguments):
-    """One of make's lab commands, with its output taken as a shell's $( ) takes it: until every writer is gone."""
-    return subprocess.run([sys.executable, "-m", "tests.lab", *map(str, arguments)], cwd=ROOT, stdin=subprocess.DEVNULL,
-                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=60)
+    """One of make's lab commands, with its output taken as a shell's $( ) takes it: until every
+    writer is gone."""
+    return subprocess.run(
+        [sys.executable, "-m", "tests.lab", *map(str, arguments)],
+        cwd=ROOT,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=60,
+    )
 
 
 def test_lab_has_the_domain_example_org(lab):
@@ -27,8 +35,12 @@ def test_up_returns_at_once_and_up_and_down_may_be_said_twice(tmp_path):
         before = (folder / "env").read_text()
         pids = [int(line.partition("=")[2]) for line in before.splitlines() if "_PID=" in line]
         assert pids and all(os.path.exists(f"/proc/{pid}") for pid in pids)
-        shell = subprocess.run(["bash", "-c", '. "$1"; psql -XAt -c "SELECT 6 * 7"', "sh", folder / "env"],
-                               stdout=subprocess.PIPE, text=True, check=True)
+        shell = subprocess.run(
+            ["bash", "-c", '. "$1"; psql -XAt -c "SELECT 6 * 7"', "sh", folder / "env"],
+            stdout=subprocess.PIPE,
+            text=True,
+            check=True,
+        )
         assert shell.stdout == "42\n"
     finally:
         for _ in range(2):
@@ -46,12 +58,20 @@ def test_labs_run_side_by_side(make_lab):
 
 
 def test_a_program_that_does_not_start_leaves_nothing_running(tmp_path):
-    stack = Stack(tmp_path, "asan", proxy_conf={"no_such_option": 1}, mapperd_conf={"no_such_option": 1})
+    stack = Stack(
+        tmp_path, "asan", proxy_conf={"no_such_option": 1}, mapperd_conf={"no_such_option": 1}
+    )
     if not stack.has("mapperd"):
         return
-    done = subprocess.run([sys.executable, "-m", "tests.lab", "up", str(tmp_path), "--variant", "asan"], cwd=ROOT,
-                          env={**os.environ, "LAB_MAPPERD_CONF_EXTRA": str(extra(tmp_path))}, timeout=60,
-                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.lab", "up", str(tmp_path), "--variant", "asan"],
+        cwd=ROOT,
+        env={**os.environ, "LAB_MAPPERD_CONF_EXTRA": str(extra(tmp_path))},
+        timeout=60,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
     assert done.returncode == 1
     assert "no_such_option" in done.stdout
     assert not (tmp_path / "env").exists() and Stack.load(tmp_path) is None

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The phones of the tests against each other, without a proxy: a fault here would be looked for in the proxy."""
+"""The phones of the tests against each other, without a proxy: a fault here would be looked for in
+the proxy."""
 import socket
 import types
 
@@ -48,15 +49,21 @@ def test_framing_of_split_and_joined_messages_and_keep_alives():
     framer = Framer()
     got = []
     for at in range(len(one)):
-        got += framer.feed(one[at:at + 1])
+        got += framer.feed(one[at : at + 1])
     got += framer.feed(one + b"\r\n\r\n" + one + b"\r\n")
     assert [m.text() for m in got] == ["hello"] * 3
     assert (framer.pings, framer.pongs) == (1, 1)
 
 
 def test_lists_uris_and_parameters_of_headers():
-    assert split_list('"a, \\", b" <sip:a,b@c;x>;y, <sip:d>') == ['"a, \\", b" <sip:a,b@c;x>;y', "<sip:d>"]
-    assert uri_of('"x <y>" <sip:a@b;transport=tls>;tag=1'.replace("<y>", "y")) == "sip:a@b;transport=tls"
+    assert split_list('"a, \\", b" <sip:a,b@c;x>;y, <sip:d>') == [
+        '"a, \\", b" <sip:a,b@c;x>;y',
+        "<sip:d>",
+    ]
+    assert (
+        uri_of('"x <y>" <sip:a@b;transport=tls>;tag=1'.replace("<y>", "y"))
+        == "sip:a@b;transport=tls"
+    )
     assert parameter_of("<sip:a@b;tag=no>;x;tag=yes", "tag") == "yes"
     assert parameter_of("sip:a@b;tag=bare", "tag") == "bare"
     assert parameter_of("<sip:a@b;lr>", "lr") is None

@@ -15,6 +15,30 @@ from .pbx import Pbx
 from .phone import Phone, certificate, knows, provision, ready_phone
 from .sip import Message, new_branch, new_call_id, new_tag, parameter_of, split_list, uri_of
 
-__all__ = ["SDP", "Agent", "Baresip", "Call", "Message", "Pbx", "Phone", "Stream", "certificate", "cn_of", "establish", "knows",
-           "new_branch", "new_call_id", "new_tag", "parameter_of", "provision", "psycopg2_connect", "ready_phone",
-           "resp", "split_list", "sql", "unique", "uri_of", "wait_until"]
+__all__ = [
+    "SDP",
+    "Agent",
+    "Baresip",
+    "Call",
+    "Message",
+    "Pbx",
+    "Phone",
+    "Stream",
+    "certificate",
+    "cn_of",
+    "establish",
+    "knows",
+    "new_branch",
+    "new_call_id",
+    "new_tag",
+    "parameter_of",
+    "provision",
+    "psycopg2_connect",
+    "ready_phone",
+    "resp",
+    "split_list",
+    "sql",
+    "unique",
+    "uri_of",
+    "wait_until",
+]

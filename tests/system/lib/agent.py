@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """A user agent of a test: its connections, what has come in, requests, responses and calls.
 
-Nothing runs in the background. What arrives is read while the test waits for something (expect, response, …) and
-stays in `inbox` until it is expected; nothing is answered by itself. So a test reads like a ladder diagram.
+Nothing runs in the background. What arrives is read while the test waits for something (expect,
+response, …) and stays in `inbox` until it is expected; nothing is answered by itself. So a test
+reads like a ladder diagram.
 """
 import select
 import socket
@@ -11,9 +12,13 @@ import time
 
 from .sip import Framer, Message, new_branch, new_call_id, new_tag, parameter_of, uri_of
 
-TIMEOUT_S = 15        # matters only when something is wrong: a sanitizer build on a busy machine takes its time
-SDP = ("v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\n"
-       "m=audio 40000 RTP/AVP 0\r\na=rtpmap:0 PCMU/8000\r\n")
+TIMEOUT_S = (
+    15  # matters only when something is wrong: a sanitizer build on a busy machine takes its time
+)
+SDP = (
+    "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\n"
+    "m=audio 40000 RTP/AVP 0\r\na=rtpmap:0 PCMU/8000\r\n"
+)
 
 
 class Stream:
@@ -23,7 +28,7 @@ class Stream:
         self.socket = connection
         self.socket.setblocking(False)
         self.framer = Framer()
-        self.closed = None          # None while open, else why it ended: "end", "reset" or TLS's words
+        self.closed = None  # None while open, else why it ended: "end", "reset" or TLS's words
 
     def read(self):
         """Messages that have arrived."""
@@ -55,7 +60,7 @@ class Stream:
             if left <= 0:
                 raise AssertionError(f"{len(view)} bytes could not be written within {timeout} s")
             try:
-                view = view[self.socket.send(view):]
+                view = view[self.socket.send(view) :]
             except (ssl.SSLWantWriteError, BlockingIOError):
                 select.select([], [self.socket], [], left)
             except ssl.SSLWantReadError:
@@ -131,8 +136,10 @@ class Agent:
             watched = listening + [s.socket for s in self.streams if s.closed is None]
             if left <= 0 or not watched:
                 ends = [s.closed for s in self.streams if s.closed]
-                raise AssertionError(f"{self.user}: no {what} within {timeout} s; in the inbox: {self.inbox}"
-                                     + (f"; connection closed: {ends}" if ends else ""))
+                raise AssertionError(
+                    f"{self.user}: no {what} within {timeout} s; in the inbox: {self.inbox}"
+                    + (f"; connection closed: {ends}" if ends else "")
+                )
             select.select(watched, [], [], left)
 
     def take(self, match):
@@ -143,23 +150,37 @@ class Agent:
         return None
 
     def expect(self, what, timeout=TIMEOUT_S, call_id=None):
-        """The next request of a method ('INVITE') or response of a status (180). Others stay in the inbox."""
+        """The next request of a method ('INVITE') or response of a status (180). Others stay in the
+        inbox."""
+
         def match(message):
             if call_id is not None and message.call_id != call_id:
                 return False
-            return message.status == what if isinstance(what, int) \
+            return (
+                message.status == what
+                if isinstance(what, int)
                 else not message.is_response and message.method == what
+            )
+
         return self._wait(lambda: self.take(match), timeout, what)
 
     def response(self, request, timeout=TIMEOUT_S, provisional=False):
-        """The final response to a request that was sent (the next of any kind with provisional=True)."""
+        """The final response to a request that was sent (the next of any kind with
+        provisional=True)."""
+
         def match(message):
-            return message.is_response and message.branch == request.branch and message.method == request.method \
+            return (
+                message.is_response
+                and message.branch == request.branch
+                and message.method == request.method
                 and (provisional or message.status >= 200)
+            )
+
         return self._wait(lambda: self.take(match), timeout, f"response to {request!r}")
 
     def expect_closed(self, timeout=TIMEOUT_S):
-        """Waits until the other side has closed the newest connection; gives why ("end", "reset" or TLS's alert)."""
+        """Waits until the other side has closed the newest connection; gives why ("end", "reset" or
+        TLS's alert)."""
         return self._wait(lambda: self.stream.closed, timeout, "end of the connection")
 
     def expect_pong(self, timeout=TIMEOUT_S):
@@ -174,8 +195,15 @@ class Agent:
         """What of a method or status is in the inbox now, without waiting."""
         self._accept()
         self._read()
-        return [m for m in self.inbox
-                if (m.status == what if isinstance(what, int) else not m.is_response and m.method == what)]
+        return [
+            m
+            for m in self.inbox
+            if (
+                m.status == what
+                if isinstance(what, int)
+                else not m.is_response and m.method == what
+            )
+        ]
 
     # ---- Sending
 
@@ -188,9 +216,22 @@ class Agent:
     def ping(self):
         self.send(b"\r\n\r\n")
 
-    def request(self, method, uri, *, to=None, from_=None, from_tag=None, call_id=None, cseq=None, body=b"",
-                contact=None, **headers):
-        """A request as a well-behaved phone sends it; headers are named with _ for - (P_Asserted_Identity='…')."""
+    def request(
+        self,
+        method,
+        uri,
+        *,
+        to=None,
+        from_=None,
+        from_tag=None,
+        call_id=None,
+        cseq=None,
+        body=b"",
+        contact=None,
+        **headers,
+    ):
+        """A request as a well-behaved phone sends it; headers are named with _ for -
+        (P_Asserted_Identity='…')."""
         if cseq is None:
             cseq = self.next_cseq
             self.next_cseq += 1
@@ -213,7 +254,10 @@ class Agent:
             else:
                 message.set(name, value)
         if body and not message.fields("Content-Type"):
-            message.add("Content-Type", "application/sdp" if message.body.startswith(b"v=0") else "text/plain")
+            message.add(
+                "Content-Type",
+                "application/sdp" if message.body.startswith(b"v=0") else "text/plain",
+            )
         return message
 
     def exchange(self, request, timeout=TIMEOUT_S):
@@ -221,8 +265,12 @@ class Agent:
         self.send(request)
         return self.response(request, timeout)
 
-    def make_response(self, request, status, reason=None, to_tag=None, contact=None, body=b"", **headers):
-        message = Message(f"SIP/2.0 {status} {reason or REASONS.get(status, 'Response')}", body=body)
+    def make_response(
+        self, request, status, reason=None, to_tag=None, contact=None, body=b"", **headers
+    ):
+        message = Message(
+            f"SIP/2.0 {status} {reason or REASONS.get(status, 'Response')}", body=body
+        )
         for name in ("Via", "From", "To", "Call-ID", "CSeq"):
             for value in request.fields(name):
                 if name == "To" and status > 100 and parameter_of(value, "tag") is None:
@@ -237,7 +285,10 @@ class Agent:
         for name, value in headers.items():
             message.add(name.replace("_", "-"), value)
         if body:
-            message.add("Content-Type", "application/sdp" if message.body.startswith(b"v=0") else "text/plain")
+            message.add(
+                "Content-Type",
+                "application/sdp" if message.body.startswith(b"v=0") else "text/plain",
+            )
         return message
 
     def reply(self, request, status, reason=None, **options):
@@ -247,12 +298,16 @@ class Agent:
     # ---- What people do
 
     def options(self, uri=None, timeout=TIMEOUT_S, **options):
-        return self.exchange(self.request("OPTIONS", uri or f"sip:{self.domain}", **options), timeout)
+        return self.exchange(
+            self.request("OPTIONS", uri or f"sip:{self.domain}", **options), timeout
+        )
 
     def message(self, to, body="hello", timeout=TIMEOUT_S, **options):
-        """Sends a MESSAGE and gives its final response; the other side must have answered it already, or be refused.
+        """Sends a MESSAGE and gives its final response; the other side must have answered it
+        already, or be refused.
 
-        When the test plays the other side too, it sends with send(request('MESSAGE', …)) and waits with response().
+        When the test plays the other side too, it sends with send(request('MESSAGE', …)) and waits
+        with response().
         """
         return self.exchange(self.request("MESSAGE", to, body=body, **options), timeout)
 
@@ -278,12 +333,17 @@ class Call:
         self.final = None
         self.remote_tag = None
         if outgoing:
-            self.local_uri, self.remote_uri = invite.get("From").partition(";tag=")[0], invite.get("To")
+            self.local_uri, self.remote_uri = invite.get("From").partition(";tag=")[0], invite.get(
+                "To"
+            )
             self.local_tag = invite.from_tag
             self.target, self.routes = invite.uri, []
             self.cseq = invite.cseq
         else:
-            self.local_uri, self.remote_uri = invite.get("To"), invite.get("From").partition(";tag=")[0]
+            self.local_uri, self.remote_uri = (
+                invite.get("To"),
+                invite.get("From").partition(";tag=")[0],
+            )
             self.local_tag, self.remote_tag = new_tag(), invite.from_tag
             self.target, self.routes = invite.contact_uri, invite.all("Record-Route")
             self.cseq = 0
@@ -293,8 +353,14 @@ class Call:
     def expect(self, status, timeout=TIMEOUT_S):
         """The next response of that status to the INVITE."""
         response = self.agent._wait(
-            lambda: self.agent.take(lambda m: m.status == status and m.branch == self.invite.branch
-                                    and m.method == "INVITE"), timeout, f"{status} to {self.invite!r}")
+            lambda: self.agent.take(
+                lambda m: m.status == status
+                and m.branch == self.invite.branch
+                and m.method == "INVITE"
+            ),
+            timeout,
+            f"{status} to {self.invite!r}",
+        )
         self._learn(response)
         return response
 
@@ -315,7 +381,8 @@ class Call:
             self.final = response
 
     def make_ack(self, **options):
-        """ACK of a 2xx goes its own way (13.2.2.4), of another final response the way of the INVITE (17.1.1.3)."""
+        """ACK of a 2xx goes its own way (13.2.2.4), of another final response the way of the INVITE
+        (17.1.1.3)."""
         if self.final is not None and self.final.status < 300:
             return self.make_request("ACK", cseq=self.invite.cseq, **options)
         return self._same_hop("ACK", self.final.get("To") if self.final else self.invite.get("To"))
@@ -362,9 +429,16 @@ class Call:
         to = self.remote_uri + (f";tag={self.remote_tag}" if self.remote_tag else "")
         options.setdefault("from_", self.local_uri)
         options.setdefault("Route", self.routes)
-        return self.agent.request(method, options.pop("uri", self.target), to=options.pop("to", to),
-                                  from_tag=options.pop("from_tag", self.local_tag), call_id=self.call_id, cseq=cseq,
-                                  body=body, **options)
+        return self.agent.request(
+            method,
+            options.pop("uri", self.target),
+            to=options.pop("to", to),
+            from_tag=options.pop("from_tag", self.local_tag),
+            call_id=self.call_id,
+            cseq=cseq,
+            body=body,
+            **options,
+        )
 
     def send(self, method, **options):
         """Sends a request inside the dialog and gives it, for agent.response()."""
@@ -396,7 +470,22 @@ def establish(caller, callee, to=None):
     return out, into
 
 
-REASONS = {100: "Trying", 180: "Ringing", 183: "Session Progress", 200: "OK", 202: "Accepted", 302: "Moved Temporarily",
-           400: "Bad Request", 403: "Forbidden", 404: "Not Found", 408: "Request Timeout", 480: "Temporarily Unavailable",
-           481: "Call/Transaction Does Not Exist", 486: "Busy Here", 487: "Request Terminated",
-           500: "Server Internal Error", 503: "Service Unavailable", 603: "Decline"}
+REASONS = {
+    100: "Trying",
+    180: "Ringing",
+    183: "Session Progress",
+    200: "OK",
+    202: "Accepted",
+    302: "Moved Temporarily",
+    400: "Bad Request",
+    403: "Forbidden",
+    404: "Not Found",
+    408: "Request Timeout",
+    480: "Temporarily Unavailable",
+    481: "Call/Transaction Does Not Exist",
+    486: "Busy Here",
+    487: "Request Terminated",
+    500: "Server Internal Error",
+    503: "Service Unavailable",
+    603: "Decline",
+}

@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""baresip, a real phone, run without sound card and steered over its control socket (module ctrl_tcp).
+"""baresip, a real phone, run without sound card and steered over its control socket (module
+ctrl_tcp).
 
-It sends a tone and writes what it hears to a file. What it reports is kept in `events`; expect() waits for one.
+It sends a tone and writes what it hears to a file. What it reports is kept in `events`; expect()
+waits for one.
 """
 import json
 import pathlib
@@ -29,7 +31,8 @@ class Baresip:
         self.port, holder = reserve_port()
         self.heard = self.folder / "heard.wav"
         address = f"{proxy[0]}:{proxy[1]}"
-        (self.folder / "config").write_text(f"""
+        (self.folder / "config").write_text(
+            f"""
 poll_method epoll
 sip_listen {host}:0
 sip_certificate {pem}
@@ -49,13 +52,17 @@ module ctrl_tcp.so
 module_app account.so
 module_app menu.so
 ctrl_tcp_listen 127.0.0.1:{self.port}
-""")
+"""
+        )
         (self.folder / "accounts").write_text(
             f'<{self.aor};transport=tls>;regint=600;outbound="sip:{address};transport=tls"'
-            f";answermode={'auto' if answers else 'manual'}\n")
+            f";answermode={'auto' if answers else 'manual'}\n"
+        )
         (self.folder / "contacts").write_text("")
         holder.close()
-        self.process = Process.start(["baresip", "-f", str(self.folder)], self.folder / "log", cwd=str(self.folder))
+        self.process = Process.start(
+            ["baresip", "-f", str(self.folder)], self.folder / "log", cwd=str(self.folder)
+        )
         self.socket = self._connect()
 
     def _connect(self):
@@ -97,16 +104,17 @@ ctrl_tcp_listen 127.0.0.1:{self.port}
             length, _, rest = self.buffer.partition(b":")
             if len(rest) <= int(length):
                 return
-            self.events.append(json.loads(rest[:int(length)].decode(errors="replace")))
-            self.buffer = rest[int(length) + 1:]
+            self.events.append(json.loads(rest[: int(length)].decode(errors="replace")))
+            self.buffer = rest[int(length) + 1 :]
 
     def expect(self, kind, timeout=TIMEOUT_S):
-        """Waits for an event (REGISTER_OK, REGISTER_FAIL, CALL_ESTABLISHED, CALL_CLOSED, …) and takes it."""
+        """Waits for an event (REGISTER_OK, REGISTER_FAIL, CALL_ESTABLISHED, CALL_CLOSED, …) and
+        takes it."""
         deadline = time.monotonic() + timeout
         while True:
             for at, event in enumerate(self.events):
                 if event.get("type") == kind:
-                    del self.events[:at + 1]
+                    del self.events[: at + 1]
                     return event
             left = deadline - time.monotonic()
             try:
@@ -114,7 +122,9 @@ ctrl_tcp_listen 127.0.0.1:{self.port}
                     raise TimeoutError
                 self._receive(left)
             except TimeoutError:
-                raise AssertionError(f"{self.user}: no {kind} within {timeout} s; {self.events}\n{self.log()}") from None
+                raise AssertionError(
+                    f"{self.user}: no {kind} within {timeout} s; {self.events}\n{self.log()}"
+                ) from None
 
     def ask(self, command, params=""):
         """Sends a command and gives what baresip prints for it."""
@@ -127,8 +137,11 @@ ctrl_tcp_listen 127.0.0.1:{self.port}
             self._receive(deadline - time.monotonic())
 
     def wait_registered(self, timeout=TIMEOUT_S):
-        """Waits until it is registered; asked for, since it may have become so before the control socket was open."""
-        wait_until(lambda: "OK" in self.ask("reginfo"), timeout, f"{self.user} registered\n{self.log()}")
+        """Waits until it is registered; asked for, since it may have become so before the control
+        socket was open."""
+        wait_until(
+            lambda: "OK" in self.ask("reginfo"), timeout, f"{self.user} registered\n{self.log()}"
+        )
 
     def dial(self, uri):
         self.command("dial", uri)

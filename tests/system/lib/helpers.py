@@ -17,7 +17,8 @@ def psycopg2_connect(lab, user="postgres", **options):
 
 
 def sql(lab, text, *parameters, user="postgres"):
-    """Runs one or more statements and commits. Gives the last one's rows as tuples, or None when it has none."""
+    """Runs one or more statements and commits. Gives the last one's rows as tuples, or None when it
+    has none."""
     connection = psycopg2_connect(lab, user)
     try:
         connection.autocommit = True
@@ -29,14 +30,16 @@ def sql(lab, text, *parameters, user="postgres"):
 
 
 def resp(lab, *command, program="mapperd"):
-    """One command to mapperd's socket, or to the proxy's with program='proxy'; an error reply raises RespError."""
+    """One command to mapperd's socket, or to the proxy's with program='proxy'; an error reply
+    raises RespError."""
     path = lab.mapperd_socket if program == "mapperd" else lab.proxy_socket
     with Resp(path) as client:
         return client.command(*command)
 
 
 def wait_until(condition, timeout=20, what=None):
-    """Waits until condition() is true and gives its value; the limit is generous since it only matters on a fault."""
+    """Waits until condition() is true and gives its value; the limit is generous since it only
+    matters on a fault."""
     deadline = time.monotonic() + timeout
     while True:
         value = condition()

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A plain TCP SIP server, as the next hop of a route: takes connections of the proxy and can open its own."""
+"""A plain TCP SIP server, as the next hop of a route: takes connections of the proxy and can open
+its own."""
 import socket
 
 from .agent import Agent, Stream

@@ -18,8 +18,13 @@ def certificate(lab, cn, store="device", san=(), **options):
     san: SIP URIs ("sip:alice@example.org") and DNS names. Further options go to Authority.issue().
     """
     authority = {"device": lab.ca, "corp": lab.ca2}[store]
-    names = [x509.UniformResourceIdentifier(n) if n.startswith(("sip:", "sips:")) else x509.DNSName(n) for n in san]
-    key = hashlib.sha256(repr((store, cn, tuple(san), sorted(map(repr, options.items())))).encode()).hexdigest()[:24]
+    names = [
+        x509.UniformResourceIdentifier(n) if n.startswith(("sip:", "sips:")) else x509.DNSName(n)
+        for n in san
+    ]
+    key = hashlib.sha256(
+        repr((store, cn, tuple(san), sorted(map(repr, options.items())))).encode()
+    ).hexdigest()[:24]
     path = lab.path("phones", key + ".pem")
     if not path.exists():
         path.parent.mkdir(exist_ok=True)
@@ -35,12 +40,19 @@ def knows(lab, store, cn, identity):
 
 def provision(lab, cn, identity, store="device"):
     """Inserts a mapping and waits until mapperd serves it."""
-    sql(lab, "INSERT INTO cn_mapping (trust_store, cn, identity) VALUES (%s, %s, %s)", store, cn, identity)
+    sql(
+        lab,
+        "INSERT INTO cn_mapping (trust_store, cn, identity) VALUES (%s, %s, %s)",
+        store,
+        cn,
+        identity,
+    )
     wait_until(lambda: knows(lab, store, cn, identity), what=f"{store} {cn} known as {identity}")
 
 
 class Phone(Agent):
-    """Phone(lab) has a CN and a user of its own; provision() makes it known, connect() connects it."""
+    """Phone(lab) has a CN and a user of its own; provision() makes it known, connect() connects
+    it."""
 
     def __init__(self, lab, cn=None, store="device", user=None, domain=None, san=(), pem=None):
         super().__init__(user or unique(), domain or lab.domain)
@@ -85,17 +97,23 @@ class Phone(Agent):
     def make_register(self, contact=None, expires=None, **options):
         """A REGISTER of this phone: same Call-ID, next CSeq."""
         self.register_cseq += 1
-        contact = contact or self.contact + (f';+sip.instance="{self.instance}";reg-id=1' if self.instance else "")
+        contact = contact or self.contact + (
+            f';+sip.instance="{self.instance}";reg-id=1' if self.instance else ""
+        )
         options.setdefault("to", f"<{self.aor}>")
         options.setdefault("call_id", self.call_id)
         if expires is not None:
             options.setdefault("Expires", expires)
-        return self.request("REGISTER", f"sip:{self.domain}", cseq=self.register_cseq, contact=contact, **options)
+        return self.request(
+            "REGISTER", f"sip:{self.domain}", cseq=self.register_cseq, contact=contact, **options
+        )
 
     def register(self, expect=200, **options):
         """Registers and gives the response, which must have the status expect (None: any)."""
         response = self.exchange(self.make_register(**options))
-        assert expect is None or response.status == expect, f"REGISTER: {response.start}, wanted {expect}\n{response}"
+        assert (
+            expect is None or response.status == expect
+        ), f"REGISTER: {response.start}, wanted {expect}\n{response}"
         return response
 
     def unregister(self):

@@ -1,12 +1,34 @@
 # SPDX-License-Identifier: Apache-2.0
-"""SIP messages as tests need them: read, built and changed header by header, nothing hidden or repaired."""
+"""SIP messages as tests need them: read, built and changed header by header, nothing hidden or
+repaired."""
 import re
 import secrets
 
-COMPACT = {"v": "Via", "f": "From", "t": "To", "i": "Call-ID", "m": "Contact", "l": "Content-Length",
-           "c": "Content-Type", "s": "Subject", "k": "Supported", "e": "Content-Encoding"}
-LISTS = {"via", "route", "record-route", "contact", "path", "service-route", "p-asserted-identity", "supported",
-         "require", "unsupported", "allow"}
+COMPACT = {
+    "v": "Via",
+    "f": "From",
+    "t": "To",
+    "i": "Call-ID",
+    "m": "Contact",
+    "l": "Content-Length",
+    "c": "Content-Type",
+    "s": "Subject",
+    "k": "Supported",
+    "e": "Content-Encoding",
+}
+LISTS = {
+    "via",
+    "route",
+    "record-route",
+    "contact",
+    "path",
+    "service-route",
+    "p-asserted-identity",
+    "supported",
+    "require",
+    "unsupported",
+    "allow",
+}
 
 
 def new_branch():
@@ -50,20 +72,28 @@ def uri_of(value):
 
 
 def parameter_of(value, name):
-    """A parameter after the URI (of the header, not of the URI); None when it is not there, '' without a value."""
-    rest = value.rpartition(">")[2] if ">" in value else value.partition(";")[2] and ";" + value.partition(";")[2]
-    match = re.search(rf";\s*{re.escape(name)}(?:\s*=\s*(\"[^\"]*\"|[^;,\s]*))?(?=[;,\s]|$)", rest, re.IGNORECASE)
+    """A parameter after the URI (of the header, not of the URI); None when it is not there, ''
+    without a value."""
+    rest = (
+        value.rpartition(">")[2]
+        if ">" in value
+        else value.partition(";")[2] and ";" + value.partition(";")[2]
+    )
+    match = re.search(
+        rf";\s*{re.escape(name)}(?:\s*=\s*(\"[^\"]*\"|[^;,\s]*))?(?=[;,\s]|$)", rest, re.IGNORECASE
+    )
     return None if match is None else (match[1] or "").strip('"')
 
 
 class Message:
-    """One request or response. str in and out is Latin-1 free UTF-8; bytes that are not UTF-8 survive."""
+    """One request or response. str in and out is Latin-1 free UTF-8; bytes that are not UTF-8
+    survive."""
 
     def __init__(self, start, headers=(), body=b""):
         self.start = start
         self.headers = [tuple(header) for header in headers]
         self.body = body.encode() if isinstance(body, str) else body
-        self.stream = None          # the connection that it came in on
+        self.stream = None  # the connection that it came in on
 
     # ---- Start line
 
@@ -82,7 +112,11 @@ class Message:
     @property
     def method(self):
         """Of a request its method, of a response that of its CSeq."""
-        return (self.get("CSeq") or " ").split()[-1] if self.is_response else self.start.split(" ", 1)[0]
+        return (
+            (self.get("CSeq") or " ").split()[-1]
+            if self.is_response
+            else self.start.split(" ", 1)[0]
+        )
 
     @property
     def uri(self):
@@ -98,7 +132,11 @@ class Message:
     def all(self, name):
         """Every value of a header that is a list, over all its fields."""
         values = self.fields(name)
-        return [v for value in values for v in split_list(value)] if full_name(name) in LISTS else values
+        return (
+            [v for value in values for v in split_list(value)]
+            if full_name(name) in LISTS
+            else values
+        )
 
     def get(self, name):
         """The first value, or None."""
@@ -125,7 +163,9 @@ class Message:
         for at, (key, _) in enumerate(self.headers):
             if full_name(key) == wanted:
                 self.headers[at] = (key, str(value))
-                self.headers[at + 1:] = [h for h in self.headers[at + 1:] if full_name(h[0]) != wanted]
+                self.headers[at + 1 :] = [
+                    h for h in self.headers[at + 1 :] if full_name(h[0]) != wanted
+                ]
                 return self
         return self.add(name, value)
 
@@ -173,7 +213,12 @@ class Message:
         headers = list(self.headers)
         if not self.fields("Content-Length"):
             headers.append(("Content-Length", str(len(self.body))))
-        head = self.start + "\r\n" + "".join(f"{name}: {value}\r\n" for name, value in headers) + "\r\n"
+        head = (
+            self.start
+            + "\r\n"
+            + "".join(f"{name}: {value}\r\n" for name, value in headers)
+            + "\r\n"
+        )
         return head.encode("utf-8", "surrogateescape") + self.body
 
     def __str__(self):
@@ -201,8 +246,8 @@ class Framer:
 
     def __init__(self):
         self.buffer = b""
-        self.pings = 0          # CRLF CRLF (RFC 5626 3.5.1)
-        self.pongs = 0          # CRLF
+        self.pings = 0  # CRLF CRLF (RFC 5626 3.5.1)
+        self.pongs = 0  # CRLF
 
     def feed(self, data):
         self.buffer += data
