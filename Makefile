@@ -1,18 +1,19 @@
 # Holdline: everything is built, tested and run from here; `make help` lists the targets.
 #
-# One graph for all variants: build/VARIANT holds that variant's objects, libraries and programs, so that
-# release, asan, tsan, fuzz and coverage stand side by side. Sources, unit tests and fuzzers are found by name:
-#   PROGRAM/**/*.c               libPROGRAM.a, and PROGRAM/main.c the program itself
-#   common/**/*.c                libcommon.a, linked into everything
+# One graph for all variants: build/VARIANT holds that variant's objects, libraries and programs, so
+# that release, asan, tsan, fuzz and coverage stand side by side. Sources are found by place:
+#   PROGRAM/**/*.c                   libPROGRAM.a, and PROGRAM/main.c the program itself
+#   common/**/*.c                    libcommon.a, linked into everything
 #   tests/unit/PROGRAM/**/test_*.c   one cmocka program each, linked with libPROGRAM.a
-#   tests/fuzz/fuzz_NAME.c       one fuzzer each; a plain main that replays seeds outside VARIANT=fuzz
-#   tests/bench/NAME/*.c         one program of the benchmarks each
+#   tests/fuzz/fuzz_NAME.c           one fuzzer each; a plain main unless VARIANT=fuzz
+#   tests/bench/NAME/*.c             one program of the benchmarks each
 # The rest of tests/unit and tests/fuzz is shared by the tests.
 
 VARIANT  ?= release
 VARIANTS := release asan tsan fuzz coverage
 PROGRAMS := proxy mapperd mapctl
 PREFIX   ?= /usr/local
+share     = $(DESTDIR)$(PREFIX)/share/holdline
 # Debian's own: another python3 earlier in PATH does not see Debian's python3-* packages.
 PYTHON   := /usr/bin/python3
 
@@ -33,7 +34,7 @@ libs_all     := -lssl -lcrypto -lpq -llmdb -lev -lconfuse
 
 MAKEFLAGS += -j$(shell nproc)
 
-# ---- Flags -------------------------------------------------------------------------------------------------------
+# ---- Flags ---------------------------------------------------------------------------------------
 
 WARNINGS := -Wall -Wextra -Wshadow -Wconversion -Wswitch-enum $(if $(filter 1,$(WERROR)),-Werror)
 # libev's watchers are one object seen through several struct types: no aliasing by type.
@@ -48,6 +49,9 @@ cc_tsan     := gcc
 cc_fuzz     := clang
 cc_coverage := gcc
 
+packages_gcc   := packages-build
+packages_clang := packages-test
+
 # _FORTIFY_SOURCE weakens ASan, so it is for release alone.
 cflags_release  := -O2 -fPIE -fstack-protector-strong -fstack-clash-protection -D_FORTIFY_SOURCE=2
 ldflags_release := -pie -Wl,-z,relro,-z,now
@@ -60,7 +64,7 @@ ldflags_fuzz    := -fsanitize=$(SANITIZE)
 cflags_coverage := -O0 --coverage
 ldflags_coverage := --coverage
 
-# ---- Sources -----------------------------------------------------------------------------------------------------
+# ---- Sources -------------------------------------------------------------------------------------
 
 find_c = $(sort $(shell find $(1) -name '*.c' 2>/dev/null))
 
@@ -85,15 +89,16 @@ benches      := $(sort $(foreach f,$(src_bench),$(word 3,$(subst /, ,$(f)))))
 sources := $(src_common) $(foreach p,$(PROGRAMS),$(src_$(p)) $(wildcard $(p)/main.c)) \
            $(src_unit) $(src_testlib) $(src_fuzz) $(wildcard $(replay_main)) $(src_bench)
 
-# ---- Targets for people ------------------------------------------------------------------------------------------
+# ---- Targets for people --------------------------------------------------------------------------
 
 .DEFAULT_GOAL := all
 .DELETE_ON_ERROR:
 .SECONDARY:
 .SUFFIXES:
-.PHONY: all programs deps check test demo run lab lab-down lab-restart bench lint fuzz bare install clean help FORCE
+.PHONY: all programs deps check test demo run lab lab-down lab-restart bench benches lint fuzz \
+        bare install clean help FORCE
 
-## all: build the programs (VARIANT=release, asan, tsan, fuzz or coverage; WERROR=1 makes warnings errors)
+## all: build the programs (VARIANT=release, asan, tsan, fuzz, coverage; WERROR=1)
 all: programs
 
 programs: $(call binaries,$(VARIANT))
@@ -107,7 +112,8 @@ check: packages-build packages-test programs-asan units-asan fuzzers-asan
 	@$(PYTHON) tests/run --quick $(if $(T),-k '$(T)')
 
 ## test: everything, with a count as the last line (T=pattern selects by name)
-test: packages-build packages-test all programs-asan units-asan fuzzers-asan programs-tsan units-tsan fuzzers-fuzz
+test: packages-build packages-test all programs-asan units-asan fuzzers-asan programs-tsan \
+      units-tsan fuzzers-fuzz
 	@$(PYTHON) tests/run $(if $(T),-k '$(T)')
 
 ## demo: two baresip phones register and call each other, on a private stack; ends by itself
@@ -118,17 +124,17 @@ demo: packages-build packages-demo all
 run: packages-build packages-demo all
 	@exec $(PYTHON) -m tests.lab.run "$(or $(DATA),data)"
 
-## lab: start a private stack in LAB=folder, in the background (WORKERS=n, VARIANT=…); LAB/env says where it is
+## lab: start a private stack in LAB=folder, in the background (WORKERS=n, VARIANT=…); see LAB/env
 lab: packages-build packages-demo all
-	@exec $(PYTHON) -m tests.lab up "$(call need_lab)" --variant $(VARIANT) --workers $(or $(WORKERS),2)
+	@exec $(PYTHON) -m tests.lab up "$(need_lab)" --variant $(VARIANT) --workers $(or $(WORKERS),2)
 
 ## lab-down: stop the stack of LAB=folder
 lab-down:
-	@exec $(PYTHON) -m tests.lab down "$(call need_lab)"
+	@exec $(PYTHON) -m tests.lab down "$(need_lab)"
 
 ## lab-restart: restart ONLY=proxy or ONLY=mapperd of LAB=folder and write its env anew
 lab-restart:
-	@exec $(PYTHON) -m tests.lab restart "$(call need_lab)" "$(or $(ONLY),$(error lab-restart needs ONLY=proxy or ONLY=mapperd))"
+	@exec $(PYTHON) -m tests.lab restart "$(need_lab)" "$(need_only)"
 
 ## bench: measure against the peers (ONLY=name)
 bench: packages-build packages-demo packages-bench all benches
@@ -148,10 +154,10 @@ bare: packages-bare
 
 ## install: programs, configuration samples and units into DESTDIR and PREFIX (/usr/local)
 install: programs
-	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/holdline/etc $(DESTDIR)$(PREFIX)/share/holdline/migrations
+	install -d $(DESTDIR)$(PREFIX)/bin $(share)/etc $(share)/migrations
 	install -m 0755 $(call binaries,$(VARIANT)) $(DESTDIR)$(PREFIX)/bin
-	cp -R etc/. $(DESTDIR)$(PREFIX)/share/holdline/etc
-	cp -R migrations/. $(DESTDIR)$(PREFIX)/share/holdline/migrations
+	cp -R etc/. $(share)/etc
+	cp -R migrations/. $(share)/migrations
 
 ## clean: remove what was built
 clean:
@@ -159,11 +165,13 @@ clean:
 
 ## help: this list
 help:
-	@sed -n 's/^## \([a-z.-]*\): /\1|/p' Makefile | while IFS='|' read -r t text; do printf '  make %-22s %s\n' "$$t" "$$text"; done
+	@sed -n 's/^## \([a-z_.-]*\): /\1|/p' Makefile | \
+	while IFS='|' read -r target text; do printf '  make %-22s %s\n' "$$target" "$$text"; done
 
-need_lab = $(if $(LAB),$(abspath $(LAB)),$(error say where: LAB=folder))
+need_lab  = $(if $(LAB),$(abspath $(LAB)),$(error say where: LAB=folder))
+need_only = $(or $(ONLY),$(error say which: ONLY=proxy or ONLY=mapperd))
 
-# ---- Packages ----------------------------------------------------------------------------------------------------
+# ---- Packages ------------------------------------------------------------------------------------
 
 # Asked each time: what is installed is the machine's state, not ours, and asking takes 20 ms.
 .PHONY: $(addprefix packages-,build test demo bench bare)
@@ -172,9 +180,9 @@ packages-build packages-test packages-demo packages-bench packages-bare:
 packages-test packages-demo: packages-build
 packages-bench: packages-demo
 
-# ---- Rules, once for each variant --------------------------------------------------------------------------------
+# ---- Rules, once for each variant ----------------------------------------------------------------
 
-# A stamp changes only when its content does: flags that objects were compiled with, objects an archive is made of.
+# A stamp changes only when its content does: the flags of objects, the members of an archive.
 write_stamp = @mkdir -p $(@D) && { printf '%s\n' '$(1)' | cmp -s - $@ || printf '%s\n' '$(1)' >$@; }
 
 # $(call library,VARIANT,NAME)
@@ -188,7 +196,8 @@ endef
 
 # $(call program,VARIANT,NAME)
 define program
-build/$(1)/bin/$(binary_$(2)): build/$(1)/obj/$(2)/main.o build/$(1)/lib/lib$(2).a build/$(1)/lib/libcommon.a
+build/$(1)/bin/$(binary_$(2)): build/$(1)/obj/$(2)/main.o build/$(1)/lib/lib$(2).a \
+        build/$(1)/lib/libcommon.a
 	$$(call link,$(1)) $(libs_$(2))
 endef
 
@@ -199,26 +208,29 @@ build/$(1)/$(2:.c=): build/$(1)/obj/$(2:.c=.o) build/$(1)/lib/libtestlib.a \
 	$$(call link,$(1)) -lcmocka $(libs_$(3))
 endef
 
-# $(call fuzzer,VARIANT,SOURCE): every library, since a fuzzer's name does not say whose code it feeds
+# $(call fuzzer,VARIANT,SOURCE): every library, since its name does not say whose code it feeds
 define fuzzer
-build/$(1)/$(2:.c=): build/$(1)/obj/$(2:.c=.o) $(if $(filter fuzz,$(1)),,build/$(1)/obj/$(replay_main:.c=.o)) \
-        build/$(1)/lib/libtestlib.a $(PROGRAMS:%=build/$(1)/lib/lib%.a) build/$(1)/lib/libcommon.a
+build/$(1)/$(2:.c=): build/$(1)/obj/$(2:.c=.o) \
+        $(if $(filter fuzz,$(1)),,build/$(1)/obj/$(replay_main:.c=.o)) build/$(1)/lib/libtestlib.a \
+        $(PROGRAMS:%=build/$(1)/lib/lib%.a) build/$(1)/lib/libcommon.a
 	$$(call link,$(1)) $(if $(filter fuzz,$(1)),-fsanitize=fuzzer) $(libs_all)
 endef
 
-# $(call bench,VARIANT,NAME)
+# $(call bench_program,VARIANT,NAME)
+bench_sources = $(filter tests/bench/$(1)/%,$(src_bench))
 define bench_program
-build/$(1)/bench/$(2): $(patsubst %.c,build/$(1)/obj/%.o,$(filter tests/bench/$(2)/%,$(src_bench))) \
+build/$(1)/bench/$(2): $(patsubst %.c,build/$(1)/obj/%.o,$(call bench_sources,$(2))) \
         $(PROGRAMS:%=build/$(1)/lib/lib%.a) build/$(1)/lib/libcommon.a
 	$$(call link,$(1)) $(libs_all) -lm
 endef
 
-link = @mkdir -p $(@D) && echo '  LINK $@' && $(cc_$(1)) $(LDFLAGS_all) $(ldflags_$(1)) $(LDFLAGS) -o $@ $(filter %.o %.a,$^)
+link = @mkdir -p $(@D) && echo '  LINK $@' && \
+       $(cc_$(1)) $(LDFLAGS_all) $(ldflags_$(1)) $(LDFLAGS) -o $@ $(filter %.o %.a,$^)
 
 define variant
 build/$(1)/flags: FORCE
 	$$(call write_stamp,$(cc_$(1)) $(CFLAGS_all) $(cflags_$(1)) $(CFLAGS) $(ldflags_$(1)) $(LDFLAGS))
-build/$(1)/obj/%.o: %.c build/$(1)/flags | $(if $(filter clang,$(cc_$(1))),packages-test,packages-build)
+build/$(1)/obj/%.o: %.c build/$(1)/flags | $(packages_$(cc_$(1)))
 	@mkdir -p $$(@D)
 	@echo '  CC   $$@'
 	@$(cc_$(1)) $(CFLAGS_all) $(cflags_$(1)) $(CFLAGS) -MMD -MP -c -o $$@ $$<
@@ -236,12 +248,12 @@ endef
 
 $(foreach v,$(VARIANTS),$(eval $(call variant,$(v))))
 
-.PHONY: benches
 benches: $(benches:%=build/release/bench/%)
 
 ## compile_commands.json: for editors and clang-tidy
 comma := ,
 compile_commands.json: Makefile FORCE
-	@{ echo '['; sep=''; for f in $(sources); do \
-	    printf '%s{"directory":"%s","file":"%s","command":"clang %s -c %s"}' "$$sep" '$(CURDIR)' "$$f" \
-	        '$(CFLAGS_all) -O1' "$$f"; sep='$(comma)'; done; echo ']'; } >$@
+	@{ echo '['; sep=''; for file in $(sources); do \
+	    printf '%s{"directory":"%s","file":"%s",\n "command":"clang %s -O1 -c %s"}' \
+	        "$$sep" '$(CURDIR)' "$$file" '$(CFLAGS_all)' "$$file"; \
+	    sep='$(comma)'; done; echo ']'; } >$@
