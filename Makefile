@@ -66,7 +66,7 @@ ldflags_coverage := --coverage
 
 # ---- Sources -------------------------------------------------------------------------------------
 
-find_c = $(sort $(shell find $(1) -name '*.c' 2>/dev/null))
+find_c = $(if $(strip $(1)),$(sort $(shell find $(1) -name '*.c' 2>/dev/null)))
 
 src_common   := $(call find_c,common)
 src_proxy    := $(filter-out proxy/main.c,$(call find_c,proxy))
