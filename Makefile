@@ -168,7 +168,7 @@ help:
 	@sed -n 's/^## \([a-z_.-]*\): /\1|/p' Makefile | \
 	while IFS='|' read -r target text; do printf '  make %-22s %s\n' "$$target" "$$text"; done
 
-need_lab  = $(if $(LAB),$(abspath $(LAB)),$(error say where: LAB=folder))
+need_lab  = $(or $(LAB),$(error say where: LAB=folder))
 need_only = $(or $(ONLY),$(error say which: ONLY=proxy or ONLY=mapperd))
 
 # ---- Packages ------------------------------------------------------------------------------------

@@ -30,7 +30,7 @@ from .resp import Resp, RespError
 ROOT = postgres.ROOT
 DOMAIN = "example.org"
 PROGRAMS = {"mapperd": "holdline-mapperd", "proxy": "holdline-proxy"}
-READY_TIMEOUT_S = 25
+READY_TIMEOUT_S = 20  # of one program; with PostgreSQL a lab is up, or down again, within 60 s
 
 SANITIZERS = {
     "ASAN_OPTIONS": "detect_leaks=1:strict_string_checks=1:detect_stack_use_after_return=1",
@@ -84,8 +84,19 @@ def without_randomization(variant):
         return []
 
 
+def extra_conf(program):
+    """The text of the file that LAB_PROXY_CONF_EXTRA or LAB_MAPPERD_CONF_EXTRA names."""
+    path = os.environ.get(f"LAB_{program.upper()}_CONF_EXTRA")
+    return pathlib.Path(path).read_text() if path else ""
+
+
 class Stack:
-    """A stack that was started here, or by another program in this folder (Stack.load)."""
+    """A stack that was started here, or by another program in this folder (Stack.load).
+
+    proxy_conf, mapperd_conf  options by name, over those that the lab writes
+    postgres_settings         the same for PostgreSQL; fsync is on unless this says otherwise
+    wrap                      by program, words before its command line: {"proxy": ["valgrind"]}
+    """
 
     def __init__(
         self,
@@ -105,9 +116,8 @@ class Stack:
         self.proxy_settings = dict(proxy_conf or {})
         self.mapperd_settings = dict(mapperd_conf or {})
         self.postgres_settings = dict(postgres_settings or {})
-        self.wrap = dict(
-            wrap or {}
-        )  # program: words before its own command line, such as ["valgrind"]
+        self.wrap = dict(wrap or {})
+        self.extra = {program: extra_conf(program) for program in PROGRAMS}
         self.temporary = None
         self.postgres = None
         self.processes = {}
@@ -230,14 +240,14 @@ class Stack:
             time.sleep(0.02)
         raise LabError(f"{program} was not ready within {READY_TIMEOUT_S} s: {said}")
 
-    def stop_program(self, program):
+    def stop_program(self, program, timeout_s=20):
         """Asks mapperd or proxy to end; returns its exit status (None when another program had
         started it)."""
         process = self.processes.pop(program, None)
         if process is None:
             return None
-        if not process.stop():
-            raise LabError(f"{program} did not end within 20 s of SIGTERM and was killed")
+        if not process.stop(timeout_s=timeout_s):
+            raise LabError(f"{program} did not end within {timeout_s} s of SIGTERM and was killed")
         return process.exit_status
 
     def kill_program(self, program):
@@ -258,7 +268,7 @@ class Stack:
             and all(process.alive() for process in self.processes.values())
         )
 
-    def stop(self):
+    def stop(self, timeout_s=20):
         """Stops everything, in the order that lets each part end cleanly. May be called twice.
 
         Returns {program: exit status} of what had to be asked; raises when one had to be killed.
@@ -267,7 +277,7 @@ class Stack:
         for program in ("proxy", "mapperd"):
             if program in self.processes:
                 try:
-                    statuses[program] = self.stop_program(program)
+                    statuses[program] = self.stop_program(program, timeout_s)
                 except LabError as error:
                     errors.append(str(error))
         if self.postgres is not None:
@@ -283,9 +293,9 @@ class Stack:
         return statuses
 
     def end(self):
-        """stop() for when it matters only that nothing is left."""
+        """stop() for when it matters only that nothing is left, and soon."""
         try:
-            self.stop()
+            self.stop(timeout_s=3)
         except LabError:
             pass
 
@@ -336,9 +346,7 @@ class Stack:
             "log_level": "debug",
             "log_file": "-",
         }
-        return self._write_conf(
-            "mapperd.conf", settings, self.mapperd_settings, "LAB_MAPPERD_CONF_EXTRA"
-        )
+        return self._write_conf("mapperd", settings, self.mapperd_settings)
 
     def write_proxy_conf(self):
         settings = {
@@ -369,26 +377,23 @@ route pbx {{
     may_assert = {{"pbx.{self.domain}"}}
 }}
 """
-        return self._write_conf(
-            "proxy.conf", settings, self.proxy_settings, "LAB_PROXY_CONF_EXTRA", sections
-        )
+        return self._write_conf("proxy", settings, self.proxy_settings, sections)
 
-    def _write_conf(self, name, settings, own, extra_variable, sections=""):
-        """Settings of the lab, over them those of the test, over them those of the file that a
-        variable names."""
+    def _write_conf(self, program, settings, own, sections=""):
+        """Settings of the lab, over them the test's, over them those of LAB_…_CONF_EXTRA."""
         settings = {**settings, **own}
-        extra = os.environ.get(extra_variable)
-        rest = ""
-        if extra:
-            for line in pathlib.Path(extra).read_text().splitlines():
-                simple = re.match(r"^\s*([a-z_0-9]+)\s*=\s*(.+?)\s*$", line)
-                if simple and "{" not in line:
-                    settings[simple[1]] = Raw(simple[2])
-                else:
-                    rest += line + "\n"
+        rest, depth = "", 0
+        for line in self.extra[program].splitlines():
+            simple = re.match(r"^\s*([a-z_0-9]+)\s*=\s*(.+?)\s*$", line)
+            if simple and depth == 0 and "{" not in line:
+                settings[simple[1]] = Raw(simple[2])
+            else:
+                rest += line + "\n"
+            depth += line.count("{") - line.count("}")
         text = "".join(f"{key} = {as_value(value)}\n" for key, value in settings.items())
-        self.path(name).write_text(text + sections + rest)
-        return self.path(name)
+        path = self.path(f"{program}.conf")
+        path.write_text(text + sections + rest)
+        return path
 
     # ---- What others learn of it
 
@@ -444,6 +449,7 @@ route pbx {{
                         k: v for k, v in self.mapperd_settings.items() if not isinstance(v, Raw)
                     },
                     "wrap": self.wrap,
+                    "extra": self.extra,
                 },
                 indent=1,
             )
@@ -466,6 +472,7 @@ route pbx {{
             domain=state["domain"],
             wrap=state["wrap"],
         )
+        stack.extra = {p: extra_conf(p) or text for p, text in state["extra"].items()}
         stack.temporary = pathlib.Path(state["temporary"])
         stack.ports = state["ports"]
         stack.postgres = postgres.Cluster(
