@@ -52,7 +52,7 @@ def server_user():
 def make_folder(prefix):
     """A temporary folder with a short name (socket paths end at 107 bytes) that the server's user
     owns."""
-    folder = pathlib.Path(tempfile.mkdtemp(prefix=prefix, dir="/tmp"))
+    folder = pathlib.Path(tempfile.mkdtemp(prefix=prefix, dir=os.environ.get("LAB_TMP", "/tmp")))
     if server_user():
         account = pwd.getpwnam(server_user())
         os.chown(folder, account.pw_uid, account.pw_gid)
