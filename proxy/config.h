@@ -8,6 +8,7 @@
 
 #include "common/identity.h"
 #include "common/log.h"
+#include "common/mem.h"
 #include "proxy/net/address.h"
 
 #include <stdatomic.h>
@@ -25,6 +26,7 @@ struct config_listener {
     const char *name;
     unsigned index;         /* in config->listeners */
     struct address address; /* as configured; port 0: the kernel chooses */
+    const char *advertise;  /* "host:port"; NULL = where it is bound, see net_advertised() */
     enum transport
         transport; /* TLS: for devices, client certificate required; TCP: for routes' peers only */
     struct tls_context **tls; /* one a worker, by its index; NULL on TCP */
@@ -63,6 +65,7 @@ struct config_registrar {
 
 struct config {
     atomic_uint references;
+    struct arena arena; /* texts */
     char name[PROXY_NAME_MAX + 1];
     unsigned workers;
     const char *path; /* of the file that was read */

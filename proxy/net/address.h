@@ -45,6 +45,8 @@ const char *address_host_text(const struct address *a, char *out);
 uint16_t address_port(const struct address *a);
 void address_set_port(struct address *a, uint16_t port);
 socklen_t address_size(const struct address *a);
+/* 0.0.0.0 or [::]. */
+bool address_is_wildcard(const struct address *a);
 /* The same host, whatever the port; an IPv4-mapped IPv6 address equals its IPv4 one. False for
  * AF_UNSPEC. */
 bool address_same_host(const struct address *a, const struct address *b);

@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the two halves of reading the configuration share: config.c (values, routes) and
+ * config_listeners.c (listeners, trust stores, TLS). */
+#ifndef HOLDLINE_PROXY_CONFIG_INTERNAL_H
+#define HOLDLINE_PROXY_CONFIG_INTERNAL_H
+
+#include "common/config.h"
+#include "proxy/config.h"
+
+/* Both complain by config_complain() and go on to the next section, so that one start names every
+ * fault. */
+enum error config_read_listeners(struct config *config, const struct config_file *file) MUST_CHECK;
+void config_free_listeners(struct config *config);
+
+/* A copy that lives as long as the configuration; NULL without memory. */
+const char *config_keep_text(struct config *config, const char *text);
+
+/* Whether sections of this kind have titles that fit ([A-Za-z0-9_-]{1,32}), each once. */
+enum error config_check_titles(const struct config_file *file, const char *section) MUST_CHECK;
+
+/* The worse of two, ERROR_CONFIG counting less than a failure of ours. */
+enum error config_worse(enum error a, enum error b);
+
+#endif

@@ -1,0 +1,359 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Listeners and trust stores of the configuration. Each file is read once; every worker gets
+ * contexts made from the same bytes, so that no lock of OpenSSL is shared between threads. */
+#include "proxy/config_internal.h"
+
+#include "common/mem.h"
+#include "proxy/tls/context.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <openssl/crypto.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define FILE_MAX (16 << 20) /* of all CA files of a store together too */
+
+/* A trust store as the file has it, while listeners are read. */
+struct store_source {
+    const char *name;
+    int security_level;
+    struct pem_text {
+        char *data;
+        size_t size;
+    } pem;
+    bool usable;
+};
+
+struct sources {
+    struct store_source stores[CONFIG_TRUST_STORES_MAX];
+    size_t count;
+};
+
+/* ---- Files ---- */
+
+static void forget(struct pem_text *text)
+{
+    if (text->data)
+        OPENSSL_cleanse(text->data, text->size);
+    mem_free(text->data);
+    *text = (struct pem_text){ NULL, 0 };
+}
+
+static bool read_fully(int fd, char *out, size_t size)
+{
+    for (size_t have = 0; have < size;) {
+        ssize_t n = read(fd, out + have, size - have);
+        if (n == 0)
+            errno = EIO; /* shorter than it was a moment ago */
+        if (n == 0 || (n < 0 && errno != EINTR))
+            return false;
+        have += n > 0 ? (size_t)n : 0;
+    }
+    return true;
+}
+
+/* Appends the file and a line end. ERROR_SYSTEM: errno says why. */
+static enum error append_file(struct pem_text *text, const char *path)
+{
+    struct stat st;
+    enum error e = ERROR_SYSTEM;
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    if (fd < 0 || fstat(fd, &st) != 0)
+        goto out;
+    errno = S_ISREG(st.st_mode) ? EFBIG : EINVAL;
+    if (!S_ISREG(st.st_mode) || st.st_size > (off_t)(FILE_MAX - text->size))
+        goto out;
+    size_t size = (size_t)st.st_size;
+    char *data = mem_alloc(text->size + size + 2);
+    if (!data) {
+        e = ERROR_MEMORY;
+        goto out;
+    }
+    if (text->size)
+        memcpy(data, text->data, text->size);
+    if (!read_fully(fd, data + text->size, size)) {
+        mem_free(data);
+        goto out;
+    }
+    size_t whole = text->size + size;
+    data[whole++] = '\n';
+    forget(text);
+    *text = (struct pem_text){ data, whole };
+    e = ERROR_NONE;
+out:
+    if (fd >= 0)
+        close(fd);
+    return e;
+}
+
+static struct slice text_slice(const struct pem_text *text)
+{
+    return (struct slice){ text->data, text->size };
+}
+
+static enum error complain_of_file(const struct config_file *file, const struct config_section *s,
+                                   const char *option, const char *path, enum error e)
+{
+    if (e == ERROR_SYSTEM)
+        return config_complain(file, s, option, "%s: %s; name a readable PEM file", path,
+                               strerror(errno));
+    return e;
+}
+
+/* ---- Trust stores ---- */
+
+/* One CA file tried by itself, so that a complaint can name it. */
+static enum error try_ca(const struct config_file *file, const struct config_section *s,
+                         const char *path, const struct pem_text *pem, size_t from)
+{
+    struct trust_store *probe;
+    struct slice part = { pem->data + from, pem->size - from };
+    enum error e = trust_store_create("probe", part, 2, &probe);
+    trust_store_free(probe);
+    if (e == ERROR_MALFORMED || e == ERROR_LIBRARY)
+        return config_complain(
+            file, s, "ca",
+            "%s has no certificate, or one that cannot be read; name a PEM file of CA certificates",
+            path);
+    return e;
+}
+
+static enum error read_store(const struct config_file *file, const struct config_section *s,
+                             struct store_source *store)
+{
+    enum error e = ERROR_NONE;
+    store->name = config_section_title(s);
+    store->security_level = (int)config_section_integer(s, "security_level");
+    size_t count = config_section_list_count(s, "ca");
+    for (size_t i = 0; i < count; i++) {
+        const char *path = config_section_list_at(s, "ca", i);
+        size_t from = store->pem.size;
+        enum error one = append_file(&store->pem, path);
+        if (one == ERROR_NONE)
+            one = try_ca(file, s, path, &store->pem, from);
+        else
+            one = complain_of_file(file, s, "ca", path, one);
+        e = config_worse(e, one);
+    }
+    if (strspn(store->name, "abcdefghijklmnopqrstuvwxyz0123456789_-") != strlen(store->name))
+        e = config_worse(
+            e, config_complain(
+                   file, s, NULL,
+                   "trust_store %s: write small letters, digits, _ or -, as in the database",
+                   store->name));
+    store->usable = e == ERROR_NONE;
+    return e;
+}
+
+static enum error read_stores(const struct config_file *file, struct sources *sources)
+{
+    enum error e = config_check_titles(file, "trust_store");
+    size_t count = config_section_count(file, "trust_store");
+    if (count > CONFIG_TRUST_STORES_MAX)
+        return config_complain(file, NULL, "trust_store", "more than %d", CONFIG_TRUST_STORES_MAX);
+    for (size_t i = 0; i < count; i++) {
+        e = config_worse(
+            e, read_store(file, config_section_at(file, "trust_store", i), &sources->stores[i]));
+        sources->count++;
+    }
+    return e;
+}
+
+static const struct store_source *find_store(const struct sources *sources, const char *name)
+{
+    for (size_t i = 0; i < sources->count; i++)
+        if (strcmp(sources->stores[i].name, name) == 0)
+            return &sources->stores[i];
+    return NULL;
+}
+
+/* ---- A listener's TLS ---- */
+
+static enum error choose_stores(const struct config_file *file, const struct config_section *s,
+                                const struct sources *sources, struct tls_store_spec *chosen,
+                                size_t *chosen_count)
+{
+    enum error e = ERROR_NONE;
+    size_t count = config_section_list_count(s, "trust_stores");
+    *chosen_count = 0;
+    if (count == 0 || count > CONFIG_TRUST_STORES_MAX)
+        return config_complain(
+            file, s, "trust_stores",
+            "name the trust_store sections that client certificates are verified in");
+    for (size_t i = 0; i < count; i++) {
+        const char *name = config_section_list_at(s, "trust_stores", i);
+        const struct store_source *store = find_store(sources, name);
+        if (!store)
+            e = config_complain(file, s, "trust_stores",
+                                "there is no section trust_store %s; write one or correct the name",
+                                name);
+        else if (!store->usable)
+            e = config_worse(e, ERROR_CONFIG); /* complained of already */
+        else
+            chosen[(*chosen_count)++] =
+                (struct tls_store_spec){ store->name, text_slice(&store->pem),
+                                         store->security_level };
+    }
+    return e;
+}
+
+static enum error check_overlap(const struct config_file *file, const struct config_section *s,
+                                const struct tls_context *context)
+{
+    const struct trust_store *a, *b;
+    for (size_t i = 0; (a = tls_context_store(context, i)); i++)
+        for (size_t j = i + 1; (b = tls_context_store(context, j)); j++)
+            if (trust_store_overlaps(a, b))
+                return config_complain(
+                    file, s, "trust_stores",
+                    "%s and %s have an anchor with the same key or subject; remove it from one",
+                    trust_store_name(a), trust_store_name(b));
+    return ERROR_NONE;
+}
+
+static enum error build_contexts(const struct config *c, const struct config_file *file,
+                                 const struct config_section *s,
+                                 const struct tls_context_spec *spec,
+                                 struct config_listener *listener)
+{
+    listener->tls = mem_zero(c->workers, sizeof(struct tls_context *));
+    if (!listener->tls)
+        return ERROR_MEMORY;
+    for (unsigned i = 0; i < c->workers; i++) {
+        const char *why;
+        enum error e = tls_context_create(spec, &listener->tls[i], &why);
+        if (e == ERROR_MEMORY)
+            return e;
+        if (e != ERROR_NONE)
+            return config_complain(file, s, "certificate", "%s; see certificate, key and ciphers",
+                                   why);
+    }
+    return check_overlap(file, s, listener->tls[0]);
+}
+
+static enum error read_tls(const struct config *c, const struct config_file *file,
+                           const struct config_section *s, const struct sources *sources,
+                           struct config_listener *listener)
+{
+    struct tls_store_spec stores[CONFIG_TRUST_STORES_MAX];
+    struct pem_text certificate = { NULL, 0 }, key = { NULL, 0 };
+    const char *certificate_path = config_section_text(s, "certificate");
+    const char *key_path = config_section_text(s, "key");
+    size_t store_count;
+    enum error e = choose_stores(file, s, sources, stores, &store_count);
+    if (!*certificate_path || !*key_path)
+        e = config_worse(
+            e, config_complain(file, s, *key_path ? "certificate" : "key",
+                               "a tls listener needs certificate and key; name PEM files"));
+    if (*certificate_path)
+        e = config_worse(e, complain_of_file(file, s, "certificate", certificate_path,
+                                             append_file(&certificate, certificate_path)));
+    if (*key_path)
+        e = config_worse(e,
+                         complain_of_file(file, s, "key", key_path, append_file(&key, key_path)));
+    if (e == ERROR_NONE) {
+        struct tls_context_spec spec = { .certificate_pem = text_slice(&certificate),
+                                         .key_pem = text_slice(&key),
+                                         .ciphers = config_section_text(s, "ciphers"),
+                                         .stores = stores,
+                                         .store_count = store_count };
+        e = build_contexts(c, file, s, &spec, listener);
+    }
+    forget(&certificate);
+    forget(&key);
+    return e;
+}
+
+/* ---- Listeners ---- */
+
+/* HOST:PORT with a name, an IPv4 address or [IPv6]. */
+static bool is_advertisable(const char *text)
+{
+    struct address address;
+    struct identity host;
+    unsigned long long port;
+    const char *colon = strrchr(text, ':');
+    if (!colon || !slice_to_u64(slice_of(colon + 1), UINT16_MAX, &port) || port == 0)
+        return false;
+    if (address_from_text(&address, slice_of(text)) == ERROR_NONE)
+        return !address_is_wildcard(&address);
+    struct slice name = { text, (size_t)(colon - text) };
+    return text[0] != '[' && identity_from_parts(&host, SLICE(""), name, false) == ERROR_NONE;
+}
+
+static enum error read_addresses(struct config *c, const struct config_file *file,
+                                 const struct config_section *s, struct config_listener *listener)
+{
+    const char *address = config_section_text(s, "address");
+    const char *advertise = config_section_text(s, "advertise");
+    enum error e = ERROR_NONE;
+    if (address_from_text(&listener->address, slice_of(address)) != ERROR_NONE)
+        e = config_complain(file, s, "address", "\"%s\": write IP:PORT or [IPv6]:PORT", address);
+    else if (!*advertise && address_is_wildcard(&listener->address))
+        e = config_complain(file, s, "advertise",
+                            "needed with address %s, which peers can't send to; write HOST:PORT",
+                            address);
+    if (*advertise && !is_advertisable(advertise))
+        e = config_complain(file, s, "advertise", "\"%s\": write HOST:PORT that peers can reach",
+                            advertise);
+    if (*advertise && !(listener->advertise = config_keep_text(c, advertise)))
+        return ERROR_MEMORY;
+    return e;
+}
+
+static enum error read_listener(struct config *c, const struct config_file *file,
+                                const struct config_section *s, const struct sources *sources,
+                                struct config_listener *listener)
+{
+    listener->name = config_keep_text(c, config_section_title(s));
+    if (!listener->name)
+        return ERROR_MEMORY;
+    enum error e = read_addresses(c, file, s, listener);
+    if (!transport_from_text(config_section_text(s, "transport"), &listener->transport) ||
+        listener->transport == TRANSPORT_UDP)
+        return config_worse(e, config_complain(file, s, "transport", "write tls or tcp"));
+    if (listener->transport == TRANSPORT_TLS)
+        return config_worse(e, read_tls(c, file, s, sources, listener));
+    if (*config_section_text(s, "certificate") || *config_section_text(s, "key") ||
+        config_section_list_count(s, "trust_stores") > 0)
+        e = config_complain(
+            file, s, "transport",
+            "tcp takes no certificate, key or trust_stores; write tls or remove them");
+    return e;
+}
+
+enum error config_read_listeners(struct config *config, const struct config_file *file)
+{
+    struct sources sources = { .count = 0 };
+    size_t count = config_section_count(file, "listener");
+    enum error e = config_check_titles(file, "listener");
+    e = config_worse(e, read_stores(file, &sources));
+    if (count == 0 || count > CONFIG_LISTENERS_MAX)
+        e = config_worse(e,
+                         config_complain(file, NULL, "listener", "write 1 to %d sections listener",
+                                         CONFIG_LISTENERS_MAX));
+    else if (!(config->listeners = mem_zero(count, sizeof(*config->listeners))))
+        e = ERROR_MEMORY;
+    for (size_t i = 0; config->listeners && i < count; i++) {
+        config->listeners[i].index = (unsigned)i;
+        config->listener_count++;
+        e = config_worse(e, read_listener(config, file, config_section_at(file, "listener", i),
+                                          &sources, &config->listeners[i]));
+    }
+    for (size_t i = 0; i < sources.count; i++)
+        forget(&sources.stores[i].pem);
+    return e;
+}
+
+void config_free_listeners(struct config *config)
+{
+    for (size_t i = 0; i < config->listener_count; i++) {
+        struct tls_context **tls = config->listeners[i].tls;
+        for (unsigned w = 0; tls && w < config->workers; w++)
+            tls_context_free(tls[w]);
+        mem_free(tls);
+    }
+    mem_free(config->listeners);
+}

@@ -1,0 +1,276 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* SSL_CTX of a listener: everything a peer could use to make us work or remember for nothing is off
+ * here. */
+#include "proxy/tls/context.h"
+
+#include "common/mem.h"
+
+#include <openssl/err.h>
+#include <openssl/pem.h>
+
+/* Forward secrecy only; CBC for phones of before GCM. */
+#define CIPHERS_DEFAULT \
+    "ECDHE+AESGCM:ECDHE+CHACHA20:ECDHE+AES:!aNULL:!eNULL:!PSK:!SRP:!CAMELLIA:!ARIA:!AESCCM"
+
+struct tls_context {
+    SSL_CTX *ssl;
+    struct trust_store **stores;
+    size_t store_count;
+};
+
+const char *tls_error_text(void)
+{
+    unsigned long code = ERR_peek_error();
+    const char *text = code ? ERR_reason_error_string(code) : NULL;
+    ERR_clear_error();
+    return text ? text : "no detail";
+}
+
+/* ---- Verification ---- */
+
+/* Signatures are checked with every key of what the peer sent: a key of 16384 bits, or a hundred
+ * certificates, are work that it could order from us without being anyone. */
+static int refuse_costly(X509 *leaf, STACK_OF(X509) * untrusted)
+{
+    int count = sk_X509_num(untrusted); /* -1 for NULL */
+    if (count > TLS_CLIENT_CERTIFICATES_MAX)
+        return X509_V_ERR_CERT_CHAIN_TOO_LONG;
+    for (int i = -1; i < count; i++) {
+        EVP_PKEY *key = X509_get0_pubkey(i < 0 ? leaf : sk_X509_value(untrusted, i));
+        if (!key)
+            return X509_V_ERR_UNABLE_TO_DECODE_ISSUER_PUBLIC_KEY;
+        if (EVP_PKEY_get_bits(key) > TRUST_STORE_KEY_BITS_MAX)
+            return X509_V_ERR_CERT_REJECTED;
+    }
+    return X509_V_OK;
+}
+
+/* That no anchor was found says less than what was wrong with a chain that had one. */
+static bool says_more(int error, int than)
+{
+    return than == X509_V_ERR_UNSPECIFIED ||
+           (error != X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY &&
+            error != X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT &&
+            error != X509_V_ERR_SELF_SIGNED_CERT_IN_CHAIN &&
+            error != X509_V_ERR_DEPTH_ZERO_SELF_SIGNED_CERT &&
+            error != X509_V_ERR_UNABLE_TO_VERIFY_LEAF_SIGNATURE);
+}
+
+static int verify_in_stores(const struct tls_context *context, X509_STORE_CTX *ctx,
+                            const struct trust_store **verified_by)
+{
+    X509 *leaf = X509_STORE_CTX_get0_cert(ctx);
+    STACK_OF(X509) *untrusted = X509_STORE_CTX_get0_untrusted(ctx);
+    int best = X509_V_ERR_UNSPECIFIED;
+    if (!leaf)
+        return best;
+    int costly = refuse_costly(leaf, untrusted);
+    if (costly != X509_V_OK)
+        return costly;
+    for (size_t i = 0; i < context->store_count; i++) {
+        int error = trust_store_verify(context->stores[i], leaf, untrusted);
+        if (error == X509_V_OK) {
+            *verified_by = context->stores[i];
+            return X509_V_OK;
+        }
+        if (says_more(error, best))
+            best = error;
+    }
+    return best;
+}
+
+static int verify_callback(X509_STORE_CTX *ctx, void *argument)
+{
+    SSL *ssl = X509_STORE_CTX_get_ex_data(ctx, SSL_get_ex_data_X509_STORE_CTX_idx());
+    struct tls_session *session = SSL_get_app_data(ssl);
+    session->store = NULL;
+    int error = verify_in_stores(argument, ctx, &session->store);
+    session->verify_error = error;
+    X509_STORE_CTX_set_error(ctx, error);
+    return error == X509_V_OK && session->store;
+}
+
+/* Counts what of the handshake protocol comes after the handshake: key updates are all that can
+ * (T31). */
+static void info_callback(const SSL *ssl, int where, int value)
+{
+    (void)value;
+    struct tls_session *session = SSL_get_app_data(ssl);
+    if (session->established && where == SSL_CB_ACCEPT_LOOP)
+        session->later_messages++;
+}
+
+/* ---- Making one ---- */
+
+static int no_password(char *buffer, int size, int writing, void *argument)
+{
+    (void)buffer, (void)size, (void)writing, (void)argument;
+    return -1; /* never asks at a terminal */
+}
+
+static enum error use_certificate(SSL_CTX *ssl, struct slice pem)
+{
+    BIO *bio = BIO_new_mem_buf(pem.data, (int)pem.size);
+    if (!bio)
+        return ERROR_MEMORY;
+    enum error e = ERROR_MALFORMED;
+    X509 *certificate = PEM_read_bio_X509(bio, NULL, no_password, NULL);
+    if (certificate && SSL_CTX_use_certificate(ssl, certificate) == 1)
+        e = ERROR_NONE;
+    X509_free(certificate);
+    while (e == ERROR_NONE && (certificate = PEM_read_bio_X509(bio, NULL, no_password, NULL)))
+        if (SSL_CTX_add0_chain_cert(ssl, certificate) != 1) {
+            X509_free(certificate);
+            e = ERROR_MALFORMED;
+        }
+    if (e == ERROR_NONE && ERR_GET_REASON(ERR_peek_last_error()) == PEM_R_NO_START_LINE)
+        ERR_clear_error();
+    else
+        e = ERROR_MALFORMED;
+    BIO_free(bio);
+    return e;
+}
+
+static enum error use_key(SSL_CTX *ssl, struct slice pem)
+{
+    BIO *bio = BIO_new_mem_buf(pem.data, (int)pem.size);
+    if (!bio)
+        return ERROR_MEMORY;
+    EVP_PKEY *key = PEM_read_bio_PrivateKey(bio, NULL, no_password, NULL);
+    enum error e = ERROR_MALFORMED;
+    if (key && SSL_CTX_use_PrivateKey(ssl, key) == 1 && SSL_CTX_check_private_key(ssl) == 1)
+        e = ERROR_NONE;
+    EVP_PKEY_free(key);
+    BIO_free(bio);
+    return e;
+}
+
+/* The anchors' names in our CertificateRequest: a phone with several certificates chooses by them.
+ */
+static enum error announce_anchors(SSL_CTX *ssl, const struct trust_store *store)
+{
+    const STACK_OF(X509) *anchors = trust_store_anchors(store);
+    for (int i = 0; i < sk_X509_num(anchors); i++)
+        if (SSL_CTX_add_client_CA(ssl, sk_X509_value(anchors, i)) != 1)
+            return ERROR_MEMORY;
+    return ERROR_NONE;
+}
+
+static enum error add_stores(struct tls_context *c, const struct tls_context_spec *spec,
+                             const char **why)
+{
+    c->stores = mem_zero(spec->store_count, sizeof(struct trust_store *));
+    enum error e = c->stores ? ERROR_NONE : ERROR_MEMORY;
+    for (size_t i = 0; i < spec->store_count && e == ERROR_NONE; i++) {
+        const struct tls_store_spec *s = &spec->stores[i];
+        e = trust_store_create(s->name, s->pem, s->security_level, &c->stores[i]);
+        if (e == ERROR_NONE) {
+            c->store_count++;
+            e = announce_anchors(c->ssl, c->stores[i]);
+        } else if (e == ERROR_MALFORMED) {
+            *why = "a CA file has no certificate, or one that cannot be read";
+        }
+    }
+    return e;
+}
+
+static enum error set_rules(struct tls_context *c, const char *ciphers)
+{
+    SSL_CTX *ssl = c->ssl;
+    SSL_CTX_set_options(ssl, SSL_OP_NO_TICKET | SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION |
+                                 SSL_OP_CIPHER_SERVER_PREFERENCE);
+    SSL_CTX_set_session_cache_mode(ssl, SSL_SESS_CACHE_OFF);
+    SSL_CTX_set_mode(ssl, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE |
+                              SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
+    SSL_CTX_set_read_ahead(ssl, 1);
+    SSL_CTX_set_max_cert_list(ssl, TLS_CLIENT_CHAIN_MAX);
+    /* The handshake's own algorithms; chains have the level of their store. */
+    SSL_CTX_set_security_level(ssl, 2);
+    SSL_CTX_set_verify(ssl, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, NULL);
+    SSL_CTX_set_cert_verify_callback(ssl, verify_callback, c);
+    SSL_CTX_set_info_callback(ssl, info_callback);
+    if (SSL_CTX_set_min_proto_version(ssl, TLS1_2_VERSION) != 1 ||
+        SSL_CTX_set_max_proto_version(ssl, TLS1_3_VERSION) != 1 ||
+        SSL_CTX_set_num_tickets(ssl, 0) != 1 || SSL_CTX_set_max_early_data(ssl, 0) != 1)
+        return ERROR_LIBRARY;
+    if (SSL_CTX_set_cipher_list(ssl, ciphers && *ciphers ? ciphers : CIPHERS_DEFAULT) != 1)
+        return ERROR_MALFORMED;
+    return ERROR_NONE;
+}
+
+static enum error build(struct tls_context *c, const struct tls_context_spec *spec,
+                        const char **why)
+{
+    if (spec->certificate_pem.size > INT_MAX || spec->key_pem.size > INT_MAX)
+        return ERROR_TOO_LARGE;
+    enum error e = set_rules(c, spec->ciphers);
+    if (e == ERROR_MALFORMED)
+        *why = "no cipher of the list `ciphers` is known";
+    if (e == ERROR_NONE && (e = use_certificate(c->ssl, spec->certificate_pem)) == ERROR_MALFORMED)
+        *why = "the certificate cannot be used";
+    if (e == ERROR_NONE && (e = use_key(c->ssl, spec->key_pem)) == ERROR_MALFORMED)
+        *why = "the key cannot be used with the certificate (it must be without a password)";
+    if (e == ERROR_NONE)
+        e = add_stores(c, spec, why);
+    return e;
+}
+
+enum error tls_context_create(const struct tls_context_spec *spec, struct tls_context **out,
+                              const char **why)
+{
+    *out = NULL;
+    *why = "OpenSSL refused";
+    ERR_clear_error();
+    struct tls_context *c = mem_zero(1, sizeof(*c));
+    if (!c)
+        return ERROR_MEMORY;
+    c->ssl = SSL_CTX_new(TLS_server_method());
+    enum error e = c->ssl ? build(c, spec, why) : ERROR_LIBRARY;
+    ERR_clear_error();
+    if (e != ERROR_NONE) {
+        tls_context_free(c);
+        return e;
+    }
+    *out = c;
+    return ERROR_NONE;
+}
+
+void tls_context_free(struct tls_context *context)
+{
+    if (!context)
+        return;
+    SSL_CTX_free(context->ssl);
+    for (size_t i = 0; i < context->store_count; i++)
+        trust_store_free(context->stores[i]);
+    mem_free(context->stores);
+    mem_free(context);
+}
+
+const struct trust_store *tls_context_store(const struct tls_context *context, size_t index)
+{
+    return index < context->store_count ? context->stores[index] : NULL;
+}
+
+/* ---- Sessions ---- */
+
+SSL *tls_context_accept(struct tls_context *context, struct tls_session *session)
+{
+    memset(session, 0, sizeof(*session));
+    SSL *ssl = SSL_new(context->ssl);
+    if (!ssl)
+        return NULL;
+    SSL_set_app_data(ssl, session);
+    SSL_set_accept_state(ssl);
+    return ssl;
+}
+
+enum error tls_session_identity(const struct tls_session *session, SSL *ssl,
+                                struct peer_identity **out)
+{
+    *out = NULL;
+    X509 *certificate = SSL_get0_peer_certificate(ssl);
+    if (!session->store || session->verify_error != X509_V_OK || !certificate ||
+        SSL_get_verify_result(ssl) != X509_V_OK || SSL_session_reused(ssl))
+        return ERROR_NOT_FOUND;
+    return peer_identity_read(certificate, trust_store_name(session->store), out);
+}

@@ -1,0 +1,197 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Reading names out of a certificate: every string is taken with its length and its type, and what
+ * does not hold to its type gives no name at all. */
+#include "proxy/tls/peer_identity.h"
+
+#include "common/mem.h"
+
+#include <arpa/inet.h>
+#include <openssl/err.h>
+#include <openssl/x509v3.h>
+#include <stdlib.h>
+#include <strings.h>
+#include <time.h>
+
+static bool is_ascii(struct slice s)
+{
+    for (size_t i = 0; i < s.size; i++)
+        if ((unsigned char)s.data[i] >= 0x80)
+            return false;
+    return true;
+}
+
+/* The string as UTF-8 into out[CN_MAX_OCTETS + 1]; its size, 0 when it is none that counts. Latin-1
+ * is never assumed: a type of 8-bit characters must hold ASCII. */
+static size_t utf8_of(const ASN1_STRING *string, char *out)
+{
+    struct slice raw = { (const char *)ASN1_STRING_get0_data(string),
+                         (size_t)ASN1_STRING_length(string) };
+    unsigned char *converted = NULL;
+    int type = ASN1_STRING_type(string);
+    if (raw.size == 0 || raw.size > (size_t)4 * CN_MAX_OCTETS)
+        return 0;
+    if (type == V_ASN1_BMPSTRING || type == V_ASN1_UNIVERSALSTRING) {
+        int size = ASN1_STRING_to_UTF8(&converted, string);
+        ERR_clear_error();
+        if (size < 0)
+            return 0;
+        raw = (struct slice){ (const char *)converted, (size_t)size };
+    } else if (type != V_ASN1_UTF8STRING &&
+               ((type != V_ASN1_PRINTABLESTRING && type != V_ASN1_IA5STRING &&
+                 type != V_ASN1_T61STRING) ||
+                !is_ascii(raw))) {
+        return 0;
+    }
+    size_t size = raw.size <= CN_MAX_OCTETS && text_is_clean_utf8(raw) ? raw.size : 0;
+    memcpy(out, raw.data, size);
+    out[size] = 0;
+    OPENSSL_free(converted);
+    return size;
+}
+
+/* The last CN of the subject is the most specific; an earlier one never stands in for it. */
+static size_t read_cn(X509 *certificate, char *out)
+{
+    const X509_NAME *subject = X509_get_subject_name(certificate);
+    int last = -1;
+    out[0] = 0;
+    for (int at = -1; (at = X509_NAME_get_index_by_NID(subject, NID_commonName, at)) >= 0;)
+        last = at;
+    if (last < 0)
+        return 0;
+    return utf8_of(X509_NAME_ENTRY_get_data(X509_NAME_get_entry(subject, last)), out);
+}
+
+struct names {
+    struct identity list[PEER_NAMES_MAX];
+    size_t count;
+};
+
+static void add_name(struct names *names, const struct identity *name)
+{
+    char text[INET_ADDRSTRLEN];
+    struct slice domain = identity_domain(name);
+    struct in_addr v4;
+    if (domain.size < sizeof(text)) {
+        memcpy(text, domain.data, domain.size);
+        text[domain.size] = 0;
+        if (inet_pton(AF_INET, text, &v4) == 1)
+            return; /* RFC 5922 7.1 knows no addresses */
+    }
+    for (size_t i = 0; i < names->count; i++)
+        if (slice_equal(identity_text(&names->list[i]), identity_text(name)))
+            return;
+    if (names->count < PEER_NAMES_MAX)
+        names->list[names->count++] = *name;
+}
+
+static struct slice text_of(const ASN1_IA5STRING *string)
+{
+    return (struct slice){ (const char *)ASN1_STRING_get0_data(string),
+                           (size_t)ASN1_STRING_length(string) };
+}
+
+/* Whether the URI has the scheme sip; its name is added if it is one. */
+static bool add_uri(struct names *names, struct slice uri)
+{
+    struct identity name;
+    if (uri.size < 4 || strncasecmp(uri.data, "sip:", 4) != 0)
+        return false;
+    struct slice rest = { uri.data + 4, uri.size - 4 };
+    /* identity_from_text() is made for people too: it trims, and takes a scheme once. */
+    bool plain = rest.size > 0;
+    for (size_t i = 0; i < rest.size && plain; i++)
+        plain = rest.data[i] > ' ' && rest.data[i] < 0x7f && rest.data[i] != ':';
+    if (plain && identity_from_text(&name, rest) == ERROR_NONE)
+        add_name(names, &name);
+    return true;
+}
+
+static void add_dns(struct names *names, struct slice host)
+{
+    struct identity name;
+    if (host.size > 0 && host.data[0] != '[' &&
+        identity_from_parts(&name, SLICE(""), host, false) == ERROR_NONE)
+        add_name(names, &name);
+}
+
+static int compare_names(const void *a, const void *b)
+{
+    return slice_compare(identity_text(a), identity_text(b));
+}
+
+static void read_names(const GENERAL_NAMES *all, struct names *names)
+{
+    bool has_sip = false;
+    for (int i = 0; i < sk_GENERAL_NAME_num(all); i++) {
+        const GENERAL_NAME *name = sk_GENERAL_NAME_value(all, i);
+        if (name->type == GEN_URI && add_uri(names, text_of(name->d.uniformResourceIdentifier)))
+            has_sip = true;
+    }
+    for (int i = 0; i < sk_GENERAL_NAME_num(all) && !has_sip; i++) {
+        const GENERAL_NAME *name = sk_GENERAL_NAME_value(all, i);
+        if (name->type == GEN_DNS)
+            add_dns(names, text_of(name->d.dNSName));
+    }
+    qsort(names->list, names->count, sizeof(names->list[0]), compare_names);
+}
+
+/* critical is -1 when the extension is absent, -2 when it stands twice, >= 0 when it is there. */
+static bool read_alternative_names(X509 *certificate, struct names *names)
+{
+    int critical;
+    names->count = 0;
+    GENERAL_NAMES *all = X509_get_ext_d2i(certificate, NID_subject_alt_name, &critical, NULL);
+    if (all)
+        read_names(all, names);
+    GENERAL_NAMES_free(all);
+    ERR_clear_error();
+    return critical != -1;
+}
+
+static bool read_not_after(X509 *certificate, uint64_t *unix_s)
+{
+    struct tm tm;
+    if (ASN1_TIME_to_tm(X509_get0_notAfter(certificate), &tm) != 1)
+        return false;
+    time_t t = timegm(&tm);
+    *unix_s = t > 0 ? (uint64_t)t : 0;
+    return true;
+}
+
+enum error peer_identity_read(X509 *certificate, const char *store, struct peer_identity **out)
+{
+    char cn[CN_MAX_OCTETS + 1];
+    struct names names;
+    uint64_t not_after_unix_s;
+    *out = NULL;
+    if (!read_not_after(certificate, &not_after_unix_s))
+        return ERROR_MALFORMED;
+    size_t cn_size = read_cn(certificate, cn), store_size = strlen(store);
+    bool has_alternative_name = read_alternative_names(certificate, &names);
+
+    /* One block: the struct, its names, then the texts, which need no alignment. */
+    size_t names_size = names.count * sizeof(struct identity);
+    struct peer_identity *p = mem_zero(1, sizeof(*p) + names_size + store_size + cn_size + 2);
+    if (!p)
+        return ERROR_MEMORY;
+    struct identity *list = (struct identity *)(p + 1);
+    char *text = (char *)list + names_size;
+    memcpy(list, names.list, names_size);
+    memcpy(text, store, store_size + 1);
+    memcpy(text + store_size + 1, cn, cn_size + 1);
+    *p = (struct peer_identity){ .store = text,
+                                 .cn = text + store_size + 1,
+                                 .cn_size = cn_size,
+                                 .not_after_unix_s = not_after_unix_s,
+                                 .has_alternative_name = has_alternative_name,
+                                 .name_count = names.count,
+                                 .names = list };
+    *out = p;
+    return ERROR_NONE;
+}
+
+void peer_identity_free(struct peer_identity *identity)
+{
+    mem_free(identity);
+}

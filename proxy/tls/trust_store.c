@@ -1,0 +1,202 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Verification in one trust store: OpenSSL's, without its purposes (they know neither
+ * id-kp-sipDomain nor any), with our check of key usage, and a floor under security level 0. */
+#include "proxy/tls/trust_store.h"
+
+#include "common/mem.h"
+
+#include <openssl/err.h>
+#include <openssl/objects.h>
+#include <openssl/pem.h>
+#include <openssl/x509v3.h>
+#include <string.h>
+
+#define KEY_BITS_FLOOR 1024 /* RSA, DSA, DH: below it a key can be had by anyone */
+
+struct trust_store {
+    char *name;
+    int security_level;
+    X509_STORE *store;
+    STACK_OF(X509) * anchors;
+};
+
+/* Every certificate of the text. PEM_read_bio_X509() tells the end from a fault by its error. */
+static enum error read_certificates(struct slice pem, STACK_OF(X509) * out)
+{
+    if (pem.size > INT_MAX)
+        return ERROR_TOO_LARGE;
+    BIO *bio = BIO_new_mem_buf(pem.data, (int)pem.size);
+    if (!bio)
+        return ERROR_MEMORY;
+    enum error e = ERROR_NONE;
+    ERR_clear_error();
+    for (X509 *certificate; (certificate = PEM_read_bio_X509(bio, NULL, NULL, NULL));)
+        if (sk_X509_push(out, certificate) == 0) {
+            X509_free(certificate);
+            e = ERROR_MEMORY;
+            break;
+        }
+    if (e == ERROR_NONE && ERR_GET_REASON(ERR_peek_last_error()) != PEM_R_NO_START_LINE)
+        e = ERROR_MALFORMED;
+    if (e == ERROR_NONE && sk_X509_num(out) == 0)
+        e = ERROR_MALFORMED;
+    ERR_clear_error();
+    BIO_free(bio);
+    return e;
+}
+
+static enum error fill_store(struct trust_store *s)
+{
+    for (int i = 0; i < sk_X509_num(s->anchors); i++) {
+        X509 *anchor = sk_X509_value(s->anchors, i);
+        /* Reads and caches the extensions now, on one thread, and refuses what has unreadable ones.
+         */
+        if (X509_check_purpose(anchor, -1, 0) != 1)
+            return ERROR_MALFORMED;
+        if (X509_STORE_add_cert(s->store, anchor) != 1)
+            return ERROR_LIBRARY;
+    }
+    return ERROR_NONE;
+}
+
+enum error trust_store_create(const char *name, struct slice pem, int security_level,
+                              struct trust_store **out)
+{
+    *out = NULL;
+    struct trust_store *s = mem_zero(1, sizeof(*s));
+    if (!s)
+        return ERROR_MEMORY;
+    s->security_level = security_level;
+    s->name = mem_text(slice_of(name));
+    s->store = X509_STORE_new();
+    s->anchors = sk_X509_new_null();
+    enum error e = ERROR_MEMORY;
+    if (s->name && s->store && s->anchors)
+        e = read_certificates(pem, s->anchors);
+    if (e == ERROR_NONE)
+        e = fill_store(s);
+    if (e != ERROR_NONE) {
+        trust_store_free(s);
+        return e;
+    }
+    *out = s;
+    return ERROR_NONE;
+}
+
+void trust_store_free(struct trust_store *store)
+{
+    if (!store)
+        return;
+    sk_X509_pop_free(store->anchors, X509_free);
+    X509_STORE_free(store->store);
+    mem_free(store->name);
+    mem_free(store);
+}
+
+const char *trust_store_name(const struct trust_store *store)
+{
+    return store->name;
+}
+
+const STACK_OF(X509) * trust_store_anchors(const struct trust_store *store)
+{
+    return store->anchors;
+}
+
+bool trust_store_overlaps(const struct trust_store *a, const struct trust_store *b)
+{
+    for (int i = 0; i < sk_X509_num(a->anchors); i++)
+        for (int j = 0; j < sk_X509_num(b->anchors); j++) {
+            X509 *x = sk_X509_value(a->anchors, i), *y = sk_X509_value(b->anchors, j);
+            EVP_PKEY *key = X509_get0_pubkey(x);
+            if (X509_NAME_cmp(X509_get_subject_name(x), X509_get_subject_name(y)) == 0)
+                return true;
+            if (key && X509_get0_pubkey(y) && EVP_PKEY_eq(key, X509_get0_pubkey(y)) == 1)
+                return true;
+        }
+    return false;
+}
+
+/* A client's certificate, or a CA of one: extended key usage absent, or naming what a SIP client
+ * is. */
+static bool usage_fits(X509 *certificate)
+{
+    int critical;
+    EXTENDED_KEY_USAGE *usage = X509_get_ext_d2i(certificate, NID_ext_key_usage, &critical, NULL);
+    if (!usage)
+        return critical == -1; /* absent; -2 twice, others unreadable */
+    bool fits = false;
+    for (int i = 0; i < sk_ASN1_OBJECT_num(usage) && !fits; i++) {
+        static const unsigned char sip_domain[] = { 0x2b, 6, 1, 5, 5, 7, 3, 20 };
+        const ASN1_OBJECT *purpose = sk_ASN1_OBJECT_value(usage, i);
+        int nid = OBJ_obj2nid(purpose);
+        fits = nid == NID_client_auth || nid == NID_anyExtendedKeyUsage ||
+               (OBJ_length(purpose) == sizeof(sip_domain) &&
+                memcmp(OBJ_get0_data(purpose), sip_domain, sizeof(sip_domain)) == 0);
+    }
+    sk_ASN1_OBJECT_pop_free(usage, ASN1_OBJECT_free);
+    return fits;
+}
+
+/* What holds at any security level, also 0, which OpenSSL lets pass everything. */
+static int check_floor(X509 *certificate, bool is_anchor)
+{
+    EVP_PKEY *key = X509_get0_pubkey(certificate);
+    if (!key)
+        return X509_V_ERR_UNABLE_TO_DECODE_ISSUER_PUBLIC_KEY;
+    int type = EVP_PKEY_get_base_id(key);
+    if ((type == EVP_PKEY_RSA || type == EVP_PKEY_RSA_PSS || type == EVP_PKEY_DSA) &&
+        EVP_PKEY_get_bits(key) < KEY_BITS_FLOOR)
+        return X509_V_ERR_EE_KEY_TOO_SMALL;
+    int digest;
+    if (is_anchor)
+        return X509_V_OK; /* nobody relies on its signature */
+    if (!X509_get_signature_info(certificate, &digest, NULL, NULL, NULL))
+        return X509_V_ERR_CA_MD_TOO_WEAK;
+    if (digest == NID_md5 || digest == NID_md4 || digest == NID_md2 || digest == NID_mdc2)
+        return X509_V_ERR_CA_MD_TOO_WEAK;
+    return X509_V_OK;
+}
+
+static int check_chain(const STACK_OF(X509) * chain)
+{
+    int last = sk_X509_num(chain) - 1;
+    for (int i = 0; i <= last; i++) {
+        X509 *certificate = sk_X509_value(chain, i);
+        int error = check_floor(certificate, i == last);
+        if (error != X509_V_OK)
+            return error;
+        if (!usage_fits(certificate))
+            return X509_V_ERR_INVALID_PURPOSE;
+    }
+    /* The handshake's signature is made with the leaf's key. */
+    if (!(X509_get_key_usage(sk_X509_value(chain, 0)) & KU_DIGITAL_SIGNATURE))
+        return X509_V_ERR_INVALID_PURPOSE;
+    return X509_V_OK;
+}
+
+int trust_store_verify(const struct trust_store *store, X509 *leaf, STACK_OF(X509) * untrusted)
+{
+    X509_STORE_CTX *ctx = X509_STORE_CTX_new();
+    if (!ctx || X509_STORE_CTX_init(ctx, store->store, leaf, untrusted) != 1) {
+        X509_STORE_CTX_free(ctx);
+        return X509_V_ERR_OUT_OF_MEM;
+    }
+    X509_VERIFY_PARAM *param = X509_STORE_CTX_get0_param(ctx);
+    X509_VERIFY_PARAM_set_depth(param, TRUST_STORE_DEPTH);
+    X509_VERIFY_PARAM_set_auth_level(param, store->security_level);
+    /* An anchor may be an intermediate: what the operator listed is trusted, its root need not be.
+     */
+    int error = X509_VERIFY_PARAM_set_flags(param, X509_V_FLAG_PARTIAL_CHAIN) == 1
+                    ? X509_V_OK
+                    : X509_V_ERR_UNSPECIFIED;
+    if (error == X509_V_OK && X509_verify_cert(ctx) != 1) {
+        error = X509_STORE_CTX_get_error(ctx);
+        if (error == X509_V_OK)
+            error = X509_V_ERR_UNSPECIFIED;
+    }
+    if (error == X509_V_OK)
+        error = check_chain(X509_STORE_CTX_get0_chain(ctx));
+    X509_STORE_CTX_free(ctx);
+    return error;
+}
