@@ -20,6 +20,7 @@
 #include "proxy/net/net.h"
 
 struct config_route;
+struct log_line;
 struct peer_identity;
 
 enum connection_state {
@@ -40,6 +41,9 @@ connection_local(const struct connection *c); /* our end: what Via and Record-Ro
 const char *connection_remote_text(const struct connection *c); /* "192.0.2.1:40000", for logs */
 uint64_t connection_opened_mono_ms(const struct connection *c);
 bool connection_is_outbound(const struct connection *c);
+/* Adds the fields that every line about a connection has: connection=worker/slot/generation,
+ * remote. */
+void connection_log(struct log_line *line, const struct connection *c);
 
 /* The listener that accepted it; NULL when outbound. Lives as long as the connection. */
 const struct config_listener *connection_listener(const struct connection *c);

@@ -6,6 +6,7 @@
 
 #include "common/buffer.h"
 #include "common/error.h"
+#include "proxy/net/address.h"
 #include "proxy/net/flow.h"
 #include "proxy/sip/framing.h"
 #include "proxy/worker_base.h"
@@ -66,6 +67,10 @@ void net_destroy(struct net *net);
  * on error. The listener must live as long as base->config. ERROR_SYSTEM, ERROR_MEMORY. */
 enum error net_listen(struct net *net, const struct config_listener *listener, int fd) MUST_CHECK;
 void net_stop_listening(struct net *net);
+
+/* "host:port" for Via and Record-Route on this transport: what the first such listener advertises,
+ * else where it is bound. NULL when there is none. */
+const char *net_advertised(const struct net *net, enum transport transport);
 
 /* The connection of that name while it is open; NULL once it is not, and for another worker's. */
 struct connection *net_find(struct net *net, struct flow flow);

@@ -7,8 +7,8 @@
 #include "proxy/net/connection.h"
 
 /* The connection to the route, opened if there is none; it may still be CONNECTING: output waits in
- * it, until `opened` and the bytes go, or `failed`. Never blocks. ERROR_SYSTEM (no socket; connect
- * refused at once), ERROR_MEMORY, ERROR_TOO_LARGE (max_connections). */
+ * it, until `opened` and the bytes go, or `failed`. Never blocks. ERROR_SYSTEM (no socket),
+ * ERROR_MEMORY, ERROR_TOO_LARGE (max_connections). */
 enum error outbound_connection(struct net *net, const struct config_route *route,
                                struct connection **out) MUST_CHECK;
 

@@ -1,0 +1,128 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the files of this folder share: the worker's net, a connection, a listener. */
+#ifndef HOLDLINE_NET_NET_INTERNAL_H
+#define HOLDLINE_NET_NET_INTERNAL_H
+
+#include "common/log.h"
+#include "proxy/config.h"
+#include "proxy/net/connection.h"
+#include "proxy/net/stream.h"
+#include "proxy/tls/context.h"
+
+#include <ev.h>
+
+#define SCRATCH_SIZE 16640 /* a TLS record */
+
+struct slot {
+    struct connection *connection; /* NULL: free */
+    uint32_t generation;           /* of the connection, or of the next one */
+    uint32_t next_free;            /* 1 + index; 0 = none */
+};
+
+struct listener {
+    ev_io io; /* first, so that a watcher is its listener */
+    struct net *net;
+    const struct config *config; /* held */
+    const struct config_listener *options;
+    struct address bound;
+    char bound_text[ADDRESS_TEXT_MAX];
+    struct listener *next;
+};
+
+struct net {
+    struct worker_base *base;
+    struct net_user user;
+    BIO_METHOD *stream_method;
+    struct slot *slots;
+    size_t slot_count; /* in use at some time */
+    size_t slot_max;   /* this worker's share of max_connections */
+    uint32_t first_free;
+    size_t connections; /* not yet freed */
+    size_t handshakes, handshake_max;
+    struct connection *handshakes_list; /* oldest first (utlist DL) */
+    struct connection *outbound_list;
+    struct connection *dirty; /* with output to be written at the end of the turn */
+    struct connection *dead;
+    struct listener *listeners;
+    struct timer accept_timer; /* accepting pauses until it fires */
+    int spare_fd;              /* given up to accept and refuse when there are no others (T41) */
+    struct buffer nowhere;     /* output of the dead */
+    struct log_limit refused_limit, handshake_limit;
+    char scratch[SCRATCH_SIZE];
+};
+
+struct connection {
+    ev_io read_io, write_io; /* data points to the connection */
+    struct timer timer;
+    struct task task; /* says `closed` or `failed` */
+    struct net *net;
+    struct connection *next_dirty, *next_dead;
+    struct connection *prev, *next; /* in handshakes_list, later in outbound_list */
+    enum connection_state state;
+    enum connection_end end;
+    enum transport transport;
+    bool outbound;
+    bool known; /* the user was given it: it gets one of the last two calls */
+    bool opened;
+    bool told; /* and has had it */
+    bool dirty;
+    bool ended_sending; /* CLOSING: all is sent, the peer's end is awaited */
+    bool read_wants_write, write_wants_read;
+    struct stream stream;
+    struct tls_session session;
+    struct framing framing;
+    struct buffer input, output;
+    struct flow flow;
+    struct address remote, local;
+    const struct config *config; /* held */
+    const struct config_listener *listener;
+    const struct config_route *route;
+    struct peer_identity *identity;
+    void *peer;
+    uint64_t begun_mono_ms; /* accepted, dialled; CLOSING: since then */
+    uint64_t opened_mono_ms;
+    uint64_t received_mono_ms;
+    uint64_t message_begun_mono_ms; /* 0: none */
+    uint64_t output_since_mono_ms;  /* the peer takes nothing since then; 0: nothing waits */
+    uint64_t flood_since_mono_ms;
+    unsigned pings; /* since then */
+    char remote_text[ADDRESS_TEXT_MAX];
+};
+
+/* ---- net.c ---- */
+
+/* A slot and the struct in state NONE, with the configuration held; NULL: no memory or no slot. */
+struct connection *net_add(struct net *net, const struct config *config);
+void net_mark_dirty(struct net *net, struct connection *c);
+void net_mark_dead(struct net *net, struct connection *c);
+
+/* ---- connection.c ---- */
+
+enum connection_event { CONNECTION_READABLE, CONNECTION_WRITABLE, CONNECTION_TIMER };
+
+/* Alone writes c->state, starts and stops watchers and timer. */
+void connection_become(struct connection *c, enum connection_state to);
+/* Takes a fresh connection (state NONE) and its socket to its first state. `ssl` NULL: TCP. On
+ * error the caller closes fd; the connection is dead. */
+enum error connection_start(struct connection *c, int fd, SSL *ssl,
+                            enum connection_state first) MUST_CHECK;
+/* Writes what it can of the output; for net_flush(). */
+void connection_write(struct connection *c);
+/* Re-arms the timer for the nearest deadline. */
+void connection_arm(struct connection *c);
+/* Calls `closed` or `failed`, once. */
+void connection_tell(struct connection *c);
+void connection_free(struct connection *c);
+
+/* ---- receive.c ---- */
+
+/* Reads, frames and hands up until nothing more is there or the connection is no longer open. */
+void connection_receive(struct connection *c);
+
+/* ---- listener.c ---- */
+
+void listener_pause(struct net *net, uint64_t ms);
+void listener_timer_fired(struct timer *timer);
+void listener_close(struct listener *listener);
+
+#endif
