@@ -269,6 +269,14 @@ void log_close(void)
     pthread_mutex_unlock(&ring.mutex);
 }
 
+bool log_is_open(void)
+{
+    pthread_mutex_lock(&ring.mutex);
+    bool open = ring.open;
+    pthread_mutex_unlock(&ring.mutex);
+    return open;
+}
+
 void log_reopen(void)
 {
     int fd, unused;

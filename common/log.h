@@ -23,6 +23,7 @@ enum error log_open(const char *path, enum log_level level) MUST_CHECK;
 /* Writes out what waits, ends the thread. A reader of a pipe that has stopped reading holds it up
  * for two seconds at most. */
 void log_close(void);
+bool log_is_open(void);
 /* Opens the file anew, after rotation; on failure the old one stays in use and that is logged. From
  * the signal-handling thread (it may wait for the disk). */
 void log_reopen(void);
