@@ -32,15 +32,16 @@ enum framing_fault {
 
 struct framing {
     uint32_t max_message; /* octets of head and body */
-    uint32_t scanned;     /* octets of the present message already looked at */
-    uint32_t line_at;     /* where the present header line begins, folds included */
+    uint32_t scanned;     /* octets of the present message that need not be looked at again */
+    uint32_t line_at;     /* where the present header begins, its continuations included */
     uint32_t physical_at; /* where the present line begins, a continuation counted by itself */
-    uint32_t content_length;
-    uint16_t lines; /* header lines that have ended */
+    uint32_t length;      /* Content-Length, when has_length */
+    uint32_t head_size;   /* 0 until the head has ended */
+    uint16_t headers;     /* header lines that have ended */
     bool has_length;
-    bool in_body; /* the head has ended; its size is `scanned` */
-    bool crlf;    /* a CRLF between messages was consumed and may be half a ping */
+    bool crlf; /* a CRLF between messages was consumed and may be half a ping */
     bool lost;
+    enum framing_fault fault; /* of Content-Length; told when the head has ended */
 };
 
 struct framing_result {

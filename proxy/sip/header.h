@@ -13,7 +13,7 @@
 
 enum header_id {
     HEADER_OTHER = 0,
-#define HEADER(id, name, compact, single) HEADER_##id,
+#define HEADER(id, name, first, last, compact, single) HEADER_##id,
 #include "proxy/sip/header_names.def"
 #undef HEADER
     HEADER_COUNT,
@@ -73,10 +73,9 @@ struct contact {
     struct name_addr address;
     bool has_expires;
     uint32_t expires_s;
-    uint16_t q; /* 0..1000, or CONTACT_Q_NONE */
-    struct slice
-        instance; /* +sip.instance without its quotes, e.g. <urn:uuid:…>; empty if there is none */
-    uint32_t reg_id; /* 1..2^31-1; 0 if there is none */
+    uint16_t q;            /* 0..1000, or CONTACT_Q_NONE */
+    struct slice instance; /* +sip.instance without its quotes, <urn:uuid:…>; empty: none */
+    uint32_t reg_id;       /* 1..2^31-1; 0 if there is none */
 };
 /* ERROR_MALFORMED: also q, expires or reg-id out of range. */
 enum error header_parse_contact(struct slice value, struct contact *out) MUST_CHECK;
@@ -98,6 +97,10 @@ enum error header_parse_via(struct slice value, struct via *out) MUST_CHECK;
 /* sent-by is the same (RFC 3261 17.2.3): host without case, port with the transport's default (5061
  * for TLS and WSS, else 5060). */
 bool via_same_sent_by(const struct via *a, const struct via *b);
+/* Whether a server that got the request from `source` (address without brackets; empty: unknown)
+ * must write received into its topmost Via (RFC 3261 18.2.1, RFC 3581 4): sent-by is another
+ * address, rport was asked for, or the client wrote a received itself. */
+bool via_needs_source(const struct via *via, struct slice source);
 /* Whether the branch begins with the magic cookie and has something behind it; only then does it
  * identify a transaction by itself. The cookie alone counts as RFC 2543 (RFC 4475 3.2.1). */
 bool via_branch_has_cookie(struct slice branch);

@@ -27,7 +27,7 @@ enum method method_of(struct slice text);
 /* "" for METHOD_NONE and METHOD_OTHER. Static. */
 struct slice method_name(enum method method);
 
-#define MESSAGE_HEADERS_MAX       256 /* header lines */
+#define MESSAGE_HEADERS_MAX       256   /* header lines */
 #define MESSAGE_HEAD_MAX          32768 /* octets, start line to empty line, both included */
 #define MESSAGE_MAX_FORWARDS_NONE 256
 
