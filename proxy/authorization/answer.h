@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* mapperd's answer to PEER, RIGHTS or LOCATE, read once and then shared: cache, waiters and peers
+ * hold references. Immutable, one block of memory, one thread. */
+#ifndef HOLDLINE_AUTHORIZATION_ANSWER_H
+#define HOLDLINE_AUTHORIZATION_ANSWER_H
+
+#include "common/error.h"
+#include "common/policy.h"
+#include "common/resp.h"
+
+#include <stdbool.h>
+
+enum lookup_kind { LOOKUP_NONE = 0, LOOKUP_PEER, LOOKUP_RIGHTS, LOOKUP_LOCATE };
+
+/* Octets of a lookup's key: STORE SP CN, or an identity. */
+#define LOOKUP_KEY_MAX (STORE_NAME_MAX + 1 + IDENTITY_MAX)
+
+struct answer_peer {
+    enum peer_state state;
+    struct slice canonical_cn;   /* empty: the CN has not its store's form */
+    const struct slice *entries; /* canonical identities, as PEER gave them */
+    size_t entry_count;
+};
+
+struct answer_rights {
+    struct policy_rights rights;
+    const struct slice *groups;
+    size_t group_count;
+};
+
+struct answer_locate {
+    enum user_state state;
+    const struct slice *bindings; /* texts; answer_binding_field() reads them */
+    size_t binding_count;
+};
+
+struct answer {
+    unsigned references;
+    enum lookup_kind kind;
+    struct slice key; /* what was asked: STORE SP CN (as the certificate has it), or identity */
+    uint64_t epoch;   /* of mapperd's snapshot that it was read from */
+    uint64_t serial;
+    uint64_t edge_unix_s; /* it ends here: a rule begins or ends; UINT64_MAX = never */
+    const uint64_t *tags; /* the rows it rests on, see tag.h */
+    size_t tag_count;
+    size_t size; /* bytes of memory */
+    union {
+        struct answer_peer peer;
+        struct answer_rights rights;
+        struct answer_locate locate;
+    };
+};
+
+/* Reads a reply; *out has one reference. ERROR_MALFORMED: not the shape of a reply to this kind, so
+ * the connection has lost its order and can't be used any more. ERROR_NOT_FOUND: the shape is
+ * right, but something in it can't be understood (a rule, an identity): this answer alone is no
+ * use. ERROR_MEMORY. `value` is not kept. */
+enum error answer_read(enum lookup_kind kind, struct slice key, const struct resp_value *value,
+                       uint64_t now_unix_s, struct answer **out) MUST_CHECK;
+
+static inline struct answer *answer_hold(struct answer *answer)
+{
+    answer->references++;
+    return answer;
+}
+void answer_release(struct answer *answer); /* NULL is harmless */
+
+/* Whether nothing was found: PEER unknown, RIGHTS foreign or unknown. Such answers are kept apart.
+ */
+bool answer_is_unknown(const struct answer *answer);
+
+/* The value of field `name` of a LOCATE binding's text; `contact` reaches to the end. False, value
+ * untouched: not there. The value is as it stands, percent-encoded where the protocol says so. */
+bool answer_binding_field(struct slice binding, const char *name, struct slice *value);
+
+/* Decodes %XX into out[max]; false when it is malformed or longer. */
+bool answer_percent_decode(struct slice text, char *out, size_t max, size_t *size);
+
+#endif

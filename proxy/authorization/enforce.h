@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* May this peer send this request? Starts at once whatever must be looked up, waits without
+ * blocking, decides with common/policy, and says what the decision rests on. Embedded in a request.
+ * One thread: the worker's.
+ *
+ *   IDLE     nothing begun, or ended
+ *   WAITING  at least one lookup is not answered
+ *   DECIDED  decision, ground and answers are there
+ *
+ *   event     IDLE                  WAITING            DECIDED
+ *   BEGIN     WAITING or DECIDED    -                  -
+ *   ANSWERED  -                     WAITING, DECIDED   -
+ *   FAILED    -                     DECIDED (denied)   -
+ *   AGAIN     -                     -                  WAITING or DECIDED
+ *   END       IDLE                  IDLE               IDLE
+ *
+ * What is asked: PEER of the device; RIGHTS of From; of REGISTER, RIGHTS of To when it is another;
+ * LOCATE of the target when wanted, else RIGHTS of the target (of its domain when it has no user):
+ * whether its domain is ours. All but LOCATE come from the cache as a rule. A device that doesn't
+ * hold From, known from the cache, is refused without a question.
+ *
+ * How long it waits is the request's matter: its deadline calls authorize_end(). */
+#ifndef HOLDLINE_AUTHORIZATION_ENFORCE_H
+#define HOLDLINE_AUTHORIZATION_ENFORCE_H
+
+#include "proxy/authorization/ask.h"
+#include "proxy/authorization/dialog_token.h"
+#include "proxy/authorization/ground.h"
+#include "proxy/authorization/peer.h"
+
+/* What the decision is about. Everything it points to outlives the authorization. */
+struct authorize_facts {
+    struct slice method;
+    const struct identity *from;
+    const struct identity *to;     /* of a REGISTER, else NULL */
+    const struct identity *target; /* what the request will reach; without user part: a domain */
+    bool want_locate;              /* look for bindings of the target (REGISTER: of To) */
+    /* In a dialog: the sender's side of its token, and the keys its hashes were made with; else
+     * NULL. target is then the other side's URI. */
+    const struct dialog_side *side;
+    const struct token_keys *keys;
+    struct slice call_id; /* for the log */
+};
+
+enum authorization_state { AUTHORIZATION_IDLE = 0, AUTHORIZATION_WAITING, AUTHORIZATION_DECIDED };
+
+enum authorization_slot {
+    AUTHORIZATION_PEER,
+    AUTHORIZATION_FROM,
+    AUTHORIZATION_TO,
+    AUTHORIZATION_TARGET,
+    AUTHORIZATION_LOCATE,
+    AUTHORIZATION_SLOTS
+};
+
+struct authorization {
+    enum authorization_state state;
+    /* When DECIDED: */
+    struct decision decision;     /* entry points to the text below */
+    char entry[IDENTITY_MAX + 1]; /* the peer's entry that admitted it; a route's own is its key */
+    bool to_ourselves;            /* the target is one of our domains, without user part */
+    enum user_state target_state; /* FOREIGN: its domain is not ours */
+    struct ground ground;         /* to be asked when it is written */
+    const struct answer *locate; /* with want_locate and ALLOW; until authorize_end() or _again() */
+    /* Set before authorize_begin(): from the run queue, once after each WAITING. */
+    void (*done)(struct authorization *authorization);
+    void *owner;
+    /* enforce.c's own: */
+    struct worker_base *base;
+    struct ask *ask;
+    struct peer *peer;
+    struct authorize_facts facts;
+    struct lookup_waiter waiters[AUTHORIZATION_SLOTS];
+};
+
+/* All zero but for done and owner: IDLE. Takes a reference of the peer. Gives the state it is in
+ * afterwards: DECIDED (done() is not called) or WAITING. What can't even be asked (bounds, memory)
+ * is DECIDED with a denial. One log line a decision. */
+enum authorization_state authorize_begin(struct authorization *authorization,
+                                         struct worker_base *base, struct ask *ask,
+                                         struct peer *peer, const struct authorize_facts *facts);
+
+/* From DECIDED: the ground doesn't hold any more. Answers that still hold are kept, but LOCATE,
+ * which is asked anew. */
+enum authorization_state authorize_again(struct authorization *authorization);
+
+/* Leaves all lookups, gives everything back; harmless when IDLE. decision.entry and locate are void
+ * then, ground and the numbers stay. */
+void authorize_end(struct authorization *authorization);
+
+#endif

@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Who is at the other end of a connection: a device with its certificate, or a route. A device is
+ * asked for when its connection opens, and again when something it rests on changes: at once for
+ * its own row, within 10 s for its store, `*`, a new epoch or a new subscription. Requests don't
+ * wait for that: each is decided by its own lookups (enforce.h). Counted references: a request may
+ * outlive the connection. One thread: the worker's.
+ *
+ *   ASKING    the first answer is not here: no device key yet
+ *   STRANGER  it has no identity; its requests get 403, the connection stays
+ *   HELD      it has identities, or names in its certificate, and is not disabled
+ *   LOST      it was HELD and has nothing left: the worker closes the connection
+ *   GONE      its connection is closed; no upcall any more
+ *
+ *   event       ASKING    STRANGER  HELD           LOST
+ *   HAS         HELD      HELD      HELD           -
+ *   HAS_NOT     STRANGER  STRANGER  LOST           -
+ *   FAILED      ASKING    STRANGER  HELD           -      asked again after 1 s
+ *   CLOSED      GONE      GONE      GONE           GONE
+ *
+ * A route is HELD at once and for good. */
+#ifndef HOLDLINE_AUTHORIZATION_PEER_H
+#define HOLDLINE_AUTHORIZATION_PEER_H
+
+#include "proxy/authorization/ask.h"
+#include "proxy/authorization/dialog_token.h"
+#include "proxy/tls/peer_identity.h"
+
+/* STORE:CN:NAMES, see docs/protocol.md; at most 32 + 1 + 192 + 1 + 16 octets, or route:NAME. */
+#define DEVICE_KEY_MAX 300
+/* Re-evaluations that concern many peers are spread over so long. */
+#define PEERS_SPREAD_MS 10000
+
+enum peer_condition { PEER_ASKING = 1, PEER_STRANGER, PEER_HELD, PEER_LOST, PEER_GONE };
+enum peer_kind { PEER_NOBODY = 0, PEER_DEVICE, PEER_ROUTE };
+
+/* Read only for all but peer.c. */
+struct peer {
+    enum peer_kind kind;
+    enum peer_condition condition;
+    void *owner; /* the worker's connection; not to be used when GONE */
+    /* The device key, known from the first evaluation on (never changes); empty before. */
+    char key[DEVICE_KEY_MAX + 1];
+    uint64_t device;                         /* token_keys_device_hash() of it; 0 before */
+    const struct peer_identity *certificate; /* of a device; owned */
+    bool inbound;                            /* of a route: may begin requests */
+    const struct identity *may_assert;       /* of a route; the configuration's */
+    size_t may_assert_count;
+    /* peer.c's own: */
+    struct peers *peers;
+    unsigned references;
+    struct answer *answer; /* newest that held when it came; NULL before, and of a route */
+    uint64_t tag_peer, tag_store;
+    struct lookup_waiter waiter;
+    struct task task;
+    struct timer timer;
+    struct peer *prev, *next;
+    struct peer *same_prev, *same_next; /* others with the same tag_peer */
+};
+
+/* Upcalls, from the run queue. Each may close connections and remove peers. */
+struct peers_user {
+    void *owner;
+    void (*evaluated)(void *owner, struct peer *peer); /* the first time: the key is known now */
+    void (*changed)(void *owner, struct peer *peer);   /* its entries are others than before */
+    void (*lost)(void *owner, struct peer *peer);      /* nothing left */
+};
+
+struct peers;
+
+/* `keys` and `ask` outlive it. */
+enum error peers_new(struct worker_base *base, struct ask *ask, const struct token_keys *keys,
+                     const struct peers_user *user, struct peers **out) MUST_CHECK;
+/* All peers must have been closed and released. */
+void peers_free(struct peers *peers);
+
+/* To be called by ask_user.changed for every tag. */
+void peers_changed(struct peers *peers, uint64_t tag);
+
+/* Both give one reference, the connection's. Takes `certificate` over, also on failure. */
+enum error peer_open_device(struct peers *peers, struct peer_identity *certificate, void *owner,
+                            struct peer **out) MUST_CHECK;
+/* name, may_assert: the configuration's, which outlives the peer. */
+enum error peer_open_route(struct peers *peers, const char *name, bool inbound,
+                           const struct identity *may_assert, size_t may_assert_count, void *owner,
+                           struct peer **out) MUST_CHECK;
+
+/* The connection is closed: GONE, its lookup is left, the connection's reference given back. */
+void peer_close(struct peer *peer);
+
+struct peer *peer_hold(struct peer *peer);
+void peer_release(struct peer *peer); /* NULL is harmless */
+
+/* Whether, by its newest evaluation, it holds an entry that covers the identity. For choosing among
+ * a device's connections; permission is authorize_begin()'s. */
+bool peer_covers(const struct peer *peer, const struct identity *identity);
+
+/* The key that a device has by certificate and canonical CN (empty: not of its store's form). */
+void peer_device_key(const struct peer_identity *certificate, struct slice canonical_cn,
+                     char out[DEVICE_KEY_MAX + 1]);
+
+#endif
