@@ -62,17 +62,12 @@ def start_phone(stack, phone, host):
 
 def call(caller, callee, seconds_of_audio=1):
     """One calls the other, both hear something, the caller hangs up."""
-    heard = caller.heard_bytes(), callee.heard_bytes()
+    heard = caller.heard_s(), callee.heard_s()
     caller.dial(callee.aor)
     callee.expect("CALL_ESTABLISHED")
     caller.expect("CALL_ESTABLISHED")
-    enough = seconds_of_audio * 8000  # bytes of one second of linear audio are 16,000
-    wait_until(
-        lambda: caller.heard_bytes() > heard[0] + enough
-        or callee.heard_bytes() > heard[1] + enough,
-        20,
-        "audio has arrived",
-    )
+    for phone, before in zip((caller, callee), heard):
+        wait_until(lambda: phone.heard_s() > before + seconds_of_audio, 20, f"{phone.user} hears")
     caller.hang_up()
     callee.expect("CALL_CLOSED")
     caller.expect("CALL_CLOSED")

@@ -2,9 +2,10 @@
 """baresip, a real phone, run without sound card and steered over its control socket (module
 ctrl_tcp).
 
-It sends a tone and writes what it hears to a file. What it reports is kept in `events`; expect()
-waits for one.
+It sends a tone and writes what it hears to a file (module sndfile). What it reports is kept in
+`events`; expect() waits for one.
 """
+import array
 import json
 import pathlib
 import socket
@@ -29,7 +30,6 @@ class Baresip:
         self.buffer = b""
         self.folder.mkdir(parents=True, exist_ok=True)
         self.port, holder = reserve_port()
-        self.heard = self.folder / "heard.wav"
         address = f"{proxy[0]}:{proxy[1]}"
         (self.folder / "config").write_text(
             f"""
@@ -41,13 +41,15 @@ sip_verify_server yes
 call_local_timeout 60
 call_max_calls 4
 audio_source ausine,440
-audio_player aufile,{self.heard}
-audio_alert aufile,{self.folder / "alert.wav"}
+ausrc_srate 48000
+ausrc_channels 2
+statmode_default off
+snd_path {self.folder}
 rtp_timeout 0
 module_path /usr/lib/baresip/modules
 module g711.so
 module ausine.so
-module aufile.so
+module sndfile.so
 module ctrl_tcp.so
 module_app account.so
 module_app menu.so
@@ -76,7 +78,8 @@ ctrl_tcp_listen 127.0.0.1:{self.port}
                 time.sleep(0.02)
 
     def log(self):
-        return (self.folder / "log").read_text(errors="replace")
+        lines = (self.folder / "log").read_text(errors="replace").splitlines()
+        return "".join(line + "\n" for line in lines if line.strip())
 
     def close(self):
         self.socket.close()
@@ -149,5 +152,10 @@ ctrl_tcp_listen 127.0.0.1:{self.port}
     def hang_up(self):
         self.command("hangup")
 
-    def heard_bytes(self):
-        return self.heard.stat().st_size if self.heard.exists() else 0
+    def heard_s(self):
+        """Seconds of sound, silence not counted, that its calls have brought so far."""
+        samples = 0
+        for path in self.folder.glob("dump-*-dec.wav"):
+            sound = path.read_bytes()[44:]
+            samples += sum(1 for one in array.array("h", sound[: len(sound) & ~1]) if one)
+        return samples / 8000
