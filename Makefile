@@ -101,7 +101,7 @@ sources := $(src_common) $(foreach p,$(PROGRAMS),$(src_$(p)) $(wildcard $(p)/mai
 ## all: build the programs (VARIANT=release, asan, tsan, fuzz, coverage; WERROR=1)
 all: programs
 
-programs: $(call binaries,$(VARIANT))
+programs: programs-$(VARIANT)
 
 ## deps: install every Debian package that some target needs
 deps:
@@ -240,7 +240,7 @@ $(foreach t,$(src_unit),$(eval $(call unit_test,$(1),$(t),$(word 3,$(subst /, ,$
 $(foreach f,$(src_fuzz),$(eval $(call fuzzer,$(1),$(f))))
 $(foreach b,$(benches),$(eval $(call bench_program,$(1),$(b))))
 .PHONY: programs-$(1) units-$(1) fuzzers-$(1)
-programs-$(1): $(call binaries,$(1))
+programs-$(1): $(call binaries,$(1)) $(foreach l,common $(PROGRAMS),build/$(1)/lib/lib$(l).a)
 units-$(1): $(src_unit:%.c=build/$(1)/%)
 fuzzers-$(1): $(src_fuzz:%.c=build/$(1)/%)
 -include $(sources:%.c=build/$(1)/obj/%.d)
