@@ -1,0 +1,444 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A client's connection: reading many commands at once, answering them into one buffer with one
+ * write, and the bounds. */
+#include "mapperd/server.h"
+
+#include "common/clock.h"
+#include "common/log.h"
+#include "common/mem.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+static bool listed(const struct options_ids *ids, uint32_t id)
+{
+    for (size_t i = 0; i < ids->count; i++)
+        if (ids->ids[i] == id)
+            return true;
+    return false;
+}
+
+struct peer_groups {
+    gid_t ids[256];
+    size_t count;
+};
+
+/* The peer's groups as the kernel noted them when it connected. */
+static void read_groups(int descriptor, gid_t primary, struct peer_groups *groups)
+{
+    socklen_t size = sizeof(groups->ids) - sizeof(groups->ids[0]);
+    groups->ids[0] = primary;
+    groups->count = 1;
+#ifdef SO_PEERGROUPS
+    if (getsockopt(descriptor, SOL_SOCKET, SO_PEERGROUPS, groups->ids + 1, &size) == 0)
+        groups->count += size / sizeof(groups->ids[0]);
+#else
+    (void)descriptor;
+    (void)size;
+#endif
+}
+
+/* Empty lists of groups stand for the group of the socket. */
+static bool group_listed(const struct options_ids *ids, uint32_t standard,
+                         const struct peer_groups *groups)
+{
+    for (size_t i = 0; i < groups->count; i++)
+        if (ids->count > 0 ? listed(ids, groups->ids[i]) : groups->ids[i] == standard)
+            return true;
+    return false;
+}
+
+unsigned client_permissions(const struct server *server, int descriptor, uint32_t *uid)
+{
+    struct ucred peer;
+    struct peer_groups groups;
+    socklen_t size = sizeof(peer);
+    const struct options *o = server->options;
+    unsigned permissions = PERMISSION_NONE;
+    if (getsockopt(descriptor, SOL_SOCKET, SO_PEERCRED, &peer, &size) != 0 || size != sizeof(peer))
+        return PERMISSION_NONE;
+    *uid = peer.uid;
+    if (peer.uid == 0 || peer.uid == geteuid())
+        return PERMISSION_READ | PERMISSION_REGISTER | PERMISSION_CREDENTIAL;
+    read_groups(descriptor, peer.gid, &groups);
+    if (listed(&o->read_uids, peer.uid) || group_listed(&o->read_gids, server->socket_gid, &groups))
+        permissions |= PERMISSION_READ;
+    if (listed(&o->register_uids, peer.uid) ||
+        group_listed(&o->register_gids, server->socket_gid, &groups))
+        permissions |= PERMISSION_REGISTER;
+    if (listed(&o->credential_uids, peer.uid) ||
+        (o->credential_gids.count > 0 && group_listed(&o->credential_gids, 0, &groups)))
+        permissions |= PERMISSION_CREDENTIAL;
+    return permissions;
+}
+
+struct client *client_find(struct server *server, struct client_reference reference)
+{
+    if (reference.slot >= server->slot_count)
+        return NULL;
+    struct client *client = server->clients[reference.slot];
+    return client != NULL && client->generation == reference.generation ? client : NULL;
+}
+
+static void unlink_pending(struct server *server, struct pending *p)
+{
+    if (p->before != NULL)
+        p->before->behind = p->behind;
+    else
+        server->pending_first = p->behind;
+    if (p->behind != NULL)
+        p->behind->before = p->before;
+    else
+        server->pending_last = p->before;
+}
+
+static void free_pending(struct client *client, struct pending *p)
+{
+    client->held_bytes -= buffer_size(&p->after);
+    client->pending_count--;
+    unlink_pending(client->server, p);
+    buffer_free(&p->after);
+    buffer_free(&p->why);
+    mem_free(p);
+}
+
+void client_close(struct client *client)
+{
+    struct server *server = client->server;
+    struct pending *p;
+    subscriber_remove(client);
+    while ((p = client->pending_first) != NULL) {
+        client->pending_first = p->next;
+        free_pending(client, p);
+    }
+    ev_io_stop(server->loop, &client->read);
+    ev_io_stop(server->loop, &client->write);
+    close(client->descriptor);
+    buffer_free(&client->in);
+    buffer_free(&client->out);
+    server->clients[client->slot] = NULL;
+    server->free_slots[server->free_count++] = client->slot;
+    server->client_count--;
+    mem_free(client);
+}
+
+static size_t waiting_bytes(const struct client *client)
+{
+    return buffer_size(&client->out) + client->held_bytes;
+}
+
+struct buffer *client_out(struct client *client)
+{
+    return client->pending_last != NULL ? &client->pending_last->after : &client->out;
+}
+
+/* Reads on only while the client takes its answers; a lookup that nobody reads is not worth its
+ * memory. */
+static void watch(struct client *client)
+{
+    struct ev_loop *loop = client->server->loop;
+    bool room = waiting_bytes(client) < CLIENT_OUTPUT_SOFT &&
+                buffer_size(&client->in) < CLIENT_INPUT_MAX &&
+                client->pending_count < CLIENT_PENDING_MAX && !client->closing;
+    if (room)
+        ev_io_start(loop, &client->read);
+    else
+        ev_io_stop(loop, &client->read);
+    if (buffer_size(&client->out) > 0)
+        ev_io_start(loop, &client->write);
+    else
+        ev_io_stop(loop, &client->write);
+}
+
+/* False: the client is gone. */
+static bool write_out(struct client *client)
+{
+    while (buffer_size(&client->out) > 0) {
+        struct slice s = buffer_slice(&client->out);
+        ssize_t size = send(client->descriptor, s.data, s.size, MSG_NOSIGNAL | MSG_DONTWAIT);
+        if (size < 0 && errno == EINTR)
+            continue;
+        if (size < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
+            return true;
+        if (size < 0) {
+            client_close(client);
+            return false;
+        }
+        buffer_consume(&client->out, (size_t)size);
+    }
+    buffer_reset(&client->out);
+    if (client->closing && client->pending_count == 0) {
+        client_close(client);
+        return false;
+    }
+    return true;
+}
+
+void client_flush(struct client *client)
+{
+    if (client->out.failed || waiting_bytes(client) > client->server->options->output_max) {
+        log_write(LOG_WARNING, "client-closed", "it does not read its answers, uid %u",
+                  client->uid);
+        client_close(client);
+        return;
+    }
+    if (write_out(client))
+        watch(client);
+}
+
+/* Answers what is complete in the input. True: stopped for the output's bound, more may be there.
+ */
+static bool answer_input(struct client *client)
+{
+    struct server *server = client->server;
+    struct resp_command command;
+    size_t used;
+    while (!client->closing && buffer_size(&client->in) > 0) {
+        if (waiting_bytes(client) >= CLIENT_OUTPUT_SOFT ||
+            client->pending_count >= CLIENT_PENDING_MAX)
+            return true;
+        if (gate_waits(&server->gate, server->now_mono_ms))
+            return false;
+        enum error e = resp_read_command(buffer_slice(&client->in), &command, &used);
+        if (e == ERROR_INCOMPLETE)
+            return false;
+        if (e != ERROR_NONE) {
+            server->counts.malformed++;
+            resp_add_failure(client_out(client),
+                             e == ERROR_TOO_LARGE ? "ERR command too large" : "ERR protocol error");
+            client->closing = true;
+            return false;
+        }
+        if (command.count > 0) {
+            struct pending *last = client->pending_last;
+            size_t held = last != NULL ? buffer_size(&last->after) : 0;
+            server->counts.commands++;
+            command_run(client, &command);
+            if (last != NULL) {
+                client->held_bytes += buffer_size(&last->after) - held;
+                client->out.failed |= last->after.failed;
+            }
+            if (client->out.failed)
+                return false;
+        }
+        buffer_consume(&client->in, used);
+    }
+    return false;
+}
+
+void client_process(struct client *client)
+{
+    /* When the write took all, what was left behind for the output's bound is answered at once: no
+     * event would come for it. */
+    for (;;) {
+        bool more = answer_input(client);
+        if (client->out.failed || waiting_bytes(client) > client->server->options->output_max) {
+            client_flush(client);
+            return;
+        }
+        if (!write_out(client))
+            return;
+        if (!more || waiting_bytes(client) >= CLIENT_OUTPUT_SOFT ||
+            client->pending_count >= CLIENT_PENDING_MAX)
+            break;
+    }
+    if (buffer_size(&client->in) == 0)
+        buffer_reset(&client->in);
+    watch(client);
+}
+
+static void on_readable(struct ev_loop *loop, ev_io *w, int events)
+{
+    struct client *client = w->data;
+    size_t space = CLIENT_INPUT_MAX - buffer_size(&client->in);
+    (void)loop;
+    (void)events;
+    if (space == 0) { /* commands wait for the gate */
+        watch(client);
+        return;
+    }
+    char *at = buffer_reserve(&client->in, space < 16384 ? space : 16384);
+    if (at == NULL) {
+        client_close(client);
+        return;
+    }
+    ssize_t size = recv(client->descriptor, at, space < 16384 ? space : 16384, MSG_DONTWAIT);
+    if (size < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR))
+        return;
+    if (size <= 0) {
+        client_close(client);
+        return;
+    }
+    buffer_commit(&client->in, (size_t)size);
+    client_process(client);
+}
+
+static void on_writable(struct ev_loop *loop, ev_io *w, int events)
+{
+    (void)loop;
+    (void)events;
+    client_process(w->data);
+}
+
+static bool grow_slots(struct server *server)
+{
+    size_t old = server->slot_count, count = old == 0 ? 64 : old * 2;
+    void *clients = mem_grow(server->clients, count * sizeof(*server->clients));
+    if (clients == NULL)
+        return false;
+    server->clients = clients;
+    void *generations = mem_grow(server->generations, count * sizeof(*server->generations));
+    if (generations == NULL)
+        return false;
+    server->generations = generations;
+    void *slots = mem_grow(server->free_slots, count * sizeof(*server->free_slots));
+    if (slots == NULL)
+        return false;
+    server->free_slots = slots;
+    for (size_t i = count; i-- > old;) {
+        server->clients[i] = NULL;
+        server->generations[i] = 0;
+        server->free_slots[server->free_count++] = (uint32_t)i;
+    }
+    server->slot_count = count;
+    return true;
+}
+
+void client_accept(struct server *server, int descriptor)
+{
+    struct client *client = NULL;
+    if (server->client_count < server->options->max_clients &&
+        (server->free_count > 0 || grow_slots(server)))
+        client = mem_zero(1, sizeof(*client));
+    if (client == NULL) {
+        server->counts.refused_connections++;
+        close(descriptor);
+        return;
+    }
+    client->server = server;
+    client->slot = server->free_slots[--server->free_count];
+    client->generation = ++server->generations[client->slot];
+    client->descriptor = descriptor;
+    client->permissions = client_permissions(server, descriptor, &client->uid);
+    buffer_init(&client->in, CLIENT_INPUT_MAX);
+    buffer_init(&client->out, (size_t)server->options->output_max);
+    ev_io_init(&client->read, on_readable, descriptor, EV_READ);
+    ev_io_init(&client->write, on_writable, descriptor, EV_WRITE);
+    client->read.data = client->write.data = client;
+    server->clients[client->slot] = client;
+    server->client_count++;
+    server->counts.connections++;
+    ev_io_start(server->loop, &client->read);
+}
+
+struct pending *client_add_pending(struct client *client)
+{
+    struct server *server = client->server;
+    struct pending *p = mem_zero(1, sizeof(*p));
+    if (p == NULL)
+        return NULL;
+    buffer_init(&p->after, 0);
+    buffer_init(&p->why, 0);
+    p->client = (struct client_reference){ client->slot, client->generation };
+    p->request = ++server->next_request;
+    p->due_mono_ms = clock_mono_ms() + server->options->bind_confirm_ms;
+    if (client->pending_last != NULL)
+        client->pending_last->next = p;
+    else
+        client->pending_first = p;
+    client->pending_last = p;
+    client->pending_count++;
+    p->before = server->pending_last;
+    if (server->pending_last != NULL)
+        server->pending_last->behind = p;
+    else
+        server->pending_first = p;
+    server->pending_last = p;
+    if (!ev_is_active(&server->deadline)) {
+        ev_timer_set(&server->deadline, (double)server->options->bind_confirm_ms / 1000., 0.);
+        ev_timer_start(server->loop, &server->deadline);
+    }
+    return p;
+}
+
+/* The reply of `p`, then what waited behind it; replies of those before it must have gone out. */
+static void add_answer(struct client *client, struct pending *p)
+{
+    struct server *server = client->server;
+    struct buffer *out = &client->out;
+    switch (p->outcome) {
+    case BIND_DONE:
+        if (server_snapshot(server)) {
+            resp_add_array(out, 3);
+            lookup_add_head(server, out);
+            resp_add_bulk(out, SLICE("OK"));
+            break;
+        }
+        resp_add_failure(out, "LOADING the binding is stored, the mapping data are not there yet");
+        break;
+    case BIND_REFUSED:
+        buffer_add_text(out, "-ERR ");
+        buffer_add(out, buffer_slice(&p->why));
+        buffer_add_text(out, "\r\n");
+        break;
+    case BIND_UNCONFIRMED:
+    case BIND_NONE:
+        resp_add_failure(out, "UNCONFIRMED the primary has not confirmed in time");
+        break;
+    }
+    buffer_add(out, buffer_slice(&p->after));
+}
+
+static void answer_front(struct client *client)
+{
+    bool any = false;
+    for (struct pending *p; (p = client->pending_first) != NULL && p->outcome != BIND_NONE;) {
+        any = true;
+        add_answer(client, p);
+        client->pending_first = p->next;
+        if (p->next == NULL)
+            client->pending_last = NULL;
+        free_pending(client, p);
+    }
+    if (any)
+        client_process(client);
+}
+
+static struct pending *find_pending(struct client *client, uint64_t request)
+{
+    for (struct pending *p = client->pending_first; p != NULL; p = p->next)
+        if (p->request == request)
+            return p;
+    return NULL;
+}
+
+void client_answer_pending(struct server *server, struct client_reference reference,
+                           uint64_t request, enum bind_outcome outcome, struct slice why)
+{
+    struct client *client = client_find(server, reference);
+    struct pending *p = client != NULL ? find_pending(client, request) : NULL;
+    if (p == NULL || p->outcome != BIND_NONE)
+        return; /* it has gone, or its deadline has answered */
+    p->outcome = outcome;
+    for (size_t i = 0; i < why.size; i++)
+        buffer_add_char(&p->why, why.data[i] >= ' ' && why.data[i] < 0x7f ? why.data[i] : '?');
+    answer_front(client);
+}
+
+/* All have the same patience, so the first of the list is due first. */
+void client_expire_pending(struct server *server)
+{
+    uint64_t now_mono_ms = clock_mono_ms();
+    struct pending *p;
+    /* A client's are in the same order as the list, so that answering one takes it off. */
+    while ((p = server->pending_first) != NULL && p->due_mono_ms <= now_mono_ms)
+        client_answer_pending(server, p->client, p->request, BIND_UNCONFIRMED, SLICE(""));
+    if (server->pending_first != NULL) {
+        uint64_t due = server->pending_first->due_mono_ms;
+        double wait = due > now_mono_ms ? (double)(due - now_mono_ms) / 1000. : 0.001;
+        ev_timer_set(&server->deadline, wait, 0.);
+        ev_timer_start(server->loop, &server->deadline);
+    }
+}

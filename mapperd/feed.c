@@ -1,0 +1,824 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The feed thread: its states, its connections to the log and to the keys, and what it says to the
+ * loop. */
+#include "mapperd/feed.h"
+
+#include "common/clock.h"
+#include "common/log.h"
+#include "common/mem.h"
+#include "common/random.h"
+#include "mapperd/feed_internal.h"
+#include "mapperd/statements.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+_Noreturn void feed_end(const char *why)
+{
+    log_write(LOG_ERROR, "mapperd-ends", "%s", why);
+    log_close();
+    _exit(EXIT_FAILURE);
+}
+
+void feed_tell(struct feed *feed, struct feed_message *message)
+{
+    bool was_empty;
+    /* Counted first, so that the loop never takes one off a count of zero. */
+    atomic_fetch_add(&feed->untaken, 1);
+    if (queue_put(&feed->to_loop, message, &was_empty) != ERROR_NONE) {
+        atomic_fetch_sub(&feed->untaken, 1);
+        feed_message_free(message);
+        if (!feed->stopping)
+            feed_end("a message to the loop could not be kept");
+        return;
+    }
+    if (was_empty)
+        feed->wake(feed->wake_context);
+}
+
+void feed_tell_plain(struct feed *feed, enum feed_message_kind kind, uint64_t gate)
+{
+    struct feed_message *m = feed_message_new(kind);
+    if (m == NULL)
+        feed_end("no memory");
+    m->gate = gate;
+    feed_tell(feed, m);
+}
+
+/* Takes the text over. A loop that does not take its messages is told `*` once it does. */
+void feed_tell_changes(struct feed *feed, struct buffer *changes)
+{
+    struct feed_message *m = NULL;
+    bool full = atomic_load(&feed->untaken) >= FEED_CHANGES_MAX;
+    if (!full)
+        m = feed_message_new(FEED_CHANGED);
+    if (m == NULL) {
+        feed->overflowed = true;
+        return;
+    }
+    m->serial = feed->meta.serial;
+    if (feed->overflowed) {
+        buffer_add_format(&m->text, "%" PRIu64 " %" PRIu64 " *\n", m->serial.epoch,
+                          m->serial.serial);
+        if (m->text.failed) {
+            feed_message_free(m);
+            return;
+        }
+        feed->overflowed = false;
+    } else {
+        m->text = *changes;
+        buffer_init(changes, 0);
+    }
+    feed_tell(feed, m);
+}
+
+uint64_t feed_number(const struct feed *feed)
+{
+    return feed->meta.queue_next - 1;
+}
+
+static void tell_proof(struct feed *feed)
+{
+    struct feed_message *m = feed_message_new(FEED_PROOF);
+    const struct meta_proof *proof = &feed->meta.proof;
+    if (m == NULL)
+        feed_end("no memory");
+    bool known =
+        meta_proof_age_ms(proof, feed->boot_id, clock_unix_ms(), clock_boot_ms()) != UINT64_MAX;
+    m->written_boot_ms = known ? proof->written_boot_ms : UINT64_MAX;
+    feed_tell(feed, m);
+}
+
+/* A counter that came back, with no key of its poll left unread: the data are as current as the
+ * moment it was written. */
+static void prove(struct feed *feed, uint64_t counter)
+{
+    struct written_counter written;
+    if (feed->state != FEED_STATE_FEEDING || feed->meta.refill ||
+        !binder_counter_written(feed, counter, &written) ||
+        (feed->meta.proof.present && feed->meta.proof.counter == counter))
+        return;
+    feed->meta.proof = (struct meta_proof){ .present = true,
+                                            .counter = counter,
+                                            .written_unix_ms = written.unix_ms,
+                                            .written_boot_ms = written.boot_ms };
+    memcpy(feed->meta.proof.boot_id, feed->boot_id, sizeof(feed->boot_id));
+    feed->position_moved = true;
+    tell_proof(feed);
+}
+
+static bool mark_holds(struct feed *feed)
+{
+    struct store_writer writer;
+    bool left = true;
+    if (!feed->queue_may_hold)
+        return true;
+    if (store_begin(feed->store, &writer) != ERROR_NONE)
+        return false;
+    if (key_queue_holds(&writer, feed->mark.through, &left) != ERROR_NONE)
+        left = true;
+    store_abort(&writer);
+    return !left;
+}
+
+void feed_settle(struct feed *feed)
+{
+    if (feed->store == NULL || !feed->mark.set || !mark_holds(feed))
+        return;
+    struct mark mark = feed->mark;
+    feed->mark = (struct mark){ .set = false };
+    if (mark.has_counter)
+        prove(feed, mark.counter);
+    if (mark.gate != 0)
+        feed_tell_plain(feed, FEED_APPLIED, mark.gate);
+    if (mark.after_fill && feed->fill.store != NULL && feed->fill.table == FILL_DONE)
+        feed_raise(feed, FEED_EVENT_FILLED);
+}
+
+void feed_work(struct feed *feed)
+{
+    bool following = feed->state == FEED_STATE_FILLING || feed->state == FEED_STATE_FEEDING;
+    if (!following || feed->store == NULL || feed->keys.state != DATABASE_IDLE)
+        return;
+    /* In turns, so that neither a stream of changes nor a fill waits for the end of the other. */
+    feed->fill_turn = !feed->fill_turn;
+    if (feed->fill_turn) {
+        if (!fill_send(feed))
+            reread_send(feed);
+    } else if (!reread_send(feed)) {
+        fill_send(feed);
+    }
+    if (!feed->queue_may_hold)
+        feed_settle(feed);
+}
+
+static void forget_store(struct feed *feed)
+{
+    struct store *store = feed->store;
+    fill_drop(feed);
+    if (feed->store == NULL)
+        return; /* it was the one being filled */
+    feed->store = NULL;
+    if (!feed->served) {
+        folder_close_store(&feed->folder, store, true);
+        return;
+    }
+    feed->served = false;
+    for (size_t i = 0; i < sizeof(feed->retired) / sizeof(feed->retired[0]); i++) {
+        if (feed->retired[i] == NULL) {
+            feed->retired[i] = store;
+            feed_tell_plain(feed, FEED_DAMAGED, 0);
+            return;
+        }
+    }
+    feed_end("damaged generations wait for their last reader");
+}
+
+void feed_store_failed(struct feed *feed, enum error e, const char *doing)
+{
+    log_write(LOG_ERROR, "store-failed", "%s: %s", doing, error_text(e));
+    if (e == ERROR_LIBRARY || e == ERROR_MALFORMED)
+        forget_store(feed);
+    feed_raise(feed, FEED_EVENT_LOST);
+}
+
+static void disconnect(struct feed *feed)
+{
+    database_close(&feed->log);
+    database_close(&feed->keys);
+    feed->connected = 0;
+    feed->fill.running = feed->fill.discard = false;
+    fill_drop(feed);
+    poll_reset(&feed->poll);
+    reread_reset(&feed->reread);
+    if (feed->mark.gate != 0 && feed->gate == 0)
+        feed->gate = feed->mark.gate;
+    feed->mark = (struct mark){ .set = false };
+    atomic_store(&feed->statistics.database, false);
+    atomic_store(&feed->statistics.refilling, false);
+    ev_timer_stop(feed->loop, &feed->poll_timer);
+    ev_timer_set(&feed->retry, FEED_RETRY_S, 0.);
+    ev_timer_start(feed->loop, &feed->retry);
+    feed_tell_plain(feed, FEED_LOST, 0);
+}
+
+/* The texts of two PostgreSQL arrays: statements that must be found on the server. */
+static enum error add_history(struct feed *feed, struct buffer *xids, struct buffer *stamps)
+{
+    struct store_writer writer;
+    struct store_walk walk;
+    struct slice key, value;
+    enum error e = store_begin(feed->store, &writer);
+    if (e != ERROR_NONE)
+        return e;
+    buffer_add_char(xids, '{');
+    buffer_add_char(stamps, '{');
+    store_walk_writer(&writer, STORE_RECENT, SLICE(""), &walk);
+    while (store_walk_next(&walk, &key, &value)) {
+        if (key.size != 16)
+            continue;
+        const char *comma = buffer_size(xids) > 1 ? "," : "";
+        buffer_add_format(xids, "%s%" PRIu64, comma, record_u64_at(key.data));
+        buffer_add_format(stamps, "%s%" PRId64, comma, (int64_t)record_u64_at(key.data + 8));
+    }
+    store_walk_end(&walk);
+    store_abort(&writer);
+    buffer_add(xids, (struct slice){ "}", 2 }); /* with its NUL */
+    buffer_add(stamps, (struct slice){ "}", 2 });
+    return walk.error != ERROR_NONE         ? walk.error
+           : xids->failed || stamps->failed ? ERROR_MEMORY
+                                            : ERROR_NONE;
+}
+
+static void send_check(struct feed *feed, struct database *db,
+                       const struct database_statement *statement,
+                       const struct database_parameters *p)
+{
+    if (database_send(db, statement, p, false, FEED_STATEMENT_S) != ERROR_NONE)
+        feed_raise(feed, FEED_EVENT_LOST);
+}
+
+static void ask_history(struct feed *feed)
+{
+    struct buffer xids, stamps;
+    struct database_parameters p = { .count = 0 };
+    buffer_init(&xids, 0);
+    buffer_init(&stamps, 0);
+    enum error e = add_history(feed, &xids, &stamps);
+    feed->check = CHECK_HISTORY;
+    database_add_text(&p, feed->meta.position);
+    database_add_text(&p, buffer_slice(&xids).data);
+    database_add_text(&p, buffer_slice(&stamps).data);
+    if (e != ERROR_NONE)
+        feed_store_failed(feed, e, "history");
+    else
+        send_check(feed, &feed->log, &STATEMENT_HISTORY, &p);
+    buffer_free(&xids);
+    buffer_free(&stamps);
+}
+
+static void ask_recent(struct feed *feed)
+{
+    struct database_parameters p = { .count = 0 };
+    char system[24], oid[16];
+    snprintf(system, sizeof(system), "%lld", (long long)feed->server.system_id);
+    snprintf(oid, sizeof(oid), "%lu", (unsigned long)feed->server.database_oid);
+    database_add_text(&p, system);
+    database_add_text(&p, oid);
+    buffer_reset(&feed->recent);
+    feed->history_held = false;
+    feed->check = CHECK_RECENT;
+    send_check(feed, &feed->log, &STATEMENT_RECENT, &p);
+}
+
+static void ask_listen(struct feed *feed)
+{
+    feed->check = CHECK_LISTEN;
+    send_check(feed, &feed->log, &STATEMENT_LISTEN, NULL);
+}
+
+static void take_hello(struct feed *feed, const PGresult *result, bool of_log)
+{
+    uint64_t system, oid;
+    if (PQresultStatus(result) != PGRES_TUPLES_OK || PQntuples(result) != 1 ||
+        database_u64(result, 0, 0, &system) != ERROR_NONE ||
+        database_u64(result, 0, 1, &oid) != ERROR_NONE) {
+        feed_raise(feed, FEED_EVENT_LOST);
+        return;
+    }
+    if (database_true(result, 0, 2)) {
+        log_write(LOG_WARNING, "database-is-standby",
+                  "the connection text must lead to the primary");
+        feed_raise(feed, FEED_EVENT_LOST);
+        return;
+    }
+    if (of_log) {
+        feed->server.system_id = system;
+        feed->server.database_oid = (uint32_t)oid;
+        buffer_reset(&feed->server_snapshot);
+        buffer_add(&feed->server_snapshot, database_text(result, 0, 3));
+    } else if (feed->server.system_id != system || feed->server.database_oid != oid) {
+        log_write(LOG_WARNING, "database-differs", "two connections reached two servers");
+        feed_raise(feed, FEED_EVENT_LOST);
+    }
+}
+
+static bool same_origin(const struct feed *feed)
+{
+    return feed->store != NULL && !feed->meta.refill &&
+           feed->meta.origin.system_id == feed->server.system_id &&
+           feed->meta.origin.database_oid == feed->server.database_oid;
+}
+
+static void take_history(struct feed *feed, const PGresult *result)
+{
+    uint64_t missing;
+    if (PQntuples(result) != 1 || database_u64(result, 0, 1, &missing) != ERROR_NONE) {
+        feed_raise(feed, FEED_EVENT_LOST);
+        return;
+    }
+    bool usable = database_true(result, 0, 0);
+    feed->history_held = usable && missing == 0;
+    if (!feed->history_held)
+        log_write(LOG_WARNING, "history-lost", "%s",
+                  !usable ? "the position lies below the floor or ahead of the server"
+                          : "statements applied here are not on the server");
+}
+
+static void take_recent(struct feed *feed, const PGresult *result)
+{
+    for (int row = 0; row < PQntuples(result); row++) {
+        uint64_t pair[2];
+        if (database_u64(result, row, 0, &pair[0]) == ERROR_NONE &&
+            database_u64(result, row, 1, &pair[1]) == ERROR_NONE)
+            buffer_add(&feed->recent, (struct slice){ (const char *)pair, sizeof(pair) });
+    }
+    if (feed->recent.failed)
+        feed_raise(feed, FEED_EVENT_LOST);
+}
+
+static void begin_keys(struct feed *feed)
+{
+    if (database_pipeline_start(&feed->keys) != ERROR_NONE) {
+        feed_raise(feed, FEED_EVENT_LOST);
+        return;
+    }
+    if (same_origin(feed)) {
+        ask_history(feed);
+        return;
+    }
+    if (feed->store != NULL)
+        log_write(LOG_WARNING, "history-lost", "%s",
+                  feed->meta.refill ? "a fill was not finished" : "the server is another one");
+    ask_recent(feed);
+}
+
+/* One step of the check has ended. */
+static void check_next(struct feed *feed)
+{
+    switch (feed->check) {
+    case CHECK_HELLO:
+        feed->check = CHECK_KEYS_HELLO;
+        send_check(feed, &feed->keys, &STATEMENT_HELLO, NULL);
+        return;
+    case CHECK_KEYS_HELLO:
+        begin_keys(feed);
+        return;
+    case CHECK_HISTORY:
+        if (feed->history_held)
+            ask_listen(feed);
+        else
+            ask_recent(feed);
+        return;
+    case CHECK_RECENT:
+        ask_listen(feed);
+        return;
+    case CHECK_LISTEN:
+        feed_raise(feed, feed->history_held ? FEED_EVENT_HISTORY_HELD : FEED_EVENT_HISTORY_LOST);
+        return;
+    }
+}
+
+static void check_result(struct feed *feed, const PGresult *result)
+{
+    if (result == NULL) {
+        check_next(feed);
+        return;
+    }
+    switch (feed->check) {
+    case CHECK_HELLO:
+        take_hello(feed, result, true);
+        return;
+    case CHECK_KEYS_HELLO:
+        take_hello(feed, result, false);
+        return;
+    case CHECK_HISTORY:
+        take_history(feed, result);
+        return;
+    case CHECK_RECENT:
+        take_recent(feed, result);
+        return;
+    case CHECK_LISTEN:
+        return;
+    }
+}
+
+static void become(struct feed *feed, enum feed_state state)
+{
+    assert(feed_state_allowed(feed->state, state));
+    if (feed->state != state && (state == FEED_STATE_FEEDING || state == FEED_STATE_FILLING ||
+                                 feed->state == FEED_STATE_FEEDING))
+        log_write(LOG_NOTICE, "feed", "%s", feed_state_text(state));
+    feed->unreachable &= state != FEED_STATE_FEEDING && state != FEED_STATE_FILLING;
+    feed->state = state;
+    atomic_store(&feed->statistics.state, (int)state);
+}
+
+static void act(struct feed *feed, enum feed_action action)
+{
+    switch (action) {
+    case FEED_ACTION_NONE:
+        return;
+    case FEED_ACTION_CONNECT:
+        feed->connected = 0;
+        database_open(&feed->log, feed->options->database, FEED_CONNECT_S);
+        database_open(&feed->keys, feed->options->database, FEED_CONNECT_S);
+        return;
+    case FEED_ACTION_CHECK:
+        feed->check = CHECK_HELLO;
+        send_check(feed, &feed->log, &STATEMENT_HELLO, NULL);
+        return;
+    case FEED_ACTION_FOLLOW:
+        buffer_reset(&feed->server_snapshot);
+        atomic_store(&feed->statistics.database, true);
+        feed->queue_may_hold = true;
+        poll_send(feed);
+        feed_work(feed);
+        return;
+    case FEED_ACTION_FILL:
+        atomic_store(&feed->statistics.database, true);
+        if (feed->store != NULL && feed->served)
+            feed_tell_plain(feed, FEED_DISTRUST, 0);
+        fill_start(feed);
+        return;
+    case FEED_ACTION_INSTALL:
+        fill_install(feed);
+        if (feed->state == FEED_STATE_FEEDING)
+            poll_send(feed);
+        return;
+    case FEED_ACTION_DISCONNECT:
+        disconnect(feed);
+        return;
+    case FEED_ACTION_END:
+        ev_break(feed->loop, EVBREAK_ALL);
+        return;
+    }
+}
+
+void feed_raise(struct feed *feed, enum feed_event event)
+{
+    struct feed_step step = feed_state_step(feed->state, event);
+    if (step.to != feed->state || step.action != FEED_ACTION_NONE)
+        become(feed, step.to);
+    act(feed, step.action);
+}
+
+static void on_connected(struct database *db)
+{
+    struct feed *feed = db->context;
+    if (++feed->connected == 2)
+        feed_raise(feed, FEED_EVENT_CONNECTED);
+}
+
+static void on_log_result(struct database *db, const PGresult *result)
+{
+    struct feed *feed = db->context;
+    if (feed->state == FEED_STATE_CHECKING) {
+        check_result(feed, result);
+        return;
+    }
+    if (!feed->poll.running)
+        return;
+    poll_result(feed, result);
+    if (result == NULL && db->state == DATABASE_IDLE && !feed->poll.running) {
+        ev_timer_set(&feed->poll_timer, (double)feed->options->poll_ms / 1000., 0.);
+        ev_timer_start(feed->loop, &feed->poll_timer);
+        if (feed->gate != 0)
+            poll_send(feed);
+    }
+}
+
+static void on_keys_result(struct database *db, const PGresult *result)
+{
+    struct feed *feed = db->context;
+    if (feed->state == FEED_STATE_CHECKING)
+        check_result(feed, result);
+    else if (feed->reread.running)
+        reread_result(feed, result);
+    else if (feed->fill.running)
+        fill_result(feed, result);
+}
+
+static void on_lost(struct database *db, const char *why)
+{
+    struct feed *feed = db->context;
+    /* Once for each time away, not once for each attempt. */
+    log_write(feed->unreachable ? LOG_DEBUG : LOG_WARNING, "database-lost", "%s: %s", db->name,
+              why);
+    feed->unreachable = true;
+    feed_raise(feed, FEED_EVENT_LOST);
+}
+
+static void on_hint(struct database *db)
+{
+    struct feed *feed = db->context;
+    if (feed->state == FEED_STATE_FILLING || feed->state == FEED_STATE_FEEDING)
+        poll_send(feed);
+}
+
+static void on_retry(struct ev_loop *loop, ev_timer *w, int events)
+{
+    (void)loop;
+    (void)events;
+    feed_raise(w->data, FEED_EVENT_RETRY);
+}
+
+static void on_poll(struct ev_loop *loop, ev_timer *w, int events)
+{
+    (void)loop;
+    (void)events;
+    poll_send(w->data);
+}
+
+/* Once a second: the position of polls that brought nothing, and the proof. */
+static void on_second(struct ev_loop *loop, ev_timer *w, int events)
+{
+    struct feed *feed = w->data;
+    struct store_writer writer;
+    (void)loop;
+    (void)events;
+    if (feed->store == NULL || !feed->position_moved || feed->meta.position == NULL)
+        return;
+    feed->position_moved = false;
+    if (store_begin(feed->store, &writer) != ERROR_NONE)
+        return;
+    meta_write_position(&writer, &feed->meta);
+    meta_write(&writer, &feed->meta);
+    enum error e = store_commit(&writer);
+    if (e != ERROR_NONE)
+        feed_store_failed(feed, e, "position");
+    else
+        poll_trim_recent(feed);
+}
+
+static void release(struct feed *feed, struct store *store)
+{
+    for (size_t i = 0; i < sizeof(feed->retired) / sizeof(feed->retired[0]); i++) {
+        if (feed->retired[i] == store) {
+            feed->retired[i] = NULL;
+            folder_close_store(&feed->folder, store, true);
+            return;
+        }
+    }
+}
+
+static void take_message(struct feed *feed, struct loop_message *m)
+{
+    switch (m->kind) {
+    case LOOP_GATE:
+        feed->gate = m->gate;
+        if (feed->state == FEED_STATE_FILLING || feed->state == FEED_STATE_FEEDING)
+            poll_send(feed);
+        break;
+    case LOOP_BIND:
+        binder_take(feed, m);
+        return; /* kept */
+    case LOOP_RELEASE:
+        release(feed, m->store);
+        break;
+    case LOOP_DAMAGED:
+        if (m->store == feed->store)
+            feed_store_failed(feed, ERROR_LIBRARY, "lookup");
+        break;
+    case LOOP_STOP:
+        feed_raise(feed, FEED_EVENT_STOP);
+        break;
+    }
+    loop_message_free(m);
+}
+
+static void on_woken(struct ev_loop *loop, ev_async *w, int events)
+{
+    struct feed *feed = w->data;
+    (void)loop;
+    (void)events;
+    queue_take(&feed->to_feed, &feed->taken);
+    for (size_t i = 0; i < feed->taken.count; i++)
+        take_message(feed, feed->taken.items[i]);
+    feed->taken.count = 0;
+    binder_work(feed);
+}
+
+/* An epoch is new at each start: what a cache holds from before is then of another. */
+static enum error begin_epoch(struct feed *feed)
+{
+    struct store_writer writer;
+    struct store_walk walk;
+    struct slice key, value;
+    enum error e = store_begin(feed->store, &writer);
+    if (e != ERROR_NONE)
+        return e;
+    e = meta_read(&writer, &feed->meta);
+    if (e == ERROR_NONE) {
+        uint64_t old = feed->meta.serial.epoch;
+        do
+            feed->meta.serial.epoch = random_u64() >> 1;
+        while (feed->meta.serial.epoch == 0 || feed->meta.serial.epoch == old);
+        feed->meta.serial.serial = 1;
+        meta_write(&writer, &feed->meta);
+        store_walk_writer(&writer, STORE_RECENT, SLICE(""), &walk);
+        for (feed->recent_count = 0; store_walk_next(&walk, &key, &value);)
+            feed->recent_count++;
+        store_walk_end(&walk);
+        e = walk.error;
+    }
+    if (e == ERROR_NONE)
+        return store_commit(&writer);
+    store_abort(&writer);
+    return e;
+}
+
+static void open_store(struct feed *feed)
+{
+    enum error e = folder_open_current(&feed->folder, &feed->store);
+    if (e == ERROR_NONE) {
+        e = begin_epoch(feed);
+        if (e != ERROR_NONE) {
+            folder_close_store(&feed->folder, feed->store, false);
+            feed->store = NULL;
+        }
+    }
+    if (e != ERROR_NONE) {
+        log_write(e == ERROR_NOT_FOUND ? LOG_NOTICE : LOG_ERROR, "store-absent",
+                  "the database will fill a new one");
+        meta_free(&feed->meta);
+        meta_init(&feed->meta);
+        return;
+    }
+    feed->served = true;
+    atomic_store(&feed->statistics.mapperd_id, feed->meta.origin.mapperd_id);
+    struct feed_message *m = feed_message_new(FEED_STORE);
+    if (m == NULL)
+        feed_end("no memory");
+    m->store = feed->store;
+    m->serial = feed->meta.serial;
+    feed_tell(feed, m);
+    tell_proof(feed);
+}
+
+static void *run(void *argument)
+{
+    struct feed *feed = argument;
+    open_store(feed);
+    binder_init(feed);
+    ev_async_start(feed->loop, &feed->woken);
+    ev_timer_start(feed->loop, &feed->retry);
+    ev_timer_start(feed->loop, &feed->second);
+    ev_run(feed->loop, 0);
+    return NULL;
+}
+
+static enum error init(struct feed *feed)
+{
+    enum error e = queue_init(&feed->to_feed, FEED_QUEUE_LIMIT);
+    if (e != ERROR_NONE)
+        return e;
+    e = queue_init(&feed->to_loop, FEED_QUEUE_LIMIT);
+    if (e != ERROR_NONE) {
+        queue_destroy(&feed->to_feed);
+        return e;
+    }
+    meta_init(&feed->meta);
+    meta_boot_id(feed->boot_id);
+    rows_init(&feed->reread.record);
+    buffer_init(&feed->poll.memory, 0);
+    buffer_init(&feed->poll.snapshot, 0);
+    buffer_init(&feed->server_snapshot, 0);
+    buffer_init(&feed->recent, 0);
+    buffer_init(&feed->reread.puts, 0);
+    buffer_init(&feed->reread.touched, 0);
+    buffer_init(&feed->reread.changes, 0);
+    buffer_init(&feed->reread.batch.memory, 0);
+    for (int i = 0; i < 3; i++)
+        buffer_init(&feed->fill.after[i], 0);
+    database_init(&feed->log, "log", feed->loop,
+                  (struct database_owner){ on_connected, on_log_result, on_hint, on_lost }, feed);
+    database_init(&feed->keys, "keys", feed->loop,
+                  (struct database_owner){ on_connected, on_keys_result, NULL, on_lost }, feed);
+    ev_async_init(&feed->woken, on_woken);
+    ev_timer_init(&feed->retry, on_retry, 0., 0.);
+    ev_timer_init(&feed->poll_timer, on_poll, 0., 0.);
+    ev_timer_init(&feed->second, on_second, 1., 1.);
+    feed->woken.data = feed->retry.data = feed->poll_timer.data = feed->second.data = feed;
+    return ERROR_NONE;
+}
+
+static void free_all(struct feed *feed)
+{
+    struct queue_batch batch = { 0 };
+    queue_close(&feed->to_feed);
+    queue_take(&feed->to_feed, &batch);
+    for (size_t i = 0; i < batch.count; i++)
+        loop_message_free(batch.items[i]);
+    queue_close(&feed->to_loop);
+    batch.count = 0;
+    queue_take(&feed->to_loop, &batch);
+    for (size_t i = 0; i < batch.count; i++)
+        feed_message_free(batch.items[i]);
+    queue_batch_free(&batch);
+    queue_batch_free(&feed->taken);
+    queue_destroy(&feed->to_feed);
+    queue_destroy(&feed->to_loop);
+    fill_drop(feed);
+    for (size_t i = 0; i < sizeof(feed->retired) / sizeof(feed->retired[0]); i++)
+        if (feed->retired[i] != NULL)
+            folder_close_store(&feed->folder, feed->retired[i], true);
+    if (feed->store != NULL)
+        folder_close_store(&feed->folder, feed->store, false);
+    folder_close(&feed->folder);
+    meta_free(&feed->meta);
+    rows_free(&feed->reread.record);
+    struct buffer *const buffers[] = { &feed->poll.memory,     &feed->poll.snapshot,
+                                       &feed->server_snapshot, &feed->recent,
+                                       &feed->reread.puts,     &feed->reread.touched,
+                                       &feed->reread.changes,  &feed->reread.batch.memory,
+                                       &feed->fill.after[0],   &feed->fill.after[1],
+                                       &feed->fill.after[2] };
+    for (size_t i = 0; i < sizeof(buffers) / sizeof(buffers[0]); i++)
+        buffer_free(buffers[i]);
+    ev_loop_destroy(feed->loop);
+    mem_free(feed);
+}
+
+static enum error open_folder(struct feed *feed)
+{
+    const char *path = feed->options->lmdb_dir;
+    enum error e = folder_open(&feed->folder, path, feed->options->map_size);
+    if (e == ERROR_CLOSED)
+        log_write(LOG_ERROR, "store-in-use", "another mapperd serves %s", path);
+    else if (e != ERROR_NONE)
+        log_write(LOG_ERROR, "store-folder", "%s: %s", path, strerror(errno));
+    return e;
+}
+
+enum error feed_start(const struct options *options, void (*wake)(void *context), void *context,
+                      struct feed **out)
+{
+    struct feed *feed = mem_zero(1, sizeof(*feed));
+    if (feed == NULL)
+        return ERROR_MEMORY;
+    feed->options = options;
+    feed->wake = wake;
+    feed->wake_context = context;
+    feed->gate = 1; /* the loop's gate is shut at start */
+    feed->folder.descriptor = feed->folder.lock = -1;
+    feed->loop = ev_loop_new(EVFLAG_AUTO);
+    if (feed->loop == NULL) {
+        mem_free(feed);
+        return ERROR_MEMORY;
+    }
+    enum error e = init(feed);
+    if (e != ERROR_NONE) {
+        ev_loop_destroy(feed->loop);
+        mem_free(feed);
+        return e;
+    }
+    e = open_folder(feed);
+    if (e == ERROR_NONE && pthread_create(&feed->thread, NULL, run, feed) != 0)
+        e = ERROR_SYSTEM;
+    if (e != ERROR_NONE) {
+        free_all(feed);
+        return e;
+    }
+    *out = feed;
+    return ERROR_NONE;
+}
+
+enum error feed_send(struct feed *feed, struct loop_message *message)
+{
+    bool was_empty;
+    enum error e = queue_put(&feed->to_feed, message, &was_empty);
+    if (e == ERROR_NONE && was_empty)
+        ev_async_send(feed->loop, &feed->woken);
+    return e;
+}
+
+void feed_take(struct feed *feed, struct queue_batch *batch)
+{
+    queue_take(&feed->to_loop, batch);
+    atomic_fetch_sub(&feed->untaken, (unsigned)batch->count);
+}
+
+const struct feed_statistics *feed_statistics(const struct feed *feed)
+{
+    return &feed->statistics;
+}
+
+void feed_stop(struct feed *feed)
+{
+    struct loop_message *m = loop_message_new(LOOP_STOP);
+    if (m == NULL || feed_send(feed, m) != ERROR_NONE)
+        feed_end("the feed could not be told to stop");
+    pthread_join(feed->thread, NULL);
+    feed->stopping = true;
+    /* The thread is gone: what was its own is this thread's now. */
+    database_close(&feed->log);
+    database_close(&feed->keys);
+    binder_free(feed);
+    free_all(feed);
+}

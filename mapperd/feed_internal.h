@@ -1,0 +1,225 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the files of the feed thread share. Nothing here is seen by another thread but through
+ * feed.h. */
+#ifndef HOLDLINE_MAPPERD_FEED_INTERNAL_H
+#define HOLDLINE_MAPPERD_FEED_INTERNAL_H
+
+#include "common/log.h"
+#include "common/queue.h"
+#include "mapperd/database.h"
+#include "mapperd/feed.h"
+#include "mapperd/feed_state.h"
+#include "mapperd/key_queue.h"
+#include "mapperd/meta.h"
+#include "mapperd/options.h"
+#include "mapperd/rows.h"
+
+#include <ev.h>
+
+#define FEED_CONNECT_S   3.0
+#define FEED_STATEMENT_S 5.0 /* a poll, the check: small answers */
+#define FEED_READ_S      30.0 /* keys or a range: longer than any of them takes, shorter than a hang */
+#define FEED_RETRY_S     0.25
+#define FEED_QUEUE_LIMIT (1u << 20)
+#define FEED_CHANGES_MAX \
+    65536u                    /* messages the loop has not taken; beyond, changes become one `*` */
+#define POLL_ROWS        1000 /* log rows in one write transaction */
+#define RECENT_LEAST     100
+#define RECENT_MOST      65536
+#define RECENT_MS        60000
+#define COUNTERS         128 /* counter rows written and not yet seen again */
+#define BIND_BATCH       256
+#define BIND_WAITING_MAX 20000
+
+/* Ranges of a fill come in this order: stores and domains are few, users are needed by every
+ * lookup. */
+enum fill_table {
+    FILL_TRUST,
+    FILL_DOMAIN,
+    FILL_RULES,
+    FILL_USER,
+    FILL_PEER,
+    FILL_BINDING,
+    FILL_DONE
+};
+
+struct fill {
+    struct store
+        *store; /* the new generation; feed.store itself when nothing is served meanwhile */
+    enum fill_table table;
+    struct buffer after[3];     /* the last key read of `table`, NUL-terminated words */
+    struct record_key frontier; /* its record key: at or below it the copy is complete */
+    bool running;               /* a range is under way */
+    bool discard;               /* … for an attempt given up */
+    uint64_t rows, started_mono_ms;
+};
+
+struct poll {
+    bool running, everything, answered;
+    uint64_t gate;   /* of LOOP_GATE that this poll was sent after; 0 = none */
+    bool after_fill; /* sent after the last range */
+    struct key keys[POLL_ROWS];
+    struct buffer memory;
+    size_t offsets[POLL_ROWS][2];
+    size_t count;
+    struct buffer snapshot;
+    char lsn[META_LSN_MAX];
+    uint64_t counter, xid, stamp, of_xid;
+    bool has_counter, has_statement;
+    struct {
+        uint64_t xid, stamp;
+    } statements[POLL_ROWS];
+    size_t statement_count;
+};
+
+/* A poll whose keys are not all applied yet. */
+struct mark {
+    bool set;
+    uint64_t through; /* queue numbers up to this one */
+    uint64_t gate, counter;
+    bool has_counter, after_fill;
+};
+
+struct reread {
+    bool running;
+    struct key_batch batch;
+    enum key_kind steps[8]; /* statements of the batch under way, in order */
+    size_t step_count, step;
+    struct rows_record record;
+    struct buffer puts; /* what the results say: table, key, value, one behind the other */
+    struct buffer
+        touched; /* AoRs bound here since the batch was sent: nothing is missing of them */
+    struct buffer changes;
+};
+
+struct written_counter {
+    uint64_t counter, unix_ms, boot_ms;
+};
+
+/* A BIND or UNBIND on its way. */
+struct bind_request {
+    struct bind_request *next;
+    struct loop_message *message;
+    struct record_version version;
+    bool failed, refused;
+    char why[160];
+};
+
+struct bind_list {
+    struct bind_request *first, **last;
+    size_t count;
+};
+
+enum binder_state { BINDER_AWAY, BINDER_CONNECTING, BINDER_ENROLLING, BINDER_READY };
+
+struct binder {
+    struct database db;
+    enum binder_state state;
+    ev_timer retry, second;
+    struct bind_list waiting, sent;
+    struct bind_request *at; /* whose results come next */
+    bool single;             /* each of `sent` has its own sync: one of them broke a batch */
+    bool counting;           /* the counter row is under way */
+    bool failed;             /* something in the batch failed */
+    struct buffer records;   /* rows returned: key, value, version */
+    struct rows_record record;
+    struct written_counter counters[COUNTERS];
+    size_t counter_at;
+    uint64_t last_counter;
+};
+
+struct feed {
+    const struct options *options;
+    pthread_t thread;
+    struct ev_loop *loop;
+    ev_async woken;
+    ev_timer retry, poll_timer, second;
+    struct queue to_feed, to_loop;
+    atomic_uint untaken; /* messages in to_loop */
+    void (*wake)(void *context);
+    void *wake_context;
+    struct feed_statistics statistics;
+
+    enum feed_state state;
+    struct folder folder;
+    struct store *store;      /* written by the feed; served, unless fill.store is the same */
+    bool served;              /* the loop has it */
+    struct meta meta;         /* of `store` */
+    struct store *retired[8]; /* waiting for LOOP_RELEASE */
+    char boot_id[37];
+
+    struct database log, keys;
+    unsigned connected;        /* of the two */
+    struct meta_origin server; /* of the connection that reads */
+    struct buffer server_snapshot;
+    enum feed_check {
+        CHECK_HELLO,
+        CHECK_KEYS_HELLO,
+        CHECK_HISTORY,
+        CHECK_RECENT,
+        CHECK_LISTEN
+    } check;
+    bool history_held;
+    struct buffer recent; /* xid, stamp pairs of the server, for a fill */
+
+    struct poll poll;
+    struct mark mark;
+    struct reread reread;
+    struct fill fill;
+    bool queue_may_hold; /* the queue is not known to be empty */
+    bool fill_turn;
+    bool position_moved;
+    bool overflowed; /* the loop missed changes: it is owed a `*` */
+    uint64_t gate;   /* newest LOOP_GATE not yet carried by a poll; 0 = none */
+    size_t recent_count;
+    struct binder binder;
+    struct queue_batch taken;
+    bool unreachable; /* and said so */
+    bool stopping;
+};
+
+/* feed.c */
+void feed_raise(struct feed *feed, enum feed_event event);
+void feed_tell(struct feed *feed, struct feed_message *message);
+void feed_tell_plain(struct feed *feed, enum feed_message_kind kind, uint64_t gate);
+void feed_tell_changes(struct feed *feed, struct buffer *changes);
+_Noreturn void feed_end(
+    const char *why); /* what can't be survived: no memory for a message that must not be lost */
+/* Says what is wrong with the store or disk and takes the way back: damage → fill, anything else →
+ * retry. */
+void feed_store_failed(struct feed *feed, enum error e, const char *doing);
+void feed_work(struct feed *feed);             /* keys connection is free: next batch or range */
+void feed_settle(struct feed *feed);           /* something was applied: does the mark hold now? */
+uint64_t feed_number(const struct feed *feed); /* of the newest queue entry */
+
+/* poll.c */
+void poll_send(struct feed *feed);
+void poll_result(struct feed *feed, const PGresult *result);
+void poll_reset(struct poll *poll);
+void poll_remember(struct store_writer *writer, uint64_t xid, uint64_t stamp, uint64_t now_unix_ms);
+void poll_trim_recent(struct feed *feed);
+
+/* reread.c */
+bool reread_send(struct feed *feed); /* false: nothing waits */
+void reread_result(struct feed *feed, const PGresult *result);
+void reread_reset(struct reread *reread);
+void reread_touch(struct feed *feed, struct slice aor);
+
+/* fill.c */
+void fill_start(struct feed *feed);
+bool fill_send(struct feed *feed); /* false: no range is left */
+void fill_result(struct feed *feed, const PGresult *result);
+void fill_drop(struct feed *feed);
+void fill_install(struct feed *feed);
+/* Whether a record that was read again belongs into the new generation now; what lies beyond the
+ * frontier is copied later. */
+bool fill_covers(const struct fill *fill, enum store_table table, struct slice key);
+
+/* binding.c */
+void binder_init(struct feed *feed);
+void binder_free(struct feed *feed);
+void binder_take(struct feed *feed, struct loop_message *message);
+void binder_work(struct feed *feed); /* after binder_take(): sends what waits */
+bool binder_counter_written(const struct feed *feed, uint64_t counter, struct written_counter *out);
+
+#endif

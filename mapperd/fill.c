@@ -1,0 +1,392 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copying everything into a new generation, by key ranges, while the log is followed. A range is
+ * one short statement on the connection that also reads keys again, so that the two never overtake
+ * each other: a key at or below the frontier is written by whoever reads it, a key above it is left
+ * to the range that will come to it. */
+#include "common/clock.h"
+#include "common/log.h"
+#include "common/random.h"
+#include "mapperd/feed_internal.h"
+#include "mapperd/statements.h"
+
+#include <stdio.h>
+#include <string.h>
+
+typedef enum rows_outcome (*row_reader)(const PGresult *result, int row,
+                                        struct rows_record *record);
+
+static const struct range {
+    const struct database_statement *statement;
+    row_reader read;
+    enum store_table table;
+    int words;   /* of its key */
+    bool append; /* the range comes in the byte order of the record keys */
+} RANGES[] = {
+    [FILL_TRUST] = { &STATEMENT_FILL_TRUST, rows_trust, STORE_TRUST, 1, true },
+    [FILL_DOMAIN] = { &STATEMENT_FILL_DOMAIN, rows_domain, STORE_DOMAIN, 1, true },
+    [FILL_RULES] = { &STATEMENT_FILL_RULES, rows_rules, STORE_RULES, 2, true },
+    [FILL_USER] = { &STATEMENT_FILL_USER, rows_user, STORE_USER, 1, true },
+    [FILL_PEER] = { &STATEMENT_FILL_PEER, rows_peer, STORE_PEER, 2, true },
+    /* Its record keys end in a hash. */
+    [FILL_BINDING] = { &STATEMENT_FILL_BINDING, rows_binding, STORE_BINDING, 3, false },
+};
+
+/* Which range copies the table. */
+static int range_of(enum store_table table)
+{
+    for (int i = 0; i < FILL_DONE; i++)
+        if (RANGES[i].table == table)
+            return i;
+    return FILL_DONE;
+}
+
+bool fill_covers(const struct fill *fill, enum store_table table, struct slice key)
+{
+    int range = range_of(table);
+    if (fill->store == NULL || range < (int)fill->table)
+        return true;
+    if (range > (int)fill->table || fill->frontier.size == 0)
+        return false;
+    if (table == STORE_BINDING) { /* by AoR: the part of the key before its NUL, NUL included */
+        const char *end = memchr(key.data, '\0', key.size);
+        key.size = end != NULL ? (size_t)(end - key.data) + 1 : key.size;
+    }
+    return slice_compare(key, record_key_slice(&fill->frontier)) <= 0;
+}
+
+static void start_range(struct fill *fill, enum fill_table table)
+{
+    fill->table = table;
+    fill->frontier.size = 0;
+    for (int i = 0; i < 3; i++) {
+        buffer_reset(&fill->after[i]);
+        buffer_add_char(&fill->after[i], '\0');
+    }
+}
+
+void fill_drop(struct feed *feed)
+{
+    struct fill *fill = &feed->fill;
+    if (fill->store == NULL)
+        return;
+    if (fill->store == feed->store) {
+        feed->store = NULL;
+        feed->served = false;
+    }
+    folder_close_store(&feed->folder, fill->store, true);
+    fill->store = NULL;
+}
+
+/* The statements that the server has applied last: what a later connect must find again. */
+static void write_recent(struct feed *feed, struct store_writer *writer)
+{
+    struct slice rest = buffer_slice(&feed->recent);
+    uint64_t now_unix_ms = clock_unix_ms(), pair[2];
+    while (rest.size >= sizeof(pair)) {
+        memcpy(pair, rest.data, sizeof(pair));
+        poll_remember(writer, pair[0], pair[1], now_unix_ms);
+        rest.data += sizeof(pair);
+        rest.size -= sizeof(pair);
+    }
+    feed->recent_count = buffer_size(&feed->recent) / sizeof(pair);
+}
+
+/* The statements of another history prove nothing any more. */
+static void clear_recent(struct store_writer *writer)
+{
+    struct store_walk walk;
+    struct slice key, value;
+    struct record_key doomed;
+    for (;;) {
+        store_walk_writer(writer, STORE_RECENT, SLICE(""), &walk);
+        bool any = store_walk_next(&walk, &key, &value);
+        if (any) {
+            record_key_start(&doomed);
+            record_key_add(&doomed, key);
+        }
+        store_walk_end(&walk);
+        if (walk.error != ERROR_NONE && writer->error == ERROR_NONE)
+            writer->error = walk.error;
+        if (!any)
+            return;
+        store_delete(writer, STORE_RECENT, record_key_slice(&doomed));
+    }
+}
+
+/* Sets where the store that the feed writes stands: at the server's snapshot of now, its data owed
+ * a fill. */
+static enum error restart_position(struct feed *feed)
+{
+    struct store_writer writer;
+    enum error e = meta_set_position(&feed->meta, buffer_slice(&feed->server_snapshot));
+    if (e != ERROR_NONE)
+        return e;
+    feed->meta.refill = true;
+    feed->meta.origin.system_id = feed->server.system_id;
+    feed->meta.origin.database_oid = feed->server.database_oid;
+    e = store_begin(feed->store, &writer);
+    if (e != ERROR_NONE)
+        return e;
+    clear_recent(&writer);
+    write_recent(feed, &writer);
+    meta_write_position(&writer, &feed->meta);
+    meta_write(&writer, &feed->meta);
+    return store_commit(&writer);
+}
+
+static uint64_t new_epoch(uint64_t old)
+{
+    uint64_t epoch;
+    do
+        epoch = random_u64() >> 1;
+    while (epoch == 0 || epoch == old);
+    return epoch;
+}
+
+/* After CHECKING the position is the server's of that check; after `all` the log goes on where it
+ * stands. Without a store to serve meanwhile the new generation is the feed's own from the start.
+ */
+void fill_start(struct feed *feed)
+{
+    struct fill *fill = &feed->fill;
+    struct store *fresh;
+    bool restart = buffer_size(&feed->server_snapshot) > 0;
+    fill_drop(feed);
+    enum error e = folder_create(&feed->folder, &fresh);
+    if (e != ERROR_NONE) {
+        feed_store_failed(feed, e, "create");
+        return;
+    }
+    if (feed->store == NULL) {
+        feed->store = fresh;
+        feed->served = false;
+        feed->meta.serial = (struct store_serial){ new_epoch(feed->meta.serial.epoch), 1 };
+        feed->meta.proof.present = false;
+        feed->meta.queue_next = 1;
+        feed->queue_may_hold = false;
+        atomic_store(&feed->statistics.keys_waiting, 0);
+    }
+    fill->store = fresh;
+    /* What an earlier attempt has under way belongs to nobody any more. */
+    fill->discard = fill->running;
+    fill->rows = 0;
+    fill->started_mono_ms = clock_mono_ms();
+    feed->mark.after_fill = feed->poll.after_fill = false;
+    start_range(fill, FILL_TRUST);
+    if (restart || feed->store == fresh) {
+        if (!restart)
+            buffer_add(&feed->server_snapshot, slice_of(feed->meta.position));
+        e = restart_position(feed);
+    }
+    buffer_reset(&feed->server_snapshot);
+    if (e != ERROR_NONE) {
+        feed_store_failed(feed, e, "start fill");
+        return;
+    }
+    atomic_store(&feed->statistics.refilling, true);
+    log_write(LOG_NOTICE, "fill-started", "generation %llu, %s",
+              (unsigned long long)store_generation(fresh),
+              feed->served ? "the one before serves meanwhile" : "nothing is served meanwhile");
+    poll_send(feed);
+    feed_work(feed);
+}
+
+bool fill_send(struct feed *feed)
+{
+    struct fill *fill = &feed->fill;
+    struct database_parameters p = { .count = 0 };
+    if (fill->store == NULL || fill->table == FILL_DONE)
+        return false;
+    const struct range *range = &RANGES[fill->table];
+    for (int i = 0; i < range->words; i++)
+        database_add_text(&p, buffer_slice(&fill->after[i]).data);
+    enum error e = database_pipeline_add(&feed->keys, range->statement, &p);
+    if (e == ERROR_NONE)
+        e = database_sync(&feed->keys, FEED_READ_S);
+    fill->running = true;
+    if (e != ERROR_NONE)
+        feed_raise(feed, FEED_EVENT_LOST);
+    return true;
+}
+
+/* Where the next range starts: behind the last row, whatever it was worth. */
+static void remember_after(struct fill *fill, const struct range *range, struct rows_record *record)
+{
+    for (int i = 0; i < range->words; i++) {
+        buffer_reset(&fill->after[i]);
+        buffer_add(&fill->after[i], record->words[i]);
+        buffer_add_char(&fill->after[i], '\0');
+    }
+}
+
+static enum error write_range(struct feed *feed, const struct range *range, const PGresult *result)
+{
+    struct fill *fill = &feed->fill;
+    struct rows_record *record = &feed->reread.record;
+    struct store_writer writer;
+    struct record_key frontier = fill->frontier;
+    int rows = PQntuples(result);
+    bool newer;
+    enum error e = store_begin(fill->store, &writer);
+    if (e != ERROR_NONE)
+        return e;
+    for (int row = 0; e == ERROR_NONE && row < rows; row++) {
+        enum rows_outcome outcome = range->read(result, row, record);
+        if (outcome != ROWS_SKIP)
+            frontier = record->key;
+        if (range->table == STORE_BINDING)
+            record_binding_prefix(&frontier, record->words[0]);
+        if (outcome != ROWS_PRESENT)
+            continue;
+        struct slice value = buffer_slice(&record->value);
+        if (record->value.failed)
+            e = ERROR_MEMORY;
+        else if (range->append)
+            store_append(&writer, range->table, record_key_slice(&record->key), value);
+        else
+            e = rows_put_binding(&writer, record_key_slice(&record->key), value,
+                                 record->binding.version, &newer);
+        if (range->table == STORE_BINDING &&
+            record->binding.version.unix_ms > feed->meta.version_seen_ms)
+            feed->meta.version_seen_ms = record->binding.version.unix_ms;
+    }
+    if (e != ERROR_NONE) {
+        store_abort(&writer);
+        return e;
+    }
+    e = store_commit(&writer);
+    if (e != ERROR_NONE)
+        return e;
+    fill->frontier = frontier;
+    if (rows > 0)
+        remember_after(fill, range, record);
+    fill->rows += (uint64_t)rows;
+    atomic_fetch_add(&feed->statistics.fill_rows, (unsigned long long)rows);
+    return ERROR_NONE;
+}
+
+static void take_range(struct feed *feed, const PGresult *result)
+{
+    struct fill *fill = &feed->fill;
+    enum error e = write_range(feed, &RANGES[fill->table], result);
+    if (e == ERROR_NONE &&
+        (fill->after[0].failed || fill->after[1].failed || fill->after[2].failed))
+        e = ERROR_MEMORY;
+    if (e != ERROR_NONE) {
+        feed_store_failed(feed, e, "fill");
+        return;
+    }
+    /* Only an empty range is surely the end. */
+    if (PQntuples(result) == 0)
+        start_range(fill, fill->table + 1);
+}
+
+void fill_result(struct feed *feed, const PGresult *result)
+{
+    if (result == NULL)
+        return;
+    if (PQresultStatus(result) == PGRES_TUPLES_OK) {
+        if (!feed->fill.discard)
+            take_range(feed, result);
+        return;
+    }
+    if (PQresultStatus(result) != PGRES_PIPELINE_SYNC)
+        return;
+    feed->fill.running = feed->fill.discard = false;
+    if (feed->fill.table == FILL_DONE)
+        poll_send(feed);
+    feed_work(feed);
+}
+
+/* What is still queued and what was applied last move into the new generation, in one transaction
+ * of it. */
+static enum error hand_over(struct feed *feed, struct meta *meta)
+{
+    struct store_writer from, to;
+    struct store_walk walk;
+    struct slice key, value;
+    size_t count;
+    enum error e = store_begin(feed->store, &from);
+    if (e != ERROR_NONE)
+        return e;
+    e = store_begin(feed->fill.store, &to);
+    if (e != ERROR_NONE) {
+        store_abort(&from);
+        return e;
+    }
+    e = key_queue_copy(&from, &to, SIZE_MAX - 1, &count);
+    store_walk_writer(&from, STORE_RECENT, SLICE(""), &walk);
+    while (store_walk_next(&walk, &key, &value))
+        store_put(&to, STORE_RECENT, key, value);
+    store_walk_end(&walk);
+    if (e == ERROR_NONE)
+        e = walk.error;
+    meta_write_position(&to, meta);
+    meta_write(&to, meta);
+    store_abort(&from);
+    if (e == ERROR_NONE)
+        return store_commit(&to);
+    store_abort(&to);
+    return e;
+}
+
+static enum error seal(struct feed *feed)
+{
+    struct store_writer writer;
+    feed->meta.refill = false;
+    if (feed->fill.store != feed->store) {
+        struct store_serial old = feed->meta.serial;
+        feed->meta.serial = (struct store_serial){ new_epoch(old.epoch), 1 };
+        return hand_over(feed, &feed->meta);
+    }
+    enum error e = store_begin(feed->store, &writer);
+    if (e != ERROR_NONE)
+        return e;
+    meta_write_position(&writer, &feed->meta);
+    meta_write(&writer, &feed->meta);
+    return store_commit(&writer);
+}
+
+static void retire(struct feed *feed, struct store *store)
+{
+    for (size_t i = 0; i < sizeof(feed->retired) / sizeof(feed->retired[0]); i++) {
+        if (feed->retired[i] == NULL) {
+            feed->retired[i] = store;
+            return;
+        }
+    }
+    feed_end("eight generations wait for their last reader");
+}
+
+void fill_install(struct feed *feed)
+{
+    struct fill *fill = &feed->fill;
+    enum error e = seal(feed);
+    if (e == ERROR_NONE)
+        e = folder_install(&feed->folder, fill->store);
+    if (e != ERROR_NONE) {
+        feed->meta.refill = true;
+        feed_store_failed(feed, e, "install");
+        return;
+    }
+    if (fill->store != feed->store) {
+        if (feed->served)
+            retire(feed, feed->store);
+        else
+            folder_close_store(&feed->folder, feed->store, true);
+        feed->store = fill->store;
+    }
+    fill->store = NULL;
+    feed->served = true;
+    atomic_store(&feed->statistics.refilling, false);
+    atomic_fetch_add(&feed->statistics.fills, 1);
+    log_write(LOG_NOTICE, "fill-done", "generation %llu, %llu rows in %llu ms",
+              (unsigned long long)store_generation(feed->store), (unsigned long long)fill->rows,
+              (unsigned long long)(clock_mono_ms() - fill->started_mono_ms));
+    struct feed_message *m = feed_message_new(FEED_STORE);
+    if (m == NULL)
+        feed_end("no memory");
+    m->store = feed->store;
+    m->serial = feed->meta.serial;
+    feed_tell(feed, m);
+}

@@ -1,0 +1,119 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* INFO in Redis' text format. */
+#include "mapperd/server.h"
+
+#include "common/clock.h"
+#include "mapperd/feed_state.h"
+
+#include <inttypes.h>
+#include <unistd.h>
+
+static void number(struct buffer *out, const char *key, uint64_t value)
+{
+    buffer_add_format(out, "%s:%" PRIu64 "\r\n", key, value);
+}
+
+static void write_server(const struct server *server, struct buffer *out)
+{
+    buffer_add_text(out, "program:holdline-mapperd\r\n");
+    buffer_add_format(out, "name:%s\r\n", server->options->name);
+    number(out, "mapperd_id", atomic_load(&feed_statistics(server->feed)->mapperd_id));
+    number(out, "process_id", (uint64_t)getpid());
+    number(out, "uptime_in_seconds", (clock_mono_ms() - server->started_mono_ms) / 1000);
+    number(out, "ready", gate_open(&server->gate) && server->reader.store != NULL);
+}
+
+static void write_sync(const struct server *server, struct buffer *out)
+{
+    const struct feed_statistics *s = feed_statistics(server->feed);
+    uint64_t age_ms = server_age_ms(server);
+    bool refilling = atomic_load(&s->refilling);
+    enum feed_state state = (enum feed_state)atomic_load(&s->state);
+    buffer_add_format(out, "state:%s\r\n",
+                      refilling && server->reader.store != NULL ? "resyncing"
+                                                                : feed_state_text(state));
+    number(out, "database", atomic_load(&s->database));
+    number(out, "database_bindings", atomic_load(&s->bindings));
+    number(out, "epoch", server->published.epoch);
+    number(out, "serial", server->published.serial);
+    if (age_ms == UINT64_MAX)
+        buffer_add_text(out, "age_ms:unknown\r\n");
+    else
+        number(out, "age_ms", age_ms);
+    number(out, "keys_waiting", atomic_load(&s->keys_waiting));
+    number(out, "polls", atomic_load(&s->polls));
+    number(out, "log_rows", atomic_load(&s->rows));
+    number(out, "keys_read", atomic_load(&s->keys_read));
+    number(out, "rows_skipped", atomic_load(&s->rows_skipped));
+    number(out, "commits", atomic_load(&s->commits));
+    number(out, "fills", atomic_load(&s->fills));
+    number(out, "fill_rows", atomic_load(&s->fill_rows));
+    number(out, "bindings_confirmed", atomic_load(&s->bound));
+    number(out, "bindings_unconfirmed", atomic_load(&s->unconfirmed));
+}
+
+static void write_keys(const struct server *server, struct buffer *out)
+{
+    struct store_usage usage = { 0 };
+    if (server->reader.store != NULL && store_usage(server->reader.store, &usage) != ERROR_NONE)
+        return;
+    number(out, "generation",
+           server->reader.store != NULL ? store_generation(server->reader.store) : 0);
+    number(out, "map_bytes", usage.map_bytes);
+    number(out, "map_used_bytes", usage.used_bytes);
+    number(out, "stores", usage.entries[STORE_TRUST]);
+    number(out, "domains", usage.entries[STORE_DOMAIN]);
+    number(out, "devices", usage.entries[STORE_PEER]);
+    number(out, "users", usage.entries[STORE_USER]);
+    number(out, "rule_blocks", usage.entries[STORE_RULES]);
+    number(out, "bindings", usage.entries[STORE_BINDING]);
+    number(out, "queued_keys", usage.entries[STORE_QUEUE]);
+}
+
+static void write_clients(const struct server *server, struct buffer *out)
+{
+    number(out, "connected_clients", server->client_count);
+    number(out, "subscribers", server->subscriber_count);
+    number(out, "total_connections", server->counts.connections);
+    number(out, "refused_connections", server->counts.refused_connections);
+    number(out, "subscribers_closed", server->counts.subscribers_closed);
+}
+
+static void write_stats(const struct server *server, struct buffer *out)
+{
+    number(out, "total_commands_processed", server->counts.commands);
+    number(out, "malformed", server->counts.malformed);
+    number(out, "denied", server->counts.denied);
+    number(out, "answered_loading", server->counts.loading);
+    number(out, "answered_stale", server->counts.stale);
+    number(out, "lookups", server->counts.lookups);
+    number(out, "keyspace_hits", server->counts.known);
+    number(out, "keyspace_misses", server->counts.unknown);
+    number(out, "publications", server->counts.published);
+    number(out, "standstills", server->counts.standstills);
+}
+
+void info_write(struct server *server, struct buffer *out, struct slice section)
+{
+    static const struct {
+        const char *name;
+        void (*write)(const struct server *server, struct buffer *out);
+    } SECTIONS[] = {
+        { "Server", write_server }, { "Clients", write_clients }, { "Sync", write_sync },
+        { "Keyspace", write_keys }, { "Stats", write_stats },
+    };
+    bool all = section.size == 0 || slice_equal_nocase(section, SLICE("all")) ||
+               slice_equal_nocase(section, SLICE("default")) ||
+               slice_equal_nocase(section, SLICE("everything"));
+    buffer_reset(&server->text);
+    for (size_t i = 0; i < sizeof(SECTIONS) / sizeof(SECTIONS[0]); i++) {
+        if (!all && !slice_equal_nocase(section, slice_of(SECTIONS[i].name)))
+            continue;
+        if (buffer_size(&server->text) > 0)
+            buffer_add_text(&server->text, "\r\n");
+        buffer_add_format(&server->text, "# %s\r\n", SECTIONS[i].name);
+        SECTIONS[i].write(server, &server->text);
+    }
+    out->failed |= server->text.failed;
+    resp_add_bulk(out, buffer_slice(&server->text));
+}

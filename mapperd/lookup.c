@@ -1,0 +1,440 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* PEER, RIGHTS, LOCATE and EXPLAIN from one snapshot: a few reads and one append, no allocation. */
+#include "common/identity.h"
+#include "common/log.h"
+#include "mapperd/record.h"
+#include "mapperd/server.h"
+
+#include <string.h>
+
+#define SOURCES_MAX (RECORD_GROUPS_MAX + 3)
+
+static void add_loading(struct buffer *out)
+{
+    resp_add_failure(out, "LOADING mapping data are not there yet");
+}
+
+void lookup_add_head(const struct server *server, struct buffer *out)
+{
+    buffer_add(out, (struct slice){ server->head, server->head_size });
+}
+
+/* A record that does not read: whatever it was, it is no answer. */
+static bool damaged(struct server *server, enum error e)
+{
+    if (e == ERROR_NONE || e == ERROR_NOT_FOUND)
+        return false;
+    server_damaged(server);
+    return true;
+}
+
+static enum error get_trust(struct server *server, struct slice store, struct record_store *record)
+{
+    struct slice value;
+    if (store.size == 0 || store.size > STORE_NAME_MAX)
+        return ERROR_NOT_FOUND;
+    enum error e = store_get(&server->reader, STORE_TRUST, store, &value);
+    return e == ERROR_NONE ? record_store_read(value, record) : e;
+}
+
+static enum error get_peer(struct server *server, struct slice store, struct slice cn,
+                           struct record_peer *peer)
+{
+    struct record_key key;
+    struct slice value;
+    record_peer_key(&key, store, cn);
+    if (key.failed)
+        return ERROR_NOT_FOUND;
+    enum error e = store_get(&server->reader, STORE_PEER, record_key_slice(&key), &value);
+    return e == ERROR_NONE ? record_peer_read(value, peer) : e;
+}
+
+struct peer_answer {
+    enum record_state store; /* RECORD_NONE: no such store */
+    enum cn_form form;
+    struct slice cn;         /* canonical; empty: not of the store's form */
+    struct record_peer peer; /* count 0: unknown */
+    char text[CN_MAX_OCTETS + 1];
+};
+
+static enum error find_peer(struct server *server, struct slice store, struct slice cn,
+                            struct peer_answer *answer)
+{
+    struct record_store trust;
+    size_t size;
+    answer->store = RECORD_NONE;
+    answer->cn = SLICE("");
+    answer->peer.count = 0;
+    answer->peer.bulks = SLICE("");
+    enum error e = get_trust(server, store, &trust);
+    if (e != ERROR_NONE)
+        return e == ERROR_NOT_FOUND ? ERROR_NONE : e;
+    answer->store = trust.state;
+    answer->form = trust.form;
+    if (cn_canonical(trust.form, trust.prefixes, trust.prefix_count, cn, answer->text, &size) !=
+        ERROR_NONE)
+        return ERROR_NONE;
+    answer->cn = (struct slice){ answer->text, size };
+    if (trust.state != RECORD_ENABLED)
+        return ERROR_NONE;
+    e = get_peer(server, store, answer->cn, &answer->peer);
+    return e == ERROR_NOT_FOUND ? ERROR_NONE : e;
+}
+
+static struct slice peer_state(const struct peer_answer *answer)
+{
+    return answer->store == RECORD_DISABLED ? SLICE("disabled")
+           : answer->peer.count > 0         ? SLICE("known")
+                                            : SLICE("unknown");
+}
+
+void lookup_peer(struct server *server, struct buffer *out, struct slice store, struct slice cn)
+{
+    struct peer_answer answer;
+    if (!server_snapshot(server) || damaged(server, find_peer(server, store, cn, &answer))) {
+        add_loading(out);
+        return;
+    }
+    server->counts.lookups++;
+    if (answer.peer.count > 0)
+        server->counts.known++;
+    else
+        server->counts.unknown++;
+    resp_add_array(out, 4 + (size_t)answer.peer.count);
+    lookup_add_head(server, out);
+    resp_add_bulk(out, peer_state(&answer));
+    resp_add_bulk(out, answer.cn);
+    buffer_add(out, answer.peer.bulks);
+}
+
+/* What is known of an identity: its domain, its user. */
+struct user_answer {
+    struct slice state;   /* as the wire says it */
+    bool ours, permitted; /* permitted: rules apply, bindings may be given */
+    struct identity identity;
+    struct record_user user;
+    bool user_row;
+};
+
+static enum error find_user(struct server *server, struct slice text, struct user_answer *answer)
+{
+    struct slice value;
+    enum record_state domain;
+    memset(&answer->user, 0, sizeof(answer->user));
+    answer->state = SLICE("foreign");
+    answer->ours = answer->permitted = answer->user_row = false;
+    if (identity_from_text(&answer->identity, text) != ERROR_NONE)
+        return ERROR_NONE; /* a number without domain, or nothing at all: not one of ours */
+    enum error e =
+        store_get(&server->reader, STORE_DOMAIN, identity_domain(&answer->identity), &value);
+    if (e != ERROR_NONE)
+        return e == ERROR_NOT_FOUND ? ERROR_NONE : e;
+    e = record_domain_read(value, &domain);
+    if (e != ERROR_NONE)
+        return e;
+    answer->ours = true;
+    answer->state = SLICE("unknown");
+    e = store_get(&server->reader, STORE_USER, identity_text(&answer->identity), &value);
+    if (e == ERROR_NONE) {
+        e = record_user_read(value, &answer->user);
+        answer->user_row = e == ERROR_NONE;
+        answer->state = SLICE("known");
+    }
+    if (e != ERROR_NONE && e != ERROR_NOT_FOUND)
+        return e;
+    answer->permitted =
+        domain == RECORD_ENABLED && (!answer->user_row || answer->user.state == RECORD_ENABLED);
+    if (!answer->permitted)
+        answer->state = SLICE("disabled");
+    return ERROR_NONE;
+}
+
+/* The blocks that bear on a user, each in order; the merge takes the lowest head. */
+struct sources {
+    struct slice rest[SOURCES_MAX];
+    struct record_rule heads[SOURCES_MAX];
+    size_t count;
+};
+
+static enum error add_source(struct sources *sources, struct slice block)
+{
+    sources->rest[sources->count] = block;
+    enum error e =
+        record_rule_next(&sources->rest[sources->count], &sources->heads[sources->count]);
+    if (e == ERROR_NONE)
+        sources->count++;
+    return e == ERROR_NOT_FOUND ? ERROR_NONE : e;
+}
+
+static enum error add_block(struct server *server, struct sources *sources, enum record_rules kind,
+                            struct slice who)
+{
+    struct record_key key;
+    struct slice value;
+    record_rules_key(&key, kind, who);
+    if (key.failed)
+        return ERROR_NONE;
+    enum error e = store_get(&server->reader, STORE_RULES, record_key_slice(&key), &value);
+    if (e != ERROR_NONE)
+        return e == ERROR_NOT_FOUND ? ERROR_NONE : e;
+    return add_source(sources, value);
+}
+
+static enum error collect(struct server *server, const struct user_answer *answer,
+                          struct sources *sources)
+{
+    sources->count = 0;
+    if (!answer->permitted)
+        return ERROR_NONE;
+    enum error e = add_block(server, sources, RECORD_RULES_EVERYONE, SLICE(""));
+    if (e == ERROR_NONE)
+        e = add_block(server, sources, RECORD_RULES_DOMAIN, identity_domain(&answer->identity));
+    for (size_t i = 0; e == ERROR_NONE && i < answer->user.group_count; i++)
+        e = add_block(server, sources, RECORD_RULES_GROUP, answer->user.groups[i]);
+    if (e == ERROR_NONE && answer->user_row)
+        e = add_source(sources, answer->user.rules);
+    return e;
+}
+
+static bool comes_before(const struct record_rule *a, const struct record_rule *b)
+{
+    return a->position != b->position ? a->position < b->position : a->id < b->id;
+}
+
+/* The next rule of all; NOT_FOUND at the end. */
+static enum error next_rule(struct sources *sources, struct record_rule *rule)
+{
+    size_t best = 0;
+    if (sources->count == 0)
+        return ERROR_NOT_FOUND;
+    for (size_t i = 1; i < sources->count; i++)
+        if (comes_before(&sources->heads[i], &sources->heads[best]))
+            best = i;
+    *rule = sources->heads[best];
+    enum error e = record_rule_next(&sources->rest[best], &sources->heads[best]);
+    if (e == ERROR_NOT_FOUND) {
+        sources->count--;
+        sources->heads[best] = sources->heads[sources->count];
+        sources->rest[best] = sources->rest[sources->count];
+        return ERROR_NONE;
+    }
+    return e;
+}
+
+static enum error count_rules(const struct sources *sources, size_t *count)
+{
+    struct record_rule rule;
+    *count = sources->count;
+    for (size_t i = 0; i < sources->count; i++) {
+        struct slice rest = sources->rest[i];
+        enum error e;
+        while ((e = record_rule_next(&rest, &rule)) == ERROR_NONE)
+            ++*count;
+        if (e != ERROR_NOT_FOUND)
+            return e;
+    }
+    return ERROR_NONE;
+}
+
+void lookup_rights(struct server *server, struct buffer *out, struct slice identity)
+{
+    struct user_answer answer;
+    struct sources sources;
+    struct record_rule rule;
+    size_t count = 0;
+    if (!server_snapshot(server) || damaged(server, find_user(server, identity, &answer)) ||
+        damaged(server, collect(server, &answer, &sources)) ||
+        damaged(server, count_rules(&sources, &count))) {
+        add_loading(out);
+        return;
+    }
+    server->counts.lookups++;
+    resp_add_array(out, 4 + count);
+    lookup_add_head(server, out);
+    resp_add_bulk(out, answer.state);
+    size_t groups = answer.permitted ? answer.user.group_count : 0;
+    resp_add_array(out, groups);
+    for (size_t i = 0; i < groups; i++)
+        resp_add_bulk(out, answer.user.groups[i]);
+    /* Counting has read every block through, so that this can't stop before its end. */
+    while (next_rule(&sources, &rule) == ERROR_NONE)
+        resp_add_bulk(out, rule.text);
+}
+
+/* Whether what the binding stands on still holds, now and in this snapshot. */
+static enum error ground_holds(struct server *server, const struct record_binding *b,
+                               const struct identity *aor, bool *holds)
+{
+    struct record_store trust;
+    struct record_peer peer;
+    struct slice identity;
+    *holds = false;
+    if (b->ground == GROUND_DIGEST) {
+        *holds = true; /* the user's state has been looked at */
+        return ERROR_NONE;
+    }
+    enum error e = get_trust(server, b->store, &trust);
+    if (e != ERROR_NONE || trust.state != RECORD_ENABLED)
+        return e == ERROR_NOT_FOUND ? ERROR_NONE : e;
+    if (b->ground == GROUND_NAME) {
+        *holds = true;
+        return ERROR_NONE;
+    }
+    e = get_peer(server, b->store, b->cn, &peer);
+    if (e != ERROR_NONE)
+        return e == ERROR_NOT_FOUND ? ERROR_NONE : e;
+    while (!*holds && record_peer_next(&peer.bulks, &identity))
+        *holds = slice_equal(identity, b->entry) && identity_covered_by(aor, identity);
+    return ERROR_NONE;
+}
+
+/* The text is made in a buffer of the server's, which keeps its memory, since a bulk's length comes
+ * first. */
+static void add_binding(struct server *server, struct buffer *out, const struct record_binding *b)
+{
+    buffer_reset(&server->text);
+    record_binding_text(&server->text, b);
+    out->failed |= server->text.failed;
+    resp_add_bulk(out, buffer_slice(&server->text));
+}
+
+/* Walks the bindings of an AoR that may be given away; `out` NULL: counts them. */
+static enum error walk_bindings(struct server *server, const struct user_answer *answer,
+                                uint64_t now_unix_s, size_t *count, struct buffer *out)
+{
+    struct record_key prefix;
+    struct store_walk walk;
+    struct slice key, value;
+    struct record_binding b;
+    enum error e = ERROR_NONE;
+    *count = 0;
+    if (!answer->permitted || answer->identity.user_size == 0)
+        return ERROR_NONE;
+    record_binding_prefix(&prefix, identity_text(&answer->identity));
+    store_walk_reader(&server->reader, STORE_BINDING, record_key_slice(&prefix), &walk);
+    while (e == ERROR_NONE && store_walk_next(&walk, &key, &value) && key.size >= prefix.size &&
+           memcmp(key.data, prefix.bytes, prefix.size) == 0) {
+        bool holds = false;
+        e = record_binding_read(value, &b);
+        if (e == ERROR_NONE && !b.removed && b.expires_unix_s > now_unix_s)
+            e = ground_holds(server, &b, &answer->identity, &holds);
+        if (e != ERROR_NONE || !holds)
+            continue;
+        ++*count;
+        if (out != NULL)
+            add_binding(server, out, &b);
+    }
+    store_walk_end(&walk);
+    return e != ERROR_NONE ? e : walk.error;
+}
+
+void lookup_locate(struct server *server, struct buffer *out, struct slice identity,
+                   uint64_t now_unix_s)
+{
+    struct user_answer answer;
+    size_t count;
+    if (!server_snapshot(server) || damaged(server, find_user(server, identity, &answer)) ||
+        damaged(server, walk_bindings(server, &answer, now_unix_s, &count, NULL))) {
+        add_loading(out);
+        return;
+    }
+    server->counts.lookups++;
+    resp_add_array(out, 3 + count);
+    lookup_add_head(server, out);
+    resp_add_bulk(out, answer.state);
+    if (count > 0 && walk_bindings(server, &answer, now_unix_s, &count, out) != ERROR_NONE)
+        out->failed = true; /* half a reply: the client is closed */
+}
+
+static void add_peer_lines(struct server *server, struct buffer *line, struct buffer *out,
+                           size_t *count, const struct slice arguments[5])
+{
+    static const char *const FORMS[] = { "none", "mac", "exact" };
+    struct peer_answer peer;
+    struct slice rest, identity;
+    if (damaged(server, find_peer(server, arguments[0], arguments[1], &peer)))
+        return;
+    buffer_reset(line);
+    buffer_add_text(line, "peer state=");
+    buffer_add(line, peer_state(&peer));
+    buffer_add_text(line, " cn=");
+    buffer_add(line, peer.cn);
+    resp_add_bulk(out, buffer_slice(line));
+    rest = peer.peer.bulks;
+    for (*count += 1; record_peer_next(&rest, &identity); ++*count) {
+        buffer_reset(line);
+        buffer_add_text(line, "entry identity=");
+        buffer_add(line, identity);
+        resp_add_bulk(out, buffer_slice(line));
+    }
+    buffer_reset(line);
+    buffer_add_text(line, "store state=");
+    buffer_add_text(line, peer.store == RECORD_ENABLED    ? "enabled"
+                          : peer.store == RECORD_DISABLED ? "disabled"
+                                                          : "unknown");
+    buffer_add_text(line, " cn_form=");
+    buffer_add_text(line, peer.store == RECORD_NONE ? "none" : FORMS[peer.form]);
+    resp_add_bulk(out, buffer_slice(line));
+    ++*count;
+}
+
+static void add_user_lines(struct server *server, struct buffer *line, struct buffer *out,
+                           size_t *count, struct slice identity)
+{
+    struct user_answer user;
+    struct sources sources;
+    struct record_rule rule;
+    if (damaged(server, find_user(server, identity, &user)) ||
+        damaged(server, collect(server, &user, &sources)))
+        return;
+    buffer_reset(line);
+    buffer_add_text(line, "user state=");
+    buffer_add(line, user.state);
+    buffer_add_text(line, " groups=");
+    for (size_t i = 0; i < user.user.group_count; i++) {
+        if (i > 0)
+            buffer_add_char(line, ',');
+        buffer_add(line, user.user.groups[i]);
+    }
+    resp_add_bulk(out, buffer_slice(line));
+    for (++*count; next_rule(&sources, &rule) == ERROR_NONE; ++*count) {
+        buffer_reset(line);
+        buffer_add_text(line, "rule ");
+        buffer_add(line, rule.text);
+        resp_add_bulk(out, buffer_slice(line));
+    }
+}
+
+/* For an operator, one at a time: it may allocate. */
+void lookup_explain(struct server *server, struct buffer *out, const struct slice arguments[5])
+{
+    struct user_answer target;
+    struct buffer lines, line;
+    size_t count = 0;
+    if (!server_snapshot(server)) {
+        add_loading(out);
+        return;
+    }
+    buffer_init(&lines, 0);
+    buffer_init(&line, 0);
+    add_peer_lines(server, &line, &lines, &count, arguments);
+    if (server->reader.store != NULL)
+        add_user_lines(server, &line, &lines, &count, arguments[2]);
+    if (server->reader.store != NULL &&
+        !damaged(server, find_user(server, arguments[4], &target))) {
+        buffer_reset(&line);
+        buffer_add_text(&line, "target state=");
+        buffer_add(&line, target.state);
+        resp_add_bulk(&lines, buffer_slice(&line));
+        count++;
+    }
+    if (server->reader.store == NULL || lines.failed || line.failed) {
+        add_loading(out);
+    } else {
+        resp_add_array(out, 2 + count);
+        lookup_add_head(server, out);
+        buffer_add(out, buffer_slice(&lines));
+    }
+    buffer_free(&lines);
+    buffer_free(&line);
+}

@@ -1,0 +1,156 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The small records of table meta. */
+#include "mapperd/meta.h"
+
+#include "common/mem.h"
+
+#include <fcntl.h>
+#include <string.h>
+#include <unistd.h>
+
+/* As it lies in the store; written and read on one machine, so in its byte order. */
+struct state_record {
+    struct meta_origin origin;
+    struct meta_proof proof;
+    uint64_t queue_next, version_seen_ms;
+    char lsn[META_LSN_MAX];
+    uint8_t refill;
+};
+
+void meta_init(struct meta *meta)
+{
+    memset(meta, 0, sizeof(*meta));
+}
+
+void meta_free(struct meta *meta)
+{
+    mem_free(meta->position);
+    meta->position = NULL;
+}
+
+static enum error read_serial(struct store_writer *writer, struct meta *meta)
+{
+    struct slice value;
+    uint32_t format;
+    enum error e = store_writer_get(writer, STORE_META, SLICE("serial"), &value);
+    if (e != ERROR_NONE)
+        return e;
+    if (value.size != sizeof(format) + sizeof(meta->serial))
+        return ERROR_MALFORMED;
+    memcpy(&format, value.data, sizeof(format));
+    memcpy(&meta->serial, value.data + sizeof(format), sizeof(meta->serial));
+    return format == STORE_FORMAT ? ERROR_NONE : ERROR_MALFORMED;
+}
+
+static enum error read_state(struct store_writer *writer, struct meta *meta)
+{
+    struct slice value;
+    struct state_record record;
+    enum error e = store_writer_get(writer, STORE_META, SLICE("state"), &value);
+    if (e != ERROR_NONE)
+        return e;
+    if (value.size != sizeof(record))
+        return ERROR_MALFORMED;
+    memcpy(&record, value.data, sizeof(record));
+    meta->origin = record.origin;
+    meta->proof = record.proof;
+    meta->proof.boot_id[36] = '\0';
+    meta->queue_next = record.queue_next;
+    meta->version_seen_ms = record.version_seen_ms;
+    meta->refill = record.refill != 0;
+    memcpy(meta->lsn, record.lsn, sizeof(meta->lsn));
+    meta->lsn[META_LSN_MAX - 1] = '\0';
+    return ERROR_NONE;
+}
+
+enum error meta_read(struct store_writer *writer, struct meta *meta)
+{
+    struct slice value;
+    enum error e = read_serial(writer, meta);
+    if (e == ERROR_NONE)
+        e = read_state(writer, meta);
+    if (e == ERROR_NONE)
+        e = store_writer_get(writer, STORE_META, SLICE("position"), &value);
+    if (e == ERROR_NONE)
+        e = meta_set_position(meta, value);
+    return e == ERROR_MEMORY || e == ERROR_NONE ? e : ERROR_MALFORMED;
+}
+
+void meta_write(struct store_writer *writer, const struct meta *meta)
+{
+    char serial[sizeof(uint32_t) + sizeof(meta->serial)];
+    uint32_t format = STORE_FORMAT;
+    struct state_record record;
+    memcpy(serial, &format, sizeof(format));
+    memcpy(serial + sizeof(format), &meta->serial, sizeof(meta->serial));
+    store_put(writer, STORE_META, SLICE("serial"), (struct slice){ serial, sizeof(serial) });
+
+    memset(&record, 0, sizeof(record)); /* no bytes of the stack in the file */
+    record.origin = meta->origin;
+    record.proof = meta->proof;
+    record.queue_next = meta->queue_next;
+    record.version_seen_ms = meta->version_seen_ms;
+    memcpy(record.lsn, meta->lsn, sizeof(record.lsn));
+    record.refill = meta->refill;
+    store_put(writer, STORE_META, SLICE("state"),
+              (struct slice){ (const char *)&record, sizeof(record) });
+}
+
+void meta_write_position(struct store_writer *writer, const struct meta *meta)
+{
+    store_put(writer, STORE_META, SLICE("position"), slice_of(meta->position));
+}
+
+/* XMIN:XMAX:XIP,XIP,… */
+static bool reads_as_snapshot(struct slice text)
+{
+    unsigned colons = 0;
+    bool digit = false;
+    for (size_t i = 0; i < text.size; i++) {
+        char c = text.data[i];
+        bool separator = c == ':' || c == ',';
+        if (!separator && (c < '0' || c > '9'))
+            return false;
+        if (separator && (!digit || (c == ',' && colons < 2)))
+            return false;
+        colons += c == ':';
+        digit = !separator;
+    }
+    return colons == 2 && text.size <= META_POSITION_MAX &&
+           (digit || text.data[text.size - 1] == ':');
+}
+
+enum error meta_set_position(struct meta *meta, struct slice text)
+{
+    if (!reads_as_snapshot(text))
+        return ERROR_MALFORMED;
+    char *copy = mem_text(text);
+    if (copy == NULL)
+        return ERROR_MEMORY;
+    mem_free(meta->position);
+    meta->position = copy;
+    return ERROR_NONE;
+}
+
+enum error meta_copy_position(struct meta *to, const struct meta *from)
+{
+    return meta_set_position(to, slice_of(from->position));
+}
+
+uint64_t meta_proof_age_ms(const struct meta_proof *proof, const char *boot_id,
+                           uint64_t now_unix_ms, uint64_t now_boot_ms)
+{
+    if (!proof->present || boot_id[0] == '\0' || strcmp(boot_id, proof->boot_id) != 0 ||
+        now_unix_ms < proof->written_unix_ms || now_boot_ms < proof->written_boot_ms)
+        return UINT64_MAX;
+    return now_boot_ms - proof->written_boot_ms;
+}
+
+void meta_boot_id(char out[37])
+{
+    int file = open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
+    ssize_t size = file >= 0 ? read(file, out, 36) : 0;
+    if (file >= 0)
+        close(file);
+    out[size == 36 ? 36 : 0] = '\0';
+}

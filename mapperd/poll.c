@@ -1,0 +1,256 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Reading the log: what is new since the last snapshot goes into the durable queue, and the
+ * position moves with it. */
+#include "common/clock.h"
+#include "common/log.h"
+#include "mapperd/feed_internal.h"
+#include "mapperd/statements.h"
+
+#include <stdio.h>
+#include <string.h>
+
+void poll_reset(struct poll *poll)
+{
+    poll->running = poll->everything = poll->answered = false;
+    poll->gate = 0;
+    poll->after_fill = poll->has_counter = poll->has_statement = false;
+    poll->count = poll->statement_count = 0;
+    poll->of_xid = 0;
+    buffer_reset(&poll->memory);
+    buffer_reset(&poll->snapshot);
+}
+
+void poll_send(struct feed *feed)
+{
+    struct poll *poll = &feed->poll;
+    char system[24], oid[16], id[16];
+    struct database_parameters p = { .count = 0 };
+    if (poll->running || feed->log.state != DATABASE_IDLE)
+        return;
+    poll_reset(poll);
+    poll->gate = feed->gate;
+    feed->gate = 0;
+    poll->after_fill = feed->fill.store != NULL && feed->fill.table == FILL_DONE;
+    snprintf(system, sizeof(system), "%lld", (long long)feed->server.system_id);
+    snprintf(oid, sizeof(oid), "%lu", (unsigned long)feed->server.database_oid);
+    snprintf(id, sizeof(id), "%lu", (unsigned long)feed->meta.origin.mapperd_id);
+    database_add_text(&p, feed->meta.position);
+    database_add_text(&p, system);
+    database_add_text(&p, oid);
+    database_add_text(&p, id);
+    poll->running = true;
+    if (database_send(&feed->log, &STATEMENT_POLL, &p, true, FEED_STATEMENT_S) != ERROR_NONE)
+        feed_raise(feed, FEED_EVENT_LOST);
+}
+
+void poll_remember(struct store_writer *writer, uint64_t xid, uint64_t stamp, uint64_t now_unix_ms)
+{
+    struct record_key key;
+    record_key_start(&key);
+    record_key_add_u64(&key, xid);
+    record_key_add_u64(&key, stamp);
+    store_put(writer, STORE_RECENT, record_key_slice(&key),
+              (struct slice){ (const char *)&now_unix_ms, sizeof(now_unix_ms) });
+}
+
+/* Writes the keys read so far into the queue; with `last`, the position as well. */
+static enum error store_rows(struct feed *feed, bool last)
+{
+    struct poll *poll = &feed->poll;
+    struct store_writer writer;
+    uint64_t now_unix_ms = clock_unix_ms();
+    enum error e = store_begin(feed->store, &writer);
+    if (e != ERROR_NONE)
+        return e;
+    const char *memory = buffer_slice(&poll->memory).data;
+    for (size_t i = 0; i < poll->count; i++) {
+        struct key *key = &poll->keys[i];
+        for (size_t w = 0; w < key_kind_words(key->kind); w++)
+            key->words[w].data = memory + poll->offsets[i][w];
+        key->number = feed->meta.queue_next++;
+        if (key_queue_put(&writer, key) != ERROR_NONE) {
+            atomic_fetch_add(&feed->statistics.rows_skipped, 1);
+            log_write(LOG_WARNING, "log-row-skipped", "a key that no row can have");
+        }
+    }
+    for (size_t i = 0; i < poll->statement_count; i++)
+        poll_remember(&writer, poll->statements[i].xid, poll->statements[i].stamp, now_unix_ms);
+    if (last) {
+        e = meta_set_position(&feed->meta, buffer_slice(&poll->snapshot));
+        memcpy(feed->meta.lsn, poll->lsn, sizeof(poll->lsn));
+        feed->meta.refill |= poll->everything;
+        meta_write_position(&writer, &feed->meta);
+    }
+    if (e != ERROR_NONE) {
+        store_abort(&writer);
+        return e;
+    }
+    meta_write(&writer, &feed->meta);
+    e = store_commit(&writer);
+    feed->recent_count += poll->statement_count;
+    feed->queue_may_hold |= poll->count > 0;
+    atomic_fetch_add(&feed->statistics.keys_waiting, poll->count);
+    poll->count = poll->statement_count = 0;
+    buffer_reset(&poll->memory);
+    return e;
+}
+
+static void take_statement(struct poll *poll, const PGresult *result)
+{
+    uint64_t xid, stamp;
+    if (database_u64(result, 0, 3, &xid) != ERROR_NONE ||
+        database_u64(result, 0, 4, &stamp) != ERROR_NONE)
+        return;
+    if (!poll->has_statement || xid != poll->xid)
+        poll->of_xid = 0;
+    poll->of_xid++;
+    if (!poll->has_statement || xid != poll->xid || stamp != poll->stamp) {
+        poll->statements[poll->statement_count].xid = xid;
+        poll->statements[poll->statement_count++].stamp = stamp;
+    }
+    poll->has_statement = true;
+    poll->xid = xid;
+    poll->stamp = stamp;
+}
+
+/* One log row's key. A kind that this mapperd does not know could be anything: everything is read
+ * again. */
+static void take_key(struct feed *feed, const PGresult *result)
+{
+    struct poll *poll = &feed->poll;
+    struct key *key = &poll->keys[poll->count];
+    struct database_array words;
+    struct slice word;
+    size_t count = 0;
+    *key = (struct key){ .large = poll->of_xid > KEY_QUEUE_SMALL };
+    if (!key_kind_from_text(database_text(result, 0, 5), &key->kind)) {
+        poll->everything = true;
+        return;
+    }
+    bool good = database_array(result, 0, 6, &words) == ERROR_NONE;
+    while (good && database_array_next(&words, &word)) {
+        good = count < key_kind_words(key->kind) && word.size > 0 && word.size < RECORD_KEY_MAX;
+        if (!good)
+            break;
+        poll->offsets[poll->count][count] = buffer_size(&poll->memory);
+        key->words[count++].size = word.size;
+        buffer_add(&poll->memory, word);
+    }
+    if (!good || count != key_kind_words(key->kind)) {
+        atomic_fetch_add(&feed->statistics.rows_skipped, 1);
+        log_write(LOG_WARNING, "log-row-skipped", "the key of a log row is malformed");
+        return;
+    }
+    poll->count++;
+}
+
+static void take_header(struct feed *feed, const PGresult *result)
+{
+    struct poll *poll = &feed->poll;
+    struct slice lsn = database_text(result, 0, 1);
+    if (poll->answered)
+        return;
+    poll->answered = true;
+    buffer_add(&poll->snapshot, database_text(result, 0, 0));
+    snprintf(poll->lsn, sizeof(poll->lsn), "%.*s", (int)lsn.size, lsn.data);
+    int64_t counter;
+    poll->has_counter = database_i64(result, 0, 2, &counter) == ERROR_NONE;
+    poll->counter = poll->has_counter ? (uint64_t)counter : 0;
+    if (poll->gate != 0)
+        feed_tell_plain(feed, FEED_ANSWERED, poll->gate);
+}
+
+static void finish(struct feed *feed)
+{
+    struct poll *poll = &feed->poll;
+    bool moved = !slice_equal(buffer_slice(&poll->snapshot), slice_of(feed->meta.position));
+    enum error e = ERROR_NONE;
+    if (poll->count > 0 || poll->statement_count > 0 || poll->everything) {
+        e = store_rows(feed, true);
+    } else if (moved) {
+        /* Nothing new: the older position in the store is right as well, and is written once a
+         * second. */
+        e = meta_set_position(&feed->meta, buffer_slice(&poll->snapshot));
+        memcpy(feed->meta.lsn, poll->lsn, sizeof(poll->lsn));
+        feed->position_moved = true;
+    }
+    poll->running = false;
+    atomic_fetch_add(&feed->statistics.polls, 1);
+    if (e != ERROR_NONE) {
+        feed_store_failed(feed, e, "queue");
+        return;
+    }
+    /* One mark at a time, but what waits for a gate or a fill does not wait for an older mark. */
+    if (!feed->mark.set || poll->gate != 0 || (poll->after_fill && !feed->mark.after_fill)) {
+        feed->mark.gate = poll->gate != 0 ? poll->gate : feed->mark.set ? feed->mark.gate : 0;
+        feed->mark.after_fill = poll->after_fill || (feed->mark.set && feed->mark.after_fill);
+        feed->mark.set = true;
+        feed->mark.through = feed_number(feed);
+        feed->mark.has_counter = poll->has_counter;
+        feed->mark.counter = poll->counter;
+    }
+    if (poll->everything) {
+        feed_raise(feed, FEED_EVENT_EVERYTHING);
+        return;
+    }
+    feed_settle(feed);
+    feed_work(feed);
+}
+
+void poll_result(struct feed *feed, const PGresult *result)
+{
+    struct poll *poll = &feed->poll;
+    if (result == NULL) {
+        if (!poll->answered || poll->memory.failed || poll->snapshot.failed)
+            feed_raise(feed, FEED_EVENT_LOST);
+        else
+            finish(feed);
+        return;
+    }
+    if (PQntuples(result) < 1)
+        return;
+    take_header(feed, result);
+    if (database_is_null(result, 0, 3))
+        return;
+    atomic_fetch_add(&feed->statistics.rows, 1);
+    take_statement(poll, result);
+    take_key(feed, result);
+    if (poll->count == POLL_ROWS || poll->statement_count == POLL_ROWS) {
+        enum error e = store_rows(feed, false);
+        if (e != ERROR_NONE)
+            feed_store_failed(feed, e, "queue");
+    }
+}
+
+/* Statements older than a minute go, as long as a hundred are left. Keys are in order of xid, near
+ * enough to order of time. */
+void poll_trim_recent(struct feed *feed)
+{
+    struct store_writer writer;
+    struct store_walk walk;
+    struct slice key, value;
+    struct record_key doomed[256];
+    size_t count = 0;
+    uint64_t now_unix_ms = clock_unix_ms(), at;
+    if (feed->recent_count <= RECENT_LEAST || store_begin(feed->store, &writer) != ERROR_NONE)
+        return;
+    store_walk_writer(&writer, STORE_RECENT, SLICE(""), &walk);
+    while (count < 256 && feed->recent_count - count > RECENT_LEAST &&
+           store_walk_next(&walk, &key, &value)) {
+        if (value.size != sizeof(at))
+            break;
+        memcpy(&at, value.data, sizeof(at));
+        /* A clock gone back keeps them until it has caught up, within the bound. */
+        if (at + RECENT_MS > now_unix_ms && feed->recent_count - count <= RECENT_MOST)
+            break;
+        record_key_start(&doomed[count]);
+        record_key_add(&doomed[count++], key);
+    }
+    store_walk_end(&walk);
+    for (size_t i = 0; i < count; i++)
+        store_delete(&writer, STORE_RECENT, record_key_slice(&doomed[i]));
+    if (count == 0)
+        store_abort(&writer);
+    else if (store_commit(&writer) == ERROR_NONE)
+        feed->recent_count -= count;
+}

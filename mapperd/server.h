@@ -1,0 +1,136 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the files of the loop thread share: the server, its clients, the snapshot they are answered
+ * from. One thread. */
+#ifndef HOLDLINE_MAPPERD_SERVER_H
+#define HOLDLINE_MAPPERD_SERVER_H
+
+#include "common/buffer.h"
+#include "common/queue.h"
+#include "common/resp.h"
+#include "mapperd/feed.h"
+#include "mapperd/gate.h"
+#include "mapperd/options.h"
+#include "mapperd/store.h"
+
+#include <ev.h>
+
+#define CLIENT_INPUT_MAX \
+    ((size_t)65536) /* read at once; a command is at most RESP_COMMAND_MAX of it */
+#define CLIENT_OUTPUT_SOFT \
+    ((size_t)262144)            /* beyond, nothing more is read from the client until it has read */
+#define CLIENT_PENDING_MAX 4096 /* bindings of one client on their way */
+#define TICK_S             0.5
+
+enum permission {
+    PERMISSION_NONE = 0,
+    PERMISSION_READ = 1,
+    PERMISSION_REGISTER = 2,
+    PERMISSION_CREDENTIAL = 4
+};
+
+/* A BIND or UNBIND that is not answered yet, and what must not be sent before its answer. */
+struct pending {
+    struct pending *next;            /* of the client, in order */
+    struct pending *before, *behind; /* of the server, by deadline */
+    struct client_reference client;
+    uint64_t request, due_mono_ms;
+    enum bind_outcome outcome; /* BIND_NONE: not yet */
+    struct buffer after, why;
+};
+
+struct client {
+    struct server *server;
+    uint32_t slot, generation;
+    int descriptor;
+    unsigned permissions;
+    uint32_t uid;
+    bool subscribed, closing;
+    ev_io read, write;
+    struct buffer in, out;
+    struct pending *pending_first, *pending_last;
+    size_t pending_count, held_bytes;
+    struct client *next_subscriber, **at_subscriber;
+};
+
+struct server_counts {
+    uint64_t connections, refused_connections, commands, malformed, denied, loading, stale;
+    uint64_t lookups, known, unknown, published, subscribers_closed, standstills;
+};
+
+struct server {
+    const struct options *options;
+    struct ev_loop *loop;
+    struct feed *feed;
+    int listener;
+    uint32_t socket_gid;
+    ev_io accept;
+    ev_async woken;
+    ev_prepare turn_end;
+    ev_check turn_begin;
+    ev_timer turning, ticking, deadline, accept_again;
+    ev_signal terminate, interrupt, hangup;
+
+    struct gate gate;
+    struct store_reader reader; /* reader.store NULL: none */
+    char head[64];              /* epoch and serial of the snapshot, as RESP */
+    size_t head_size;
+    struct store_serial published; /* of the last message, or of the store at its begin */
+    uint64_t proof_boot_ms;        /* UINT64_MAX: unknown */
+    uint64_t turn_end_boot_ms, now_mono_ms, started_mono_ms;
+
+    struct client **clients; /* by slot */
+    uint32_t *generations, *free_slots;
+    size_t slot_count, free_count, client_count, subscriber_count;
+    struct client *subscribers;
+    struct pending *pending_first, *pending_last;
+    uint64_t next_request;
+    struct queue_batch taken;
+    struct buffer text; /* scratch */
+    struct server_counts counts;
+    const char *config_path;
+};
+
+/* server.c */
+enum error server_run(const struct options *options,
+                      const char *config_path) MUST_CHECK; /* until SIGTERM */
+/* A snapshot of this turn; false: the store is damaged or absent, nothing may be answered. */
+bool server_snapshot(struct server *server);
+void server_damaged(struct server *server);
+uint64_t server_age_ms(const struct server *server); /* UINT64_MAX: unknown */
+
+/* client.c */
+void client_accept(struct server *server, int descriptor);
+void client_process(struct client *client); /* answers what was read */
+void client_flush(struct client *client);
+void client_close(struct client *client);
+struct buffer *client_out(struct client *client); /* where the next reply belongs */
+struct client *client_find(struct server *server, struct client_reference reference);
+struct pending *client_add_pending(struct client *client);
+void client_answer_pending(struct server *server, struct client_reference client, uint64_t request,
+                           enum bind_outcome outcome, struct slice why);
+void client_expire_pending(struct server *server);
+unsigned client_permissions(const struct server *server, int descriptor, uint32_t *uid);
+
+/* command.c */
+void command_run(struct client *client, const struct resp_command *command);
+
+/* lookup.c; each appends one reply to `out` */
+void lookup_peer(struct server *server, struct buffer *out, struct slice store, struct slice cn);
+void lookup_rights(struct server *server, struct buffer *out, struct slice identity);
+void lookup_locate(struct server *server, struct buffer *out, struct slice identity,
+                   uint64_t now_unix_s);
+void lookup_explain(struct server *server, struct buffer *out, const struct slice arguments[5]);
+void lookup_add_head(const struct server *server, struct buffer *out);
+
+/* subscriber.c */
+void subscriber_add(struct client *client);
+void subscriber_remove(struct client *client);
+void subscriber_publish(struct server *server, struct slice lines); /* one payload a line */
+void subscriber_first_tick(struct client *client);
+void subscriber_tick(struct server *server, struct client *client);
+void subscriber_tick_all(struct server *server);
+
+/* info.c */
+void info_write(struct server *server, struct buffer *out, struct slice section);
+
+#endif

@@ -1,0 +1,214 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* SQL. Names are qualified, so that no search_path decides what is read; all values are bound. */
+#include "mapperd/statements.h"
+
+#define FLOOR "coalesce((SELECT f.xid FROM public.change_log_floor f), '0'::xid8)"
+
+/* Settings of the session come with the first question. seqscan and jit: a plan must not change
+ * with the size of a table that was small when it was made. row_security off: a mistake raises an
+ * error and never hides rows. */
+const struct database_statement STATEMENT_HELLO = {
+    "hello",
+    "SELECT (SELECT c.system_identifier FROM pg_control_system() c),"
+    " (SELECT d.oid FROM pg_database d WHERE d.datname = current_database()),"
+    " pg_is_in_recovery(), pg_current_snapshot()::text, " FLOOR ","
+    " set_config('enable_seqscan', 'off', false), set_config('jit', 'off', false),"
+    " set_config('row_security', 'off', false), set_config('client_encoding', 'UTF8', false),"
+    " set_config('default_transaction_isolation', 'read committed', false)"
+};
+
+const struct database_statement STATEMENT_HISTORY = {
+    "history",
+    "SELECT coalesce(pg_snapshot_xmin($1::pg_snapshot) >= f.floor"
+    "  AND pg_snapshot_xmax($1::pg_snapshot) <= pg_snapshot_xmax(pg_current_snapshot()), false),"
+    " (SELECT count(*) FROM unnest($2::xid8[], $3::int8[]) AS k(xid, stamp) WHERE k.xid >= f.floor"
+    "  AND NOT EXISTS (SELECT FROM public.change_log l WHERE l.xid = k.xid AND l.stamp = k.stamp))"
+    " FROM (SELECT " FLOOR " AS floor) f"
+};
+
+const struct database_statement STATEMENT_RECENT = {
+    "recent", "SELECT DISTINCT l.xid, l.stamp FROM public.change_log l"
+              " WHERE l.system_id = $1::int8 AND l.database_oid = $2::oid"
+              " ORDER BY l.xid DESC, l.stamp LIMIT 1000"
+};
+
+/* The snapshot and the rows come from one statement, so from one snapshot. A transaction is new
+ * when it was not yet begun, or still running, in the last one: its cost does not grow with what
+ * stays open. */
+const struct database_statement STATEMENT_POLL = {
+    "poll", "SELECT s.snapshot::text, s.lsn::text, c.counter, l.xid, l.stamp, l.kind, l.key"
+            " FROM (SELECT pg_current_snapshot() AS snapshot, pg_current_wal_lsn() AS lsn) s"
+            " LEFT JOIN public.mapperd c ON c.id = $4::int4"
+            " LEFT JOIN LATERAL ("
+            "  SELECT n.xid, n.stamp, n.kind, n.key FROM public.change_log n"
+            "  WHERE n.xid >= pg_snapshot_xmax($1::pg_snapshot)"
+            "   AND n.system_id = $2::int8 AND n.database_oid = $3::oid"
+            "  UNION ALL"
+            "  SELECT o.xid, o.stamp, o.kind, o.key FROM public.change_log o"
+            "  WHERE o.xid = ANY (ARRAY(SELECT x FROM pg_snapshot_xip($1::pg_snapshot) x))"
+            "   AND o.system_id = $2::int8 AND o.database_oid = $3::oid) l ON true"
+};
+
+const struct database_statement STATEMENT_LISTEN = { "listen", "LISTEN holdline_change" };
+
+#define TRUST_COLUMNS "s.cn_form, s.cn_prefixes, s.state"
+
+const struct database_statement STATEMENT_READ_TRUST = {
+    "read-trust", "SELECT k.name, " TRUST_COLUMNS " FROM unnest($1::text[]) AS k(name)"
+                  " LEFT JOIN public.trust_store s ON s.name = k.name"
+};
+
+const struct database_statement STATEMENT_FILL_TRUST = {
+    "fill-trust", "SELECT s.name, " TRUST_COLUMNS " FROM public.trust_store s"
+                  " WHERE s.name > $1::text ORDER BY s.name LIMIT 1000"
+};
+
+const struct database_statement STATEMENT_READ_DOMAIN = {
+    "read-domain", "SELECT k.name, d.state FROM unnest($1::text[]) AS k(name)"
+                   " LEFT JOIN public.domain d ON d.name = k.name"
+};
+
+const struct database_statement STATEMENT_FILL_DOMAIN = {
+    "fill-domain", "SELECT d.name, d.state FROM public.domain d"
+                   " WHERE d.name > $1::text ORDER BY d.name LIMIT 5000"
+};
+
+/* Position first, for the merge; then the text of RIGHTS. What lies outside of time counts as open
+ * or long over. */
+#define SECONDS(column)                                                                      \
+    "coalesce(CASE WHEN isfinite(" column ") THEN greatest(floor(extract(epoch FROM " column \
+    ")), 0)::int8::text END, '-')"
+#define RULES                                                                                      \
+    "array_agg(r.position || ' ' || r.id || ' ' || r.effect || ' ' || coalesce(r.trust_store, "    \
+    "'*')"                                                                                         \
+    " || ' ' || coalesce(array_to_string(r.methods, ','), '*') || ' ' ||"                          \
+    " CASE r.target_kind WHEN 'any' THEN '*' WHEN 'ours' THEN 'ours'"                              \
+    " ELSE r.target_kind || ':' || coalesce(r.target, '') END || ' ' ||" SECONDS(                  \
+        "r.valid_from") " || ' ' ||" SECONDS("r.valid_until") " || ' ' || "                        \
+                                                              "coalesce(r.calls_per_minute::text," \
+                                                              " '-')"                              \
+                                                              " ORDER BY r.position, r.id)"
+
+const struct database_statement STATEMENT_READ_RULES = {
+    "read-rules",
+    "SELECT k.kind, k.who, CASE WHEN k.kind = 'everyone'"
+    " THEN (SELECT " RULES " FROM public.rights_rule r WHERE r.who_kind = 'everyone')"
+    " ELSE (SELECT " RULES " FROM public.rights_rule r WHERE r.who_kind = k.kind AND r.who = k.who)"
+    " END FROM unnest($1::text[], $2::text[]) AS k(kind, who)"
+};
+
+const struct database_statement STATEMENT_FILL_RULES = {
+    "fill-rules",
+    "SELECT g.kind, g.who, " RULES " FROM (SELECT DISTINCT q.who_kind COLLATE \"C\" AS kind,"
+    "  coalesce(q.who, '') AS who FROM public.rights_rule q"
+    "  WHERE q.who_kind IN ('domain', 'everyone', 'group')"
+    "   AND (q.who_kind COLLATE \"C\", coalesce(q.who, '')) > ($1::text, $2::text)"
+    "  ORDER BY 1, 2 LIMIT 1000) g"
+    " JOIN public.rights_rule r ON r.who_kind = g.kind AND coalesce(r.who, '') = g.who"
+    " GROUP BY g.kind, g.who ORDER BY g.kind, g.who"
+};
+
+#define USER_COLUMNS                                                   \
+    "u.state, (SELECT array_agg(m.group_name ORDER BY m.group_name)"   \
+    " FROM public.user_group_member m WHERE m.identity = u.identity)," \
+    " (SELECT " RULES " FROM public.rights_rule r"                     \
+    "  WHERE r.who_kind = 'user' AND r.who = u.identity)"
+
+const struct database_statement STATEMENT_READ_USER = {
+    "read-user", "SELECT k.identity, " USER_COLUMNS " FROM unnest($1::text[]) AS k(identity)"
+                 " LEFT JOIN public.sip_user u ON u.identity = k.identity"
+};
+
+const struct database_statement STATEMENT_FILL_USER = {
+    "fill-user", "SELECT u.identity, " USER_COLUMNS " FROM public.sip_user u"
+                 " WHERE u.identity > $1::text ORDER BY u.identity LIMIT 2000"
+};
+
+const struct database_statement STATEMENT_READ_PEER = {
+    "read-peer", "SELECT k.store, k.cn, (SELECT array_agg(m.identity ORDER BY m.identity)"
+                 " FROM public.cn_mapping m WHERE m.trust_store = k.store AND m.cn = k.cn)"
+                 " FROM unnest($1::text[], $2::text[]) AS k(store, cn)"
+};
+
+const struct database_statement STATEMENT_FILL_PEER = {
+    "fill-peer", "SELECT m.trust_store, m.cn, array_agg(m.identity ORDER BY m.identity)"
+                 " FROM public.cn_mapping m WHERE (m.trust_store, m.cn) > ($1::text, $2::text)"
+                 " GROUP BY m.trust_store, m.cn ORDER BY m.trust_store, m.cn LIMIT 5000"
+};
+
+#define BINDING_COLUMNS                                                                     \
+    "b.device_key, b.instance_key, b.store, b.cn, b.ground, b.entry, b.instance, b.reg_id," \
+    " b.contact, CASE WHEN isfinite(b.expires_at)"                                          \
+    " THEN greatest(floor(extract(epoch FROM b.expires_at)), 0)::int8 ELSE 0 END,"          \
+    " b.q, b.call_id, b.cseq, b.flow, b.path, b.version_ms, b.version_by, b.removed"
+
+const struct database_statement STATEMENT_READ_BINDING = {
+    "read-binding", "SELECT k.aor, " BINDING_COLUMNS " FROM unnest($1::text[]) AS k(aor)"
+                    " LEFT JOIN public.binding b ON b.aor = k.aor ORDER BY k.aor"
+};
+
+const struct database_statement STATEMENT_FILL_BINDING = {
+    "fill-binding", "SELECT b.aor, " BINDING_COLUMNS " FROM public.binding b"
+                    " WHERE (b.aor, b.device_key, b.instance_key) > ($1::text, $2::text, $3::text)"
+                    " ORDER BY b.aor, b.device_key, b.instance_key LIMIT 2000"
+};
+
+const struct database_statement STATEMENT_ENROL = {
+    "enrol", "SELECT public.mapperd_enrol($1::text), (SELECT c.system_identifier"
+             " FROM pg_control_system() c), (SELECT d.oid FROM pg_database d"
+             " WHERE d.datname = current_database()), pg_is_in_recovery()"
+};
+
+const struct database_statement STATEMENT_COUNTER = {
+    "counter", "UPDATE public.mapperd SET counter = $2::int8,"
+               " position_xmin = pg_snapshot_xmin($3::pg_snapshot), seen_at = clock_timestamp()"
+               " WHERE id = $1::int4 RETURNING 1"
+};
+
+/* The higher version stays, so that a late arrival changes nothing. */
+#define NEWER "WHERE (excluded.version_ms, excluded.version_by) > (b.version_ms, b.version_by)"
+
+const struct database_statement STATEMENT_BIND = {
+    "bind",
+    "INSERT INTO public.binding AS b (aor, device_key, instance_key, store, cn, ground, "
+    "entry,"
+    " instance, reg_id, contact, expires_at, q, call_id, cseq, flow, path, version_ms, version_by,"
+    " removed) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9::int8, $10, to_timestamp($11::int8),"
+    " $12::int4, $13, $14::int8, $15, $16, $17::int8, $18::int4, false)"
+    " ON CONFLICT (aor, device_key, instance_key) DO UPDATE SET store = excluded.store,"
+    " cn = excluded.cn, ground = excluded.ground, entry = excluded.entry,"
+    " instance = excluded.instance, reg_id = excluded.reg_id, contact = excluded.contact,"
+    " expires_at = excluded.expires_at, q = excluded.q, call_id = excluded.call_id,"
+    " cseq = excluded.cseq, flow = excluded.flow, path = excluded.path,"
+    " version_ms = excluded.version_ms, version_by = excluded.version_by, removed = false " NEWER
+    " RETURNING b.aor, " BINDING_COLUMNS
+};
+
+/* Also where there is no row: a BIND of lower version that is still on its way must find the
+ * tombstone. */
+const struct database_statement STATEMENT_UNBIND_ONE = {
+    "unbind-one",
+    "INSERT INTO public.binding AS b (aor, device_key, instance_key, store, cn, ground, "
+    "entry,"
+    " instance, reg_id, contact, expires_at, call_id, cseq, flow, version_ms, version_by, removed)"
+    " VALUES ($1, $2, $3, '', '', 'mapping', '', $4, $5::int8, $6, now() + interval '1 day', '-', "
+    "0,"
+    " '', $7::int8, $8::int4, true)"
+    " ON CONFLICT (aor, device_key, instance_key) DO UPDATE SET removed = true,"
+    " expires_at = greatest(b.expires_at, excluded.expires_at),"
+    " version_ms = excluded.version_ms, version_by = excluded.version_by " NEWER
+    " RETURNING b.aor, " BINDING_COLUMNS
+};
+
+#define REMOVE                                                                         \
+    "UPDATE public.binding AS b SET removed = true,"                                   \
+    " expires_at = greatest(b.expires_at, now() + interval '1 day'),"                  \
+    " version_ms = $2::int8, version_by = $3::int4 WHERE b.aor = $1 AND NOT b.removed" \
+    " AND ($2::int8, $3::int4) > (b.version_ms, b.version_by)"
+
+const struct database_statement STATEMENT_UNBIND_DEVICE = {
+    "unbind-device", REMOVE " AND b.device_key = $4 RETURNING b.aor, " BINDING_COLUMNS
+};
+
+const struct database_statement STATEMENT_UNBIND_ALL = { "unbind-all", REMOVE
+                                                         " RETURNING b.aor, " BINDING_COLUMNS };

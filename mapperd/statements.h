@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Every SQL statement of mapperd, with its parameters and columns. */
+#ifndef HOLDLINE_MAPPERD_STATEMENTS_H
+#define HOLDLINE_MAPPERD_STATEMENTS_H
+
+#include "mapperd/database.h"
+
+/* Asked on each connection before anything else. → system id int8, database oid, in recovery,
+ * snapshot text, floor xid8 */
+extern const struct database_statement STATEMENT_HELLO;
+/* $1 position (pg_snapshot text or NULL), $2 xid8[] text, $3 int8[] text: → position is usable,
+ * statements missing */
+extern const struct database_statement STATEMENT_HISTORY;
+/* The newest statements, for a store that is filled now: → xid, stamp */
+extern const struct database_statement STATEMENT_RECENT;
+/* $1 position, $2 system id, $3 database oid, $4 mapperd id: → snapshot, lsn, counter, xid, stamp,
+ * kind, key; at least one row */
+extern const struct database_statement STATEMENT_POLL;
+extern const struct database_statement STATEMENT_LISTEN;
+
+/* Keys read again; $n are text[]; one row a key asked for, in the shape of the fill statements. */
+extern const struct database_statement STATEMENT_READ_TRUST, STATEMENT_READ_DOMAIN,
+    STATEMENT_READ_RULES, STATEMENT_READ_USER, STATEMENT_READ_PEER, STATEMENT_READ_BINDING;
+/* Ranges: behind the key $1 (and $2, …), at most $last rows. */
+extern const struct database_statement STATEMENT_FILL_TRUST, STATEMENT_FILL_DOMAIN,
+    STATEMENT_FILL_RULES, STATEMENT_FILL_USER, STATEMENT_FILL_PEER, STATEMENT_FILL_BINDING;
+
+/* $1 name: → id */
+extern const struct database_statement STATEMENT_ENROL;
+/* $1 id, $2 counter, $3 position or NULL */
+extern const struct database_statement STATEMENT_COUNTER;
+extern const struct database_statement STATEMENT_BIND, STATEMENT_UNBIND_ONE,
+    STATEMENT_UNBIND_DEVICE, STATEMENT_UNBIND_ALL;
+
+#endif
