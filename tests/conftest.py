@@ -51,7 +51,9 @@ def place(item):
     return ORDER.index(parts[0]) if parts[0] in ORDER else len(ORDER)
 
 
+@pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(session, config, items):
+    """After -k has chosen: what comes last depends on what is left."""
     if config.getoption("quick"):
         quick = [i for i in items if isinstance(i, (collectors.CmockaTest, collectors.FuzzSeeds))]
         config.hook.pytest_deselected(items=[i for i in items if i not in quick])
