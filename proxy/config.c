@@ -52,10 +52,6 @@ enum error config_check_titles(const struct config_file *file, const char *secti
             e = config_complain(file, s, NULL,
                                 "name of %s \"%s\": write 1 to 32 letters, digits, _ or -", section,
                                 title);
-        for (size_t j = 0; j < i; j++)
-            if (strcmp(title, config_section_title(config_section_at(file, section, j))) == 0)
-                e = config_complain(file, s, NULL, "%s %s stands twice; give each its own name",
-                                    section, title);
     }
     return e;
 }

@@ -15,7 +15,7 @@ void config_free_listeners(struct config *config);
 /* A copy that lives as long as the configuration; NULL without memory. */
 const char *config_keep_text(struct config *config, const char *text);
 
-/* Whether sections of this kind have titles that fit ([A-Za-z0-9_-]{1,32}), each once. */
+/* Whether sections of this kind have titles that fit: [A-Za-z0-9_-]{1,32}. */
 enum error config_check_titles(const struct config_file *file, const char *section) MUST_CHECK;
 
 /* The worse of two, ERROR_CONFIG counting less than a failure of ours. */
