@@ -89,7 +89,7 @@ CREATE TABLE rights_rule (
     CONSTRAINT rights_rule_valid_until_must_be_later_than_valid_from CHECK (
         valid_until > coalesce(valid_from, '1970-01-01 00:00:00+00') AND valid_until < '9999-01-01 00:00:00+00'),
     CONSTRAINT rights_rule_calls_per_minute_must_be_1_to_1000000_of_an_allow CHECK (
-        calls_per_minute IS NULL OR calls_per_minute BETWEEN 1 AND 1000000 AND effect = 'allow')
+        calls_per_minute IS NULL OR calls_per_minute >= 1 AND calls_per_minute <= 1000000 AND effect = 'allow')
 );
 
 -- RIGHTS: the rules of one scope in order of decision. mapperd keeps each scope as one block.
