@@ -70,14 +70,6 @@ SELECT throws_ok($$SELECT cn_canonical('serial', '{}', 'x')$$, '23514', '"serial
 SELECT throws_ok($$SELECT cn_canonical(NULL, '{}', 'x')$$, '23514', NULL, 'a CN without form is refused');
 SELECT throws_ok(format('SELECT cn_canonical(''exact'', ''{}'', %L)', repeat('x', 65)), '23514', NULL,
                  'a CN of 65 characters is refused');
-SELECT is((SELECT count(*) FROM pg_proc p WHERE pronamespace = 'public'::regnamespace
-               AND NOT coalesce(proconfig::text LIKE '%search_path=pg_catalog, public, pg_temp%', false)
-               AND NOT EXISTS (SELECT FROM pg_depend WHERE objid = p.oid AND deptype = 'e')),
-          0::bigint, 'every function of ours has a fixed search_path');
-SELECT is((SELECT count(*) FROM pg_proc p WHERE pronamespace = 'public'::regnamespace
-               AND prorettype = 'trigger'::regtype AND NOT prosecdef
-               AND NOT EXISTS (SELECT FROM pg_depend WHERE objid = p.oid AND deptype = 'e')),
-          0::bigint, 'every trigger function of ours is SECURITY DEFINER');
 
 SELECT * FROM finish();
 ROLLBACK;

@@ -1,0 +1,40 @@
+-- SPDX-License-Identifier: Apache-2.0
+-- What must hold of every table, column, index and function, also of those to come.
+\set QUIET on
+BEGIN;
+SELECT no_plan();
+
+CREATE TEMP VIEW ours AS SELECT oid, relname, relkind FROM pg_class c WHERE relnamespace = 'public'::regnamespace
+    AND relkind IN ('r', 'p', 'v') AND NOT EXISTS (SELECT FROM pg_depend WHERE objid = c.oid AND deptype = 'e');
+CREATE TEMP VIEW function AS SELECT p.oid, proname, prorettype, prosecdef, proconfig, proacl FROM pg_proc p WHERE pronamespace = 'public'::regnamespace
+    AND NOT EXISTS (SELECT FROM pg_depend WHERE objid = p.oid AND deptype = 'e');
+
+SELECT isnt(obj_description(oid, 'pg_class'), NULL, format('table %s says what it is for', relname)) FROM ours;
+SELECT isnt(col_description(attrelid, attnum), NULL, format('column %s.%s says what it is', relname, attname))
+FROM ours JOIN pg_attribute ON attrelid = ours.oid AND attnum > 0 AND NOT attisdropped;
+SELECT isnt(obj_description(indexrelid, 'pg_class'), NULL, format('index %s says which query uses it', indexrelid::regclass))
+FROM ours JOIN pg_index ON indrelid = ours.oid WHERE NOT indisprimary;
+SELECT isnt(obj_description(oid, 'pg_proc'), NULL, format('function %s says what it does', proname)) FROM function;
+
+SELECT ok(coalesce('search_path=pg_catalog, public, pg_temp' = ANY (proconfig), false), format('function %s has a fixed search_path', proname)) FROM function;
+SELECT ok(prosecdef, format('trigger function %s is SECURITY DEFINER', proname)) FROM function WHERE prorettype = 'trigger'::regtype;
+SELECT ok(NOT EXISTS (SELECT FROM aclexplode(coalesce(proacl, acldefault('f', 10))) WHERE grantee = 0), format('function %s is not everybody''s', proname)) FROM function;
+
+-- Keys are compared octet by octet, as LMDB does, so that a fill by ranges comes in LMDB's order.
+SELECT is(collname, 'C'::name, format('%s.%s is in octet order', indexrelid::regclass, attname))
+FROM ours JOIN pg_index i ON indrelid = ours.oid AND indisprimary
+CROSS JOIN LATERAL unnest(indkey::smallint[], indcollation::oid[]) AS k (attnum, collation_oid)
+JOIN pg_attribute a ON attrelid = ours.oid AND a.attnum = k.attnum
+JOIN pg_collation c ON c.oid = k.collation_oid WHERE k.collation_oid <> 0;
+
+-- Every foreign key has an index that finds the rows that refer.
+SELECT ok(EXISTS (SELECT FROM pg_index WHERE indrelid = conrelid AND indkey[0] = conkey[1]), format('%s finds its rows by an index', conname))
+FROM pg_constraint WHERE contype = 'f' AND connamespace = 'public'::regnamespace;
+
+-- Every table of provisioning is logged, for each kind of statement.
+SELECT is((SELECT string_agg(tgname, ' ' ORDER BY tgname) FROM pg_trigger WHERE tgrelid = ours.oid AND tgname LIKE 'log\_%' AND tgenabled = 'O'),
+    'log_delete log_insert log_truncate log_update', format('every statement on %s is logged', relname))
+FROM ours WHERE relkind = 'r' AND relname NOT IN ('change_log', 'change_log_floor', 'mapperd');
+
+SELECT * FROM finish();
+ROLLBACK;
