@@ -16,7 +16,7 @@ CHANGES = re.findall(r"^([a-z_0-9]+) ", (MIGRATIONS / "sqitch.plan").read_text()
 def cluster():
     folder = postgres.make_folder("holdline-migrations-")
     cluster = postgres.Cluster(folder, folder / "log")
-    postgres.copy_template(folder)
+    postgres.copy_template(cluster.data)
     cluster.start(fsync="off")
     yield cluster
     cluster.stop()

@@ -1,0 +1,217 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What pgTAP's one session cannot show of the change log: the hint, the order of commits, the cost of
+the poll."""
+import select
+import threading
+import time
+
+import psycopg2
+import pytest
+
+from tests.lab import postgres
+
+POLL = ("SELECT pg_current_snapshot()::text, kind, key FROM change_log "
+        "WHERE xid >= %s::xid8 OR xid = ANY (%s::xid8[])")
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    folder = postgres.make_folder("holdline-log-")
+    cluster = postgres.Cluster(folder, folder / "log")
+    postgres.copy_template(cluster.data)
+    cluster.start(fsync="off")
+    cluster.sql("INSERT INTO domain (name) VALUES ('example.org')")
+    yield cluster
+    cluster.stop()
+    cluster.remove()
+
+
+@pytest.fixture
+def connect(cluster):
+    """connect(autocommit=…) gives a session; all are closed at the end."""
+    connections = []
+
+    def make(autocommit=True):
+        connection = psycopg2.connect(cluster.conninfo(), options="-c statement_timeout=60s")
+        connection.autocommit = autocommit
+        connections.append(connection)
+        return connection
+
+    yield make
+    for connection in connections:
+        connection.close()
+
+
+def run(connection, text, *values):
+    with connection.cursor() as cursor:
+        cursor.execute(text, values or None)
+        return cursor.fetchall() if cursor.description else cursor.rowcount
+
+
+def provision(connection, number):
+    return run(connection, "INSERT INTO cn_mapping (cn, identity) VALUES (%s, %s)", f"{number:012X}",
+               f"user{number}@example.org")
+
+
+def heard(connection, within_s):
+    """The channels of the notifications that have come."""
+    until = time.monotonic() + within_s
+    while not connection.notifies and time.monotonic() < until:
+        select.select([connection], [], [], max(0, until - time.monotonic()))
+        connection.poll()
+    channels = [(n.channel, n.payload) for n in connection.notifies]
+    connection.notifies.clear()
+    return channels
+
+
+@pytest.fixture
+def listener(connect):
+    connection = connect()
+    run(connection, "LISTEN holdline_change")
+    return connection
+
+
+def test_a_commit_of_many_statements_gives_one_hint(connect, listener):
+    writer = connect(autocommit=False)
+    for number in range(1, 6):
+        provision(writer, number)
+    assert heard(listener, 0.1) == []
+    writer.commit()
+    assert heard(listener, 10) == [("holdline_change", "")]
+
+
+def test_bindings_and_statements_without_effect_give_no_hint(connect, listener):
+    writer = connect()
+    run(writer, "SELECT bind_put('a@example.org', 'd', 'c:x', 'device', 'x', 'name', 'e', '', 0, 'sip:x', 4000000000, 1,"
+                " 'c', 1, 'f', '', 1, 1)")
+    run(writer, "DELETE FROM cn_mapping WHERE cn = 'nobody'")
+    provision(writer, 10)       # comes after them, so nothing of theirs is still under way
+    assert heard(listener, 10) == [("holdline_change", "")]
+
+
+def test_who_waits_for_nobody_provisions_while_another_holds_the_hint(connect, listener):
+    """One transaction at a time gives the hint; the others go without, and the poll finds them."""
+    slow, quick = connect(autocommit=False), connect()
+    provision(slow, 20)
+    run(quick, "SET statement_timeout = '5s'")
+    provision(quick, 21)
+    assert heard(listener, 0.2) == []
+    slow.commit()
+    assert heard(listener, 10) == [("holdline_change", "")]
+
+
+def test_a_setting_turns_the_hint_off_so_that_transactions_can_be_prepared(connect, listener):
+    writer = connect()
+    run(writer, "BEGIN")
+    provision(writer, 30)
+    with pytest.raises(psycopg2.errors.FeatureNotSupported):
+        run(writer, "PREPARE TRANSACTION 'one'")
+    run(writer, "SET holdline.notify = off")
+    run(writer, "BEGIN")
+    provision(writer, 31)
+    run(writer, "PREPARE TRANSACTION 'two'")
+    run(writer, "COMMIT PREPARED 'two'")
+    assert heard(listener, 0.2) == []
+    assert run(writer, "SELECT count(*) FROM change_log WHERE key[2] = '00000000001F'") == [(1,)]
+
+
+def test_T50_commits_in_another_order_than_their_ids_are_each_found_once_by_the_poll(connect):
+    reader, early, late = connect(), connect(autocommit=False), connect(autocommit=False)
+
+    def snapshot():
+        return run(reader, "SELECT pg_snapshot_xmax(s)::text, ARRAY(SELECT x::text FROM pg_snapshot_xip(s) x) "
+                           "FROM pg_current_snapshot() s")[0]
+
+    def poll(position):
+        return [key[1] for _, kind, key in run(reader, POLL, *position) if kind == "peer"]
+
+    start = snapshot()
+    provision(early, 50)
+    provision(late, 51)
+    late.commit()
+    position = snapshot()
+    assert poll(start) == ["000000000033"]
+    assert poll(position) == []
+    early.commit()
+    assert poll(position) == ["000000000032"]
+    assert poll(snapshot()) == []
+
+
+def test_the_poll_is_an_index_scan_however_long_the_log_is(cluster, connect):
+    reader = connect()
+    run(reader, "INSERT INTO change_log (xid, stamp, system_id, database_oid, kind, key) "
+                "SELECT (n / 3 + 3)::text::xid8, n, 1, 1, 'peer', ARRAY['device', n::text] FROM generate_series(1, 200000) n")
+    for analyzed in [False, True]:
+        if analyzed:
+            run(reader, "ANALYZE change_log")
+        plan = "\n".join(line for line, in run(reader, "EXPLAIN (ANALYZE) " + POLL, "60000", ["100", "200", "300"]))
+        assert "Seq Scan" not in plan and plan.count("change_log_xid") == 2, plan
+    run(reader, "DELETE FROM change_log WHERE system_id = 1")
+
+
+@pytest.mark.parametrize("query", [
+    "SELECT trust_store, cn, identity FROM cn_mapping WHERE (trust_store, cn, identity) > ('device', '0', '') "
+    "ORDER BY trust_store, cn, identity LIMIT 100",
+    "SELECT identity FROM cn_mapping WHERE trust_store = 'device' AND cn = '000000000001'",
+    "SELECT identity, state FROM sip_user WHERE identity > 'a' ORDER BY identity LIMIT 100",
+    "SELECT group_name FROM user_group_member WHERE identity = 'a@example.org' ORDER BY group_name",
+    "SELECT * FROM rights_rule WHERE who_kind = 'user' AND who = 'a@example.org' ORDER BY position, id",
+    "SELECT * FROM binding WHERE aor = 'a@example.org'",
+    "SELECT * FROM binding WHERE (aor, device_key, instance_key) > ('a', '', '') ORDER BY aor, device_key, instance_key LIMIT 100",
+    "UPDATE binding SET removed = true WHERE store = 'device' AND cn = '1' AND NOT removed",
+    "DELETE FROM cn_mapping WHERE user_identity = 'a@example.org'",
+], ids=lambda query: " ".join(query.split()[:1] + query.split("WHERE")[1].split()[:3]))
+def test_what_mapperd_and_the_triggers_ask_is_answered_by_an_index_in_order(cluster, connect, query):
+    session = connect()
+    # The tables here are too small for the planner to bother: can an index answer in order?
+    for way in ["seqscan", "sort", "bitmapscan"]:
+        run(session, f"SET enable_{way} = off")
+    plan = "\n".join(line for line, in run(session, "EXPLAIN " + query))
+    assert "Seq Scan" not in plan and "Sort" not in plan, plan
+
+
+class Waiting:
+    """A statement and its commit in a thread of their own, since they wait for another session."""
+
+    def __init__(self, connection, text, *values):
+        self.failure = None
+        self.thread = threading.Thread(target=self.work, args=(connection, text, *values))
+        self.thread.start()
+
+    def work(self, connection, text, *values):
+        try:
+            run(connection, text, *values)
+            connection.commit()
+        except psycopg2.Error as error:
+            self.failure = error
+
+    def end(self):
+        self.thread.join(30)
+        assert not self.thread.is_alive() and self.failure is None, self.failure
+
+
+def test_loads_that_name_the_same_new_users_neither_deadlock_nor_lose_a_row(connect):
+    first, second = connect(autocommit=False), connect(autocommit=False)
+    users = [f"shared{n}@example.org" for n in range(50)]
+    insert = "INSERT INTO cn_mapping (cn, identity) SELECT %s, unnest(%s)"
+    run(first, insert, "0000000000F1", users)
+    waiting = Waiting(second, insert, "0000000000F2", users[::-1])
+    first.commit()
+    waiting.end()
+    assert run(first, "SELECT count(*) FROM cn_mapping WHERE identity LIKE 'shared%'") == [(100,)]
+    assert run(first, "SELECT count(*) FROM sip_user WHERE identity LIKE 'shared%'") == [(50,)]
+
+
+def test_a_mapping_of_a_user_that_is_being_deleted_never_stands_without_it(connect):
+    writer, deleter = connect(autocommit=False), connect(autocommit=False)
+    provision(writer, 70)
+    writer.commit()
+    run(deleter, "DELETE FROM sip_user WHERE identity = 'user70@example.org'")
+    waiting = Waiting(writer, "INSERT INTO cn_mapping (cn, identity) VALUES ('0000000000F3', "
+                              "'user70@example.org')")
+    deleter.commit()
+    waiting.end()
+    assert run(deleter, "SELECT cn FROM cn_mapping WHERE identity = 'user70@example.org'") == [
+        ("0000000000F3",)]
+    assert run(deleter, "SELECT state FROM sip_user WHERE identity = 'user70@example.org'") == [
+        ("enabled",)]
