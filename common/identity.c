@@ -118,6 +118,7 @@ static bool drop_separators(struct identity *out, bool phone)
         if (i >= number || !is_separator(out->text[i]))
             out->text[to++] = out->text[i];
     }
+    memset(out->text + to, 0, out->size - to);
     out->size = (uint16_t)to;
     return true;
 }

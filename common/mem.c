@@ -50,7 +50,11 @@ void *mem_alloc(size_t size)
 
 void *mem_zero(size_t count, size_t size)
 {
-    return must_fail() ? NULL : calloc(count ? count : 1, size ? size : 1);
+    size_t total;
+
+    if (must_fail() || __builtin_mul_overflow(count, size, &total))
+        return NULL;
+    return calloc(1, total ? total : 1);
 }
 
 void *mem_grow(void *block, size_t size)
