@@ -33,7 +33,7 @@ PROGRAMS = {"mapperd": "holdline-mapperd", "proxy": "holdline-proxy"}
 READY_TIMEOUT_S = 20  # of one program; with PostgreSQL a lab is up, or down again, within 60 s
 
 SANITIZERS = {
-    "ASAN_OPTIONS": "detect_leaks=1:strict_string_checks=1:detect_stack_use_after_return=1",
+    "ASAN_OPTIONS": "detect_leaks=1:detect_stack_use_after_return=1",
     "UBSAN_OPTIONS": "print_stacktrace=1:halt_on_error=1",
     "TSAN_OPTIONS": "halt_on_error=0:exitcode=66:second_deadlock_stack=1",
 }
