@@ -136,19 +136,24 @@ static void take(struct net *net, struct listener *l, int fd, const struct addre
     }
 }
 
-/* Room for one more handshake: one that the peer has kept waiting for a good part of its time gives
- * its place to a new one, so that a few thousand silent peers do not shut out the others (T30). */
-static bool make_room(struct net *net, const struct listener *l)
+/* Handshakes are at their bound, and every one of them is young: a new one has to wait. */
+static bool is_full(const struct net *net, const struct listener *l)
 {
-    struct connection *oldest = net->handshakes_list;
-    if (l->options->transport != TRANSPORT_TLS || net->handshakes < net->handshake_max || !oldest)
-        return true;
-    if (net->base->now_mono_ms - oldest->begun_mono_ms <
-        oldest->config->timers.handshake_timeout_ms / 4)
-        return false;
+    const struct connection *oldest = net->handshakes_list;
+    return l->options->transport == TRANSPORT_TLS && net->handshakes >= net->handshake_max &&
+           oldest &&
+           net->base->now_mono_ms - oldest->begun_mono_ms <
+               oldest->config->timers.handshake_timeout_ms / 4;
+}
+
+/* A handshake that the peer has kept waiting for a good part of its time gives its place to a new
+ * one, so that a few thousand silent peers do not shut out the others (T30). */
+static void make_room(struct net *net, const struct listener *l)
+{
+    if (l->options->transport != TRANSPORT_TLS || net->handshakes < net->handshake_max)
+        return;
     log_refused(net, l, "max_handshakes is reached: the oldest make room");
-    connection_close(oldest, END_HANDSHAKE);
-    return true;
+    connection_close(net->handshakes_list, END_HANDSHAKE);
 }
 
 /* True: try the next one. */
@@ -181,16 +186,18 @@ static void on_acceptable(struct ev_loop *loop, ev_io *io, int events)
     for (int i = 0; i < ACCEPTS_A_TURN; i++) {
         struct address remote;
         socklen_t size = sizeof(remote);
-        if (!make_room(net, l)) {
+        if (is_full(net, l)) {
             listener_pause(net, PAUSE_FULL_MS);
             return;
         }
         memset(&remote, 0, sizeof(remote));
         int fd = accept4(io->fd, &remote.any, &size, SOCK_NONBLOCK | SOCK_CLOEXEC);
-        if (fd >= 0)
+        if (fd >= 0) {
+            make_room(net, l);
             take(net, l, fd, &remote);
-        else if (!accept_failed(net, l, errno))
+        } else if (!accept_failed(net, l, errno)) {
             return;
+        }
     }
 }
 
