@@ -37,3 +37,21 @@ const char *reason_remedy(enum reason r)
 {
     return table[index_of(r)].remedy;
 }
+
+void reason_print_all(FILE *out)
+{
+    fputs("# Reasons\n\n"
+          "Every denial and every failure of a request has one reason: the same in the response's "
+          "Warning\n"
+          "header (code 399), the log line, the metric label and `mapctl check`. This page is made "
+          "from\n"
+          "`common/reason.def`.\n\n"
+          "| reason | status | text | what to do |\n| --- | --- | --- | --- |\n",
+          out);
+    for (unsigned i = 0; i < REASON_COUNT; i++) {
+        fprintf(out, "| `%s` | ", table[i].name);
+        if (table[i].status)
+            fprintf(out, "%d", table[i].status);
+        fprintf(out, " | %s | %s |\n", table[i].text, table[i].remedy);
+    }
+}

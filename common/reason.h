@@ -3,6 +3,8 @@
 #ifndef HOLDLINE_COMMON_REASON_H
 #define HOLDLINE_COMMON_REASON_H
 
+#include <stdio.h>
+
 enum reason {
 #define REASON(name, log, status, text, remedy) REASON_##name,
 #include "common/reason.def"
@@ -18,5 +20,9 @@ int reason_status(enum reason r);
 const char *reason_text(enum reason r);
 /* What the operator can do. Static. */
 const char *reason_remedy(enum reason r);
+
+/* The whole table as docs/reasons.md (Markdown): --help-reasons, and the test that compares them.
+ */
+void reason_print_all(FILE *out);
 
 #endif

@@ -5,6 +5,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdint.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -47,11 +48,38 @@ static void test_zero_and_the_unknown_are_no_yes(void **state)
     assert_string_equal(reason_name((enum reason)1000), "none");
 }
 
+/* HOLDLINE_WRITE=1 writes it anew. */
+static void test_docs_reasons_is_made_from_the_table(void **state)
+{
+    const char *root = getenv("HOLDLINE_ROOT");
+    char path[4096], *wanted = NULL, got[65536];
+    size_t wanted_size, got_size;
+    FILE *file = open_memstream(&wanted, &wanted_size);
+
+    (void)state;
+    snprintf(path, sizeof(path), "%s/docs/reasons.md", root ? root : ".");
+    reason_print_all(file);
+    fclose(file);
+    if (getenv("HOLDLINE_WRITE")) {
+        assert_non_null(file = fopen(path, "w"));
+        fwrite(wanted, 1, wanted_size, file);
+        fclose(file);
+    }
+    assert_non_null(file = fopen(path, "r"));
+    got_size = fread(got, 1, sizeof(got), file);
+    fclose(file);
+    if (got_size != wanted_size || memcmp(got, wanted, got_size) != 0)
+        fail_msg("docs/reasons.md is not what common/reason.def says: HOLDLINE_WRITE=1 "
+                 "build/asan/tests/unit/common/test_reason writes it");
+    free(wanted);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_names_are_unique_words),
         cmocka_unit_test(test_statuses_and_texts),
+        cmocka_unit_test(test_docs_reasons_is_made_from_the_table),
         cmocka_unit_test(test_zero_and_the_unknown_are_no_yes),
     };
 
