@@ -78,6 +78,27 @@ static enum error read_texts(struct config *c, const struct config_file *file)
     return e;
 }
 
+static enum error read_aliases(struct config *c, const struct config_file *file)
+{
+    size_t count = config_list_count(file, "aliases");
+    const char **list = arena_alloc(&c->arena, (count ? count : 1) * sizeof(*list));
+    enum error e = ERROR_NONE;
+    if (!list)
+        return ERROR_MEMORY;
+    for (size_t i = 0; i < count; i++) {
+        struct identity host;
+        const char *text = config_list_at(file, "aliases", i);
+        if (identity_from_parts(&host, SLICE(""), slice_of(text), false) != ERROR_NONE)
+            e = config_complain(file, NULL, "aliases", "\"%s\" is no host name", text);
+        else if ((list[c->alias_count] = config_keep_text(c, host.text)))
+            c->alias_count++;
+        else
+            return ERROR_MEMORY;
+    }
+    c->aliases = list;
+    return e;
+}
+
 static uint64_t read_ms(const struct config_file *file, const char *name)
 {
     return (uint64_t)config_integer(file, name);
@@ -238,6 +259,7 @@ static enum error read_all(struct config *c, const char *path, const struct conf
     c->path = config_keep_text(c, path);
     enum error e = c->path ? ERROR_NONE : ERROR_MEMORY;
     e = config_worse(e, read_texts(c, file));
+    e = config_worse(e, read_aliases(c, file));
     e = config_worse(e, read_timers(&c->timers, file));
     e = config_worse(e, read_bounds(c, file));
     e = config_worse(e, read_routes(c, file));

@@ -24,9 +24,11 @@ struct tls_context;
 
 struct config_listener {
     const char *name;
-    unsigned index;         /* in config->listeners */
-    struct address address; /* as configured; port 0: the kernel chooses */
-    const char *advertise;  /* "host:port"; NULL = where it is bound, see net_advertised() */
+    unsigned index;             /* in config->listeners */
+    struct address address;     /* as configured; port 0: the kernel chooses */
+    const char *advertise;      /* "host:port"; NULL = where it is bound, see net_advertised() */
+    const char *advertise_host; /* its parts; NULL and 0 without */
+    uint16_t advertise_port;
     enum transport
         transport; /* TLS: for devices, client certificate required; TCP: for routes' peers only */
     struct tls_context **tls; /* one a worker, by its index; NULL on TCP */
@@ -71,6 +73,8 @@ struct config {
     const char *path; /* of the file that was read */
     const char *mapperd_socket, *control_socket, *token_keys, *log_file;
     enum log_level log_level;
+    const char *const *aliases; /* further hosts that mean this proxy, canonical */
+    size_t alias_count;
     struct config_timers timers;
     struct config_bounds bounds;
     struct config_registrar registrar;

@@ -283,6 +283,19 @@ static bool is_advertisable(const char *text)
     return text[0] != '[' && identity_from_parts(&host, SLICE(""), name, false) == ERROR_NONE;
 }
 
+static bool keep_advertised(struct config *c, const char *text, struct config_listener *listener)
+{
+    const char *colon = strrchr(text, ':');
+    struct slice host = { text, (size_t)(colon - text) };
+    unsigned long long port = 0;
+    listener->advertise = config_keep_text(c, text);
+    listener->advertise_host = arena_copy(&c->arena, host).data;
+    if (!slice_to_u64(slice_of(colon + 1), UINT16_MAX, &port))
+        return false;
+    listener->advertise_port = (uint16_t)port;
+    return listener->advertise && listener->advertise_host;
+}
+
 static enum error read_addresses(struct config *c, const struct config_file *file,
                                  const struct config_section *s, struct config_listener *listener)
 {
@@ -298,7 +311,7 @@ static enum error read_addresses(struct config *c, const struct config_file *fil
     if (*advertise && !is_advertisable(advertise))
         e = config_complain(file, s, "advertise", "\"%s\": write HOST:PORT that peers can reach",
                             advertise);
-    if (*advertise && !(listener->advertise = config_keep_text(c, advertise)))
+    else if (*advertise && !keep_advertised(c, advertise, listener))
         return ERROR_MEMORY;
     return e;
 }

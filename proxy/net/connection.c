@@ -74,6 +74,13 @@ const struct peer_identity *connection_identity(const struct connection *c)
     return c->identity;
 }
 
+struct peer_identity *connection_take_identity(struct connection *c)
+{
+    struct peer_identity *identity = c->identity;
+    c->identity = NULL;
+    return identity;
+}
+
 const struct config_route *connection_route(const struct connection *c)
 {
     return c->route;

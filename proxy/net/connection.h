@@ -47,8 +47,10 @@ void connection_log(struct log_line *line, const struct connection *c);
 
 /* The listener that accepted it; NULL when outbound. Lives as long as the connection. */
 const struct config_listener *connection_listener(const struct connection *c);
-/* TLS: what the client certificate says; never NULL once open. NULL on TCP. */
+/* TLS: what the client certificate says, until it is taken; not NULL once open. NULL on TCP. */
 const struct peer_identity *connection_identity(const struct connection *c);
+/* Hands it over: the caller frees it, the connection has none from here on. */
+struct peer_identity *connection_take_identity(struct connection *c);
 /* TCP: the route that was dialled, or the one whose address is the peer's (any port); NULL when
  * none is. */
 const struct config_route *connection_route(const struct connection *c);

@@ -241,11 +241,18 @@ static void test_a_name_may_be_advertised(void **state)
 {
     (void)state;
     struct config *c;
-    assert_int_equal(load_format("listener a { address = \"0.0.0.0:5060\"\n transport = \"tcp\"\n"
+    expect_complaint("aliases = {\"a b\"}\n" TCP, "conf:1", "no host name");
+    assert_int_equal(load_format("aliases = {\"SIP.example.org.\", \"192.0.2.1\"}\n"
+                                 "listener a { address = \"0.0.0.0:5060\"\n transport = \"tcp\"\n"
                                  " advertise = \"proxy.example.org:5070\" }\n",
                                  &c),
                      ERROR_NONE);
     assert_string_equal(c->listeners[0].advertise, "proxy.example.org:5070");
+    assert_string_equal(c->listeners[0].advertise_host, "proxy.example.org");
+    assert_int_equal(c->listeners[0].advertise_port, 5070);
+    assert_int_equal(c->alias_count, 2);
+    assert_string_equal(c->aliases[0], "sip.example.org");
+    assert_string_equal(c->aliases[1], "192.0.2.1");
     config_drop(c);
 }
 
