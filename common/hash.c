@@ -4,64 +4,71 @@
 
 #include "common/random.h"
 
+#include <endian.h>
 #include <pthread.h>
+#include <string.h>
 
 static uint8_t process_key[16];
 static pthread_once_t process_key_once = PTHREAD_ONCE_INIT;
 
-static uint64_t load64(const uint8_t *p)
+static inline uint64_t load64(const uint8_t *p)
 {
-    uint64_t value = 0;
+    uint64_t value;
 
-    for (unsigned i = 0; i < 8; i++)
-        value |= (uint64_t)p[i] << (8 * i);
-    return value;
+    memcpy(&value, p, sizeof(value));
+    return le64toh(value);
 }
 
-static uint64_t rotate(uint64_t x, unsigned bits)
+static inline uint64_t rotate(uint64_t x, unsigned bits)
 {
     return x << bits | x >> (64 - bits);
 }
 
-static inline void rounds(uint64_t v[4], unsigned count)
+/* A struct of its own names instead of an array: the compiler keeps all four in registers. */
+struct state {
+    uint64_t a, b, c, d;
+};
+
+static inline struct state mix(struct state v)
 {
-    while (count-- > 0) {
-        v[0] += v[1];
-        v[1] = rotate(v[1], 13) ^ v[0];
-        v[0] = rotate(v[0], 32);
-        v[2] += v[3];
-        v[3] = rotate(v[3], 16) ^ v[2];
-        v[0] += v[3];
-        v[3] = rotate(v[3], 21) ^ v[0];
-        v[2] += v[1];
-        v[1] = rotate(v[1], 17) ^ v[2];
-        v[2] = rotate(v[2], 32);
-    }
+    v.a += v.b;
+    v.b = rotate(v.b, 13) ^ v.a;
+    v.a = rotate(v.a, 32);
+    v.c += v.d;
+    v.d = rotate(v.d, 16) ^ v.c;
+    v.a += v.d;
+    v.d = rotate(v.d, 21) ^ v.a;
+    v.c += v.b;
+    v.b = rotate(v.b, 17) ^ v.c;
+    v.c = rotate(v.c, 32);
+    return v;
+}
+
+static inline struct state absorb(struct state v, uint64_t word)
+{
+    v.d ^= word;
+    v = mix(mix(v));
+    v.a ^= word;
+    return v;
 }
 
 uint64_t hash_siphash(const uint8_t key[16], const void *data, size_t size)
 {
     const uint8_t *p = data;
     uint64_t k0 = load64(key), k1 = load64(key + 8);
-    uint64_t v[4] = { k0 ^ 0x736f6d6570736575u, k1 ^ 0x646f72616e646f6du, k0 ^ 0x6c7967656e657261u,
-                      k1 ^ 0x7465646279746573u };
+    struct state v = { k0 ^ 0x736f6d6570736575u, k1 ^ 0x646f72616e646f6du, k0 ^ 0x6c7967656e657261u,
+                       k1 ^ 0x7465646279746573u };
     uint64_t last = (uint64_t)size << 56;
     size_t left = size;
 
-    for (; left >= 8; left -= 8, p += 8) {
-        uint64_t word = load64(p);
-        v[3] ^= word;
-        rounds(v, 2);
-        v[0] ^= word;
-    }
+    for (; left >= 8; left -= 8, p += 8)
+        v = absorb(v, load64(p));
     for (size_t i = 0; i < left; i++)
         last |= (uint64_t)p[i] << (8 * i);
-    v[3] ^= last;
-    rounds(v, 2);
-    v[0] ^= last;
-    v[2] ^= 0xff;
-    rounds(v, 4);
-    return v[0] ^ v[1] ^ v[2] ^ v[3];
+    v = absorb(v, last);
+    v.c ^= 0xff;
+    v = mix(mix(mix(mix(v))));
+    return v.a ^ v.b ^ v.c ^ v.d;
 }
 
 static void draw_process_key(void)
