@@ -406,26 +406,20 @@ static enum error reserve_timers(struct client_transaction *t)
     return t->way.reliable ? ERROR_NONE : timer_start(timers, &t->repeat, NEVER);
 }
 
-static enum error make_key(struct client_transaction *t, struct slice method)
+static enum error enter_table(struct client_transaction *t, struct slice method)
 {
     struct transaction_key key;
+    struct client_transaction *same;
 
     if (transaction_key_of_response(&key, slice_of(t->branch), method) != ERROR_NONE ||
         key.size > KEY_MAX)
         return ERROR_TOO_LARGE;
-    memcpy(t->key, key.bytes, key.size);
-    t->key_size = key.size;
-    return ERROR_NONE;
-}
-
-static enum error enter_table(struct client_transaction *t)
-{
-    struct client_transaction *same;
-
-    HASH_FIND(hh, t->table->all, t->key, t->key_size, same);
+    HASH_FIND_BYHASHVALUE(hh, t->table->all, key.bytes, key.size, key.hash, same);
     if (same)
         return ERROR_MALFORMED;
-    HASH_ADD(hh, t->table->all, key, t->key_size, t);
+    memcpy(t->key, key.bytes, key.size);
+    t->key_size = key.size;
+    HASH_ADD_BYHASHVALUE(hh, t->table->all, key[0], t->key_size, key.hash, t);
     return t->hh.tbl ? ERROR_NONE : ERROR_MEMORY;
 }
 
@@ -455,11 +449,9 @@ static enum error make(struct client_table *table, struct slice method, const ch
         memcpy(t->branch, branch, strlen(branch) + 1);
     else
         transaction_branch_make(t->branch, table->base->index);
-    error = make_key(t, method);
+    error = reserve_timers(t);
     if (error == ERROR_NONE)
-        error = reserve_timers(t);
-    if (error == ERROR_NONE)
-        error = enter_table(t);
+        error = enter_table(t, method);
     if (error != ERROR_NONE) {
         release(t);
         return error;
@@ -509,7 +501,7 @@ struct client_transaction *client_table_find(const struct client_table *table, s
     if (!table->all || branch.size > TRANSACTION_BRANCH_MAX ||
         transaction_key_of_response(&key, branch, cseq_method) != ERROR_NONE)
         return NULL;
-    HASH_FIND(hh, table->all, key.bytes, key.size, t);
+    HASH_FIND_BYHASHVALUE(hh, table->all, key.bytes, key.size, key.hash, t);
     if (!t || t->way.device != device || t->state == CLIENT_NEW)
         return NULL;
     return t;

@@ -3,6 +3,7 @@
  * bytes. */
 #include "proxy/transaction/key.h"
 
+#include "common/hash.h"
 #include "proxy/sip/header.h"
 
 enum key_kind { KEY_UNIQUE_BRANCH = 1, KEY_OLD };
@@ -55,9 +56,12 @@ static void add_nocase(struct transaction_key *key, struct slice s)
     }
 }
 
-static enum error finish(const struct transaction_key *key)
+static enum error finish(struct transaction_key *key)
 {
-    return key->size > TRANSACTION_KEY_MAX ? ERROR_TOO_LARGE : ERROR_NONE;
+    if (key->size > TRANSACTION_KEY_MAX)
+        return ERROR_TOO_LARGE;
+    HASH_VALUE(key->bytes, key->size, key->hash);
+    return ERROR_NONE;
 }
 
 bool transaction_id_is_old(const struct transaction_id *id)

@@ -9,6 +9,7 @@
 #define TRANSACTION_METHOD_MAX 32
 
 struct transaction_key {
+    unsigned hash; /* for uthash's _BYHASHVALUE: found and added with one computation */
     size_t size;
     char bytes[TRANSACTION_KEY_MAX];
 };

@@ -295,6 +295,102 @@ static void fire_deadline(struct timer *timer)
     server_event(CONTAINER(timer, struct server_transaction, deadline), SERVER_DEADLINE_DUE);
 }
 
+/* ---- Matching (17.2.3, 9.2) ---- */
+
+static struct server_group *find_group(const struct server_table *table,
+                                       const struct transaction_key *key)
+{
+    struct server_group *group;
+
+    HASH_FIND_BYHASHVALUE(hh, table->groups, key->bytes, key->size, key->hash, group);
+    return group;
+}
+
+static struct slice method_of_transaction(const struct server_transaction *t)
+{
+    return (struct slice){ t->text, t->method_size };
+}
+
+static bool same_to_tag(const struct server_transaction *t, const struct transaction_id *id)
+{
+    return slice_equal((struct slice){ t->text + t->method_size, t->to_tag_size }, id->to_tag);
+}
+
+/* RFC 2543: the To tag of an ACK is that of the response. Seldom, so the response is read again. */
+static bool acknowledges_response(const struct server_transaction *t,
+                                  const struct transaction_id *ack)
+{
+    struct message response;
+    bool same = false;
+
+    if (!t->response)
+        return false;
+    message_init(&response, 0);
+    if (message_parse(&response, (struct slice){ t->response, t->response_size }) == ERROR_NONE)
+        same = slice_equal(message_slice(&response, response.to_tag), ack->to_tag);
+    message_free(&response);
+    return same;
+}
+
+static bool belongs(const struct server_transaction *t, const struct transaction_id *id, bool ack)
+{
+    if (ack)
+        return t->invite && (!t->old || acknowledges_response(t, id));
+    return slice_equal(method_of_transaction(t), id->method) && (!t->old || same_to_tag(t, id));
+}
+
+static struct server_transaction *find_member(const struct server_group *group,
+                                              const struct transaction_id *id)
+{
+    bool ack = slice_equal(id->method, SLICE("ACK"));
+    struct server_transaction *t;
+
+    if (!group)
+        return NULL;
+    DL_FOREACH(group->members, t)
+    if (belongs(t, id, ack))
+        return t;
+    return NULL;
+}
+
+struct server_transaction *server_table_find(const struct server_table *table,
+                                             const struct transaction_id *id)
+{
+    bool ack = slice_equal(id->method, SLICE("ACK"));
+    struct server_group *group;
+    struct server_transaction *t;
+    struct transaction_key key;
+
+    if (!table->groups || transaction_key_of_request(&key, id) != ERROR_NONE)
+        return NULL;
+    group = find_group(table, &key);
+    if (!group)
+        return NULL;
+    DL_FOREACH(group->members, t)
+    if (belongs(t, id, ack))
+        return t;
+    return NULL;
+}
+
+struct server_transaction *server_table_find_cancelled(const struct server_table *table,
+                                                       const struct transaction_id *cancel)
+{
+    struct server_group *group;
+    struct server_transaction *t;
+    struct transaction_key key;
+
+    if (!table->groups || transaction_key_of_request(&key, cancel) != ERROR_NONE)
+        return NULL;
+    group = find_group(table, &key);
+    if (!group)
+        return NULL;
+    DL_FOREACH(group->members, t)
+    if (!slice_equal(method_of_transaction(t), SLICE("CANCEL")) &&
+        (!t->old || same_to_tag(t, cancel)))
+        return t;
+    return NULL;
+}
+
 /* ---- Life ---- */
 
 static void release(struct server_transaction *t)
@@ -386,26 +482,18 @@ static enum error reserve_timers(struct server_transaction *t)
     return timer_start(timers, &t->repeat, NEVER);
 }
 
-static struct server_group *find_group(const struct server_table *table,
-                                       const struct transaction_key *key)
+/* Into the group of its key, which is made when there is none (NULL). */
+static enum error join_group(struct server_transaction *t, const struct transaction_key *key,
+                             struct server_group *group)
 {
-    struct server_group *group;
-
-    HASH_FIND(hh, table->groups, key->bytes, key->size, group);
-    return group;
-}
-
-static enum error join_group(struct server_transaction *t, const struct transaction_key *key)
-{
-    struct server_group *group = find_group(t->table, key);
-
     if (!group) {
         group = mem_zero(1, sizeof(*group) + key->size);
         if (!group)
             return ERROR_MEMORY;
         group->key_size = key->size;
         memcpy(group->key, key->bytes, key->size);
-        HASH_ADD_KEYPTR(hh, t->table->groups, group->key, group->key_size, group);
+        HASH_ADD_KEYPTR_BYHASHVALUE(hh, t->table->groups, group->key, group->key_size, key->hash,
+                                    group);
         if (!group->hh.tbl) {
             mem_free(group);
             return ERROR_MEMORY;
@@ -425,6 +513,7 @@ enum error server_transaction_new(struct server_table *table, const struct trans
                                   struct server_transaction **out)
 {
     struct server_transaction *t;
+    struct server_group *group;
     struct transaction_key key;
     enum error error;
 
@@ -433,7 +522,8 @@ enum error server_transaction_new(struct server_table *table, const struct trans
     if (table->count >= table->limit || id->method.size > TRANSACTION_METHOD_MAX ||
         id->to_tag.size > TRANSACTION_KEY_MAX || transaction_key_of_request(&key, id) != ERROR_NONE)
         return ERROR_TOO_LARGE;
-    if (server_table_find(table, id))
+    group = find_group(table, &key);
+    if (find_member(group, id))
         return ERROR_MALFORMED;
     t = make(table, id);
     if (!t)
@@ -443,7 +533,7 @@ enum error server_transaction_new(struct server_table *table, const struct trans
     t->way = *from;
     error = reserve_timers(t);
     if (error == ERROR_NONE)
-        error = join_group(t, &key);
+        error = join_group(t, &key, group);
     if (error != ERROR_NONE) {
         release(t);
         return error;
@@ -453,79 +543,6 @@ enum error server_transaction_new(struct server_table *table, const struct trans
     server_become(t, t->invite ? SERVER_PROCEEDING : SERVER_TRYING);
     *out = t;
     return ERROR_NONE;
-}
-
-/* ---- Matching (17.2.3, 9.2) ---- */
-
-static struct slice method_of_transaction(const struct server_transaction *t)
-{
-    return (struct slice){ t->text, t->method_size };
-}
-
-static bool same_to_tag(const struct server_transaction *t, const struct transaction_id *id)
-{
-    return slice_equal((struct slice){ t->text + t->method_size, t->to_tag_size }, id->to_tag);
-}
-
-/* RFC 2543: the To tag of an ACK is that of the response. Seldom, so the response is read again. */
-static bool acknowledges_response(const struct server_transaction *t,
-                                  const struct transaction_id *ack)
-{
-    struct message response;
-    bool same = false;
-
-    if (!t->response)
-        return false;
-    message_init(&response, 0);
-    if (message_parse(&response, (struct slice){ t->response, t->response_size }) == ERROR_NONE)
-        same = slice_equal(message_slice(&response, response.to_tag), ack->to_tag);
-    message_free(&response);
-    return same;
-}
-
-static bool belongs(const struct server_transaction *t, const struct transaction_id *id, bool ack)
-{
-    if (ack)
-        return t->invite && (!t->old || acknowledges_response(t, id));
-    return slice_equal(method_of_transaction(t), id->method) && (!t->old || same_to_tag(t, id));
-}
-
-struct server_transaction *server_table_find(const struct server_table *table,
-                                             const struct transaction_id *id)
-{
-    bool ack = slice_equal(id->method, SLICE("ACK"));
-    struct server_group *group;
-    struct server_transaction *t;
-    struct transaction_key key;
-
-    if (!table->groups || transaction_key_of_request(&key, id) != ERROR_NONE)
-        return NULL;
-    group = find_group(table, &key);
-    if (!group)
-        return NULL;
-    DL_FOREACH(group->members, t)
-    if (belongs(t, id, ack))
-        return t;
-    return NULL;
-}
-
-struct server_transaction *server_table_find_cancelled(const struct server_table *table,
-                                                       const struct transaction_id *cancel)
-{
-    struct server_group *group;
-    struct server_transaction *t;
-    struct transaction_key key;
-
-    if (!table->groups || transaction_key_of_request(&key, cancel) != ERROR_NONE)
-        return NULL;
-    group = find_group(table, &key);
-    if (!group)
-        return NULL;
-    DL_FOREACH(group->members, t)
-    if (!slice_equal(method_of_transaction(t), SLICE("CANCEL")) &&
-        (!t->old || same_to_tag(t, cancel)))
-        return t;
-    return NULL;
 }
 
 /* ---- What the owner says ---- */
