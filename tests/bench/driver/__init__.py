@@ -8,5 +8,5 @@
     stack.py      our own stack, from the lab, pinned to one processor
     kamailio.py, redis.py   the peers
     relay.py      a unix socket between proxy and mapperd that can hold answers back
-    parking.py, lookup.py, message.py, refusal.py   what is measured
+    parking.py, lookup.py, message.py, refusal.py, instructions.py   what is measured
 """

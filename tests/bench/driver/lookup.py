@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""CPU time of a PEER lookup in mapperd against a GET of redis-server: the same redis-benchmark, one
-million keys each, sixteen requests outstanding on each of fifty connections, over unix sockets. Each
-server has the processor to itself while it is asked."""
+"""CPU time of a PEER lookup in mapperd against a GET of redis-server.
+
+The same redis-benchmark asks both, over unix sockets, one million keys each, sixteen requests
+outstanding on each of fifty connections. Each server has the processor to itself while it is
+asked."""
 from . import machine
 from .redis import Redis, benchmark
 from .results import Row
@@ -53,7 +55,7 @@ def run(context):
     ours = Ours(context.folder / "lookup")
     redis = Redis()
     try:
-        ours.start()
+        ours.start(needed=["mapperd"])
         fill(ours)
         redis.fill(pairs())
         peer = ["PEER", "device", "__rand_int__"]

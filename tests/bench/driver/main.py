@@ -8,10 +8,10 @@ import tempfile
 
 from tests.lab.postgres import ROOT
 
-from . import generator, lookup, machine, message, parking, refusal
+from . import generator, instructions, lookup, machine, message, parking, refusal
 from .results import Results, table
 
-BENCHES = {module.NAME: module for module in (parking, lookup, message, refusal)}
+BENCHES = {module.NAME: module for module in (parking, lookup, message, refusal, instructions)}
 
 
 class Context:
@@ -37,11 +37,16 @@ def model_name():
 
 
 def main(arguments, usage):
-    parser = argparse.ArgumentParser(usage=usage)
-    parser.add_argument("names", nargs="*", choices=[[], *BENCHES])
+    parser = argparse.ArgumentParser(
+        description=usage, formatter_class=argparse.RawDescriptionHelpFormatter, usage="%(prog)s"
+    )
+    parser.add_argument("names", nargs="*")
     parser.add_argument("--repetitions", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=4)
     options = parser.parse_args(arguments)
+    for name in options.names:
+        if name not in BENCHES:
+            parser.error(f"{name}: not one of {', '.join(BENCHES)}")
     generator.limit_files()
     output = ROOT / "build" / "bench"
     results = Results(output / "results.tsv")
@@ -59,8 +64,7 @@ def main(arguments, usage):
             f"{model_name()}, server on processor {machine.SERVER}, everything else on"
             f" {machine.GENERATOR}; medians",
             "",
-            table(rows),
-            "",
+            *([table(rows), ""] if rows else []),
             *context.notes,
         ]
     )

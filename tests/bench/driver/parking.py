@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """What ten thousand parked requests cost those that need not wait.
 
-A relay holds mapperd's answers back for 2.5 s. A thousand phones with certificates of their own send
-ten MESSAGEs each at once; each waits for a LOCATE, so that one worker holds all of them. Meanwhile a
-hundred known phones send OPTIONS and refreshing REGISTERs at a steady rate, which ask mapperd
-nothing. Their p99 while the ten thousand wait is compared with that of the same phones in the same
-run when nothing waits; a third window takes in the burst's arrival and its release as well. The
-number of the proxy's threads is read in each."""
+A relay holds mapperd's answers back for 2.5 s. A thousand phones with certificates of their own
+send ten MESSAGEs each at once; each waits for a LOCATE, so that one worker holds all of them.
+Meanwhile a hundred known phones send OPTIONS and refreshing REGISTERs at a steady rate, which ask
+mapperd nothing. Their p99 while the ten thousand wait is compared with that of the same phones in
+the same run when nothing waits; a third window takes in the burst's arrival and its release as
+well. The number of the proxy's threads is read in each."""
 import os
 import shutil
 import tempfile

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""redis-server on a unix socket, nothing saved, on the server's processor; and redis-benchmark, which
-asks it and mapperd alike."""
+"""redis-server on a unix socket, nothing saved, on the server's processor; and redis-benchmark,
+which asks it and mapperd alike."""
 import os
 import shutil
 import subprocess

@@ -23,8 +23,8 @@ class Ours:
             folder, variant="release", workers=1, proxy_conf=proxy, mapperd_conf=mapperd, **options
         )
 
-    def start(self):
-        for program in ("proxy", "mapperd"):
+    def start(self, needed=("proxy", "mapperd")):
+        for program in needed:
             if not self.stack.has(program):
                 raise SystemExit(f"build/release has no {program}")
         self.stack.start()
