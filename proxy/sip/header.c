@@ -4,7 +4,6 @@
 #include "proxy/sip/header.h"
 
 #include "proxy/sip/scan_internal.h"
-#include "proxy/sip/uri.h"
 
 #include <assert.h>
 
@@ -428,6 +427,8 @@ enum error header_parse_contact(struct slice value, struct contact *out)
         return ERROR_NONE;
     }
     e = take_name_addr(value, &out->address);
+    if (e == ERROR_NONE)
+        e = uri_parse(out->address.uri, &out->uri);
     return e == ERROR_NONE ? walk_params(out->address.params, see_contact_param, out) : e;
 }
 

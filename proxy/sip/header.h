@@ -8,6 +8,7 @@
 
 #include "common/error.h"
 #include "common/slice.h"
+#include "proxy/sip/uri.h"
 
 #include <stdint.h>
 
@@ -71,13 +72,14 @@ enum error header_parse_route(struct slice value, struct name_addr *out) MUST_CH
 struct contact {
     bool star; /* `*`: nothing else is set then */
     struct name_addr address;
+    struct uri uri; /* of the address */
     bool has_expires;
     uint32_t expires_s;
     uint16_t q;            /* 0..1000, or CONTACT_Q_NONE */
     struct slice instance; /* +sip.instance without its quotes, <urn:uuid:…>; empty: none */
     uint32_t reg_id;       /* 1..2^31-1; 0 if there is none */
 };
-/* ERROR_MALFORMED: also q, expires or reg-id out of range. */
+/* ERROR_MALFORMED: also a URI that is none, q, expires or reg-id out of range. */
 enum error header_parse_contact(struct slice value, struct contact *out) MUST_CHECK;
 
 /* One value of Via (RFC 3261 20.42, RFC 3581). */
