@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A unix socket that stands between proxy and mapperd and can hold answers back.
 
-What mapperd says unasked (the messages and ticks of SUBSCRIBE) passes at once: the proxy then knows
+What belongs to SUBSCRIBE (its confirmation, messages and ticks) passes at once: the proxy knows
 that mapperd lives. Answers wait `hold_s` from when they came, in their order.
 """
 import asyncio
@@ -11,7 +11,7 @@ import threading
 
 from . import machine
 
-PUSH = b"*3\r\n$7\r\nmessage\r\n"
+PUSHES = b"*3\r\n$7\r\nmessage\r\n", b"*3\r\n$9\r\nsubscribe\r\n"
 
 
 def frame_end(data, at):
@@ -60,7 +60,9 @@ class Relay:
         except OSError:
             writer.close()
             return
-        await asyncio.gather(self._pass(reader, up_writer), self._answers(up_reader, writer))
+        await asyncio.gather(
+            self._pass(reader, up_writer), self._answers(up_reader, writer), return_exceptions=True
+        )
 
     async def _pass(self, reader, writer):
         while data := await reader.read(65536):
@@ -77,7 +79,7 @@ class Relay:
             at, end = 0, frame_end(data, 0)
             while end is not None:
                 frame = data[at:end]
-                if frame.startswith(PUSH):
+                if frame.startswith(PUSHES):
                     writer.write(frame)
                 else:
                     queue.append((self.loop.time() + self.hold_s, frame))
@@ -104,6 +106,13 @@ class Relay:
             self.held -= len(frames)
             writer.write(b"".join(frames))
 
+    async def _end(self):
+        tasks = asyncio.all_tasks(self.loop) - {asyncio.current_task()}
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        self.loop.stop()
+
     def stop(self):
-        self.loop.call_soon_threadsafe(self.loop.stop)
+        asyncio.run_coroutine_threadsafe(self._end(), self.loop)
         self.thread.join(timeout=5)
