@@ -249,45 +249,57 @@ const struct config_route *config_route_of_host(const struct config *config,
 static void config_free(struct config *config)
 {
     config_free_listeners(config);
+    config_file_free(config->file);
     mem_free(config->routes);
     arena_free(&config->arena);
     mem_free(config);
 }
 
-static enum error read_all(struct config *c, const char *path, const struct config_file *file)
+static enum error read_all(struct config *c, const char *path, const struct config *running)
 {
+    const struct config_file *file = c->file;
     c->path = config_keep_text(c, path);
     enum error e = c->path ? ERROR_NONE : ERROR_MEMORY;
     e = config_worse(e, read_texts(c, file));
     e = config_worse(e, read_aliases(c, file));
     e = config_worse(e, read_timers(&c->timers, file));
     e = config_worse(e, read_bounds(c, file));
+    if (running)
+        c->workers = running->workers; /* each needs contexts of its own */
     e = config_worse(e, read_routes(c, file));
     return config_worse(e, config_read_listeners(c, file));
 }
 
-enum error config_load(const char *path, struct config **out)
+static enum error load(const char *path, const struct config *running, struct config **out)
 {
-    struct config_file *file = NULL;
     *out = NULL;
-    enum error e = config_file_read(path, specs, SPEC_COUNT, &file);
-    if (e != ERROR_NONE)
-        return e;
     struct config *c = mem_zero(1, sizeof(*c));
-    e = ERROR_MEMORY;
-    if (c) {
-        atomic_init(&c->references, 1);
-        arena_init(&c->arena, 0);
-        e = read_all(c, path, file);
-    }
-    config_file_free(file);
+    if (!c)
+        return ERROR_MEMORY;
+    atomic_init(&c->references, 1);
+    arena_init(&c->arena, 0);
+    enum error e = config_file_read(path, specs, SPEC_COUNT, &c->file);
+    if (e == ERROR_NONE)
+        e = read_all(c, path, running);
     if (e != ERROR_NONE) {
-        if (c)
-            config_free(c);
+        config_free(c);
         return e;
     }
     *out = c;
     return ERROR_NONE;
+}
+
+enum error config_load(const char *path, struct config **out)
+{
+    return load(path, NULL, out);
+}
+
+enum error config_reload(const struct config *running, struct config **out)
+{
+    enum error e = load(running->path, running, out);
+    if (e == ERROR_NONE)
+        (void)config_report_restart(running->file, (*out)->file);
+    return e;
 }
 
 /* The count is all of it that changes, so what others hold is const. */

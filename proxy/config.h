@@ -20,6 +20,7 @@
 #define CONFIG_TRUST_STORES_MAX 32
 #define CONFIG_WORKERS_MAX      64
 
+struct config_file;
 struct tls_context;
 
 struct config_listener {
@@ -70,7 +71,8 @@ struct config {
     struct arena arena; /* texts */
     char name[PROXY_NAME_MAX + 1];
     unsigned workers;
-    const char *path; /* of the file that was read */
+    struct config_file *file; /* as it was read, for the comparison at a reload */
+    const char *path;         /* of the file that was read */
     const char *mapperd_socket, *control_socket, *token_keys, *log_file;
     enum log_level log_level;
     const char *const *aliases; /* further hosts that mean this proxy, canonical */
@@ -89,6 +91,11 @@ struct config {
  * ERROR_CONFIG: every complaint is on standard error as FILE:LINE: what is wrong; what to write.
  * ERROR_MEMORY, ERROR_LIBRARY. */
 enum error config_load(const char *path, struct config **out) MUST_CHECK;
+
+/* Reads running->path again, for the workers that run. What differs and is not live is named in the
+ * log and keeps its old value until a restart. Errors as above, complained of in the log: the
+ * running configuration then stays. Main's thread. */
+enum error config_reload(const struct config *running, struct config **out) MUST_CHECK;
 
 /* Any thread. The last drop frees it. */
 const struct config *config_hold(const struct config *config);

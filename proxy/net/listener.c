@@ -125,7 +125,7 @@ static void take(struct net *net, struct listener *l, int fd, const struct addre
     if (c->transport == TRANSPORT_TLS)
         ssl = tls_context_accept(l->options->tls[net->base->index], &c->session);
     else
-        c->route = config_route_of_host(l->config, remote);
+        c->route = config_route_of_host(net->base->config, remote);
     bool ready = ssl || c->transport != TRANSPORT_TLS;
     if (!ready)
         connection_close(c, END_MEMORY);
@@ -214,6 +214,7 @@ enum error net_listen(struct net *net, const struct config_listener *options, in
     if (getsockname(fd, &l->bound.any, &size) != 0 || listen(fd, BACKLOG) != 0)
         goto fail;
     address_text(&l->bound, l->bound_text);
+    l->advertised = options->advertise ? options->advertise : l->bound_text;
     l->net = net;
     l->config = config_hold(net->base->config);
     l->options = options;

@@ -6,6 +6,7 @@
 
 #include <assert.h>
 #include <fcntl.h>
+#include <string.h>
 #include <unistd.h>
 #include <utlist.h>
 
@@ -178,8 +179,24 @@ const char *net_advertised(const struct net *net, enum transport transport)
 {
     for (const struct listener *l = net->listeners; l; l = l->next)
         if (l->options->transport == transport)
-            return l->options->advertise ? l->options->advertise : l->bound_text;
+            return l->advertised;
     return NULL;
+}
+
+void net_reconfigure(struct net *net, const struct config *config)
+{
+    for (struct listener *l = net->listeners; l; l = l->next)
+        for (size_t i = 0; i < config->listener_count; i++) {
+            const struct config_listener *options = &config->listeners[i];
+            if (strcmp(options->name, l->options->name) != 0 ||
+                options->transport != l->options->transport)
+                continue;
+            const struct config *old = l->config;
+            l->config = config_hold(config);
+            l->options = options;
+            config_drop(old);
+            break;
+        }
 }
 
 void net_stop_listening(struct net *net)

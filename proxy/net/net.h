@@ -68,6 +68,12 @@ void net_destroy(struct net *net);
 enum error net_listen(struct net *net, const struct config_listener *listener, int fd) MUST_CHECK;
 void net_stop_listening(struct net *net);
 
+/* After a reload: what is accepted from now on is verified and served by the new configuration's
+ * listener of the same name and transport; one that is not in it keeps the old. Connections that
+ * stand keep theirs. Bounds of the net itself, addresses and routes stay as base->config has them.
+ */
+void net_reconfigure(struct net *net, const struct config *config);
+
 /* "host:port" for Via and Record-Route on this transport: what the first such listener advertises,
  * else where it is bound. NULL when there is none. */
 const char *net_advertised(const struct net *net, enum transport transport);

@@ -26,6 +26,7 @@ struct listener {
     const struct config_listener *options;
     struct address bound;
     char bound_text[ADDRESS_TEXT_MAX];
+    const char *advertised; /* base->config's, or bound_text */
     struct listener *next;
 };
 

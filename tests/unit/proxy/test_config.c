@@ -276,6 +276,29 @@ static void test_routes_must_lead_somewhere(void **state)
                      "conf", "no identity");
 }
 
+static void test_a_reload_gives_a_new_whole_or_keeps_the_old(void **state)
+{
+    (void)state;
+    struct config *running, *next;
+    char text[4096];
+    assert_int_equal(load_format("workers = 2\n" STORES TLS("\"device\""), &running), ERROR_NONE);
+    snprintf(text, sizeof(text), "workers = 5\nmessage_timeout = 500\n" STORES TLS("\"corp\""),
+             folder);
+    write_file("conf", text);
+    assert_int_equal(config_reload(running, &next), ERROR_NONE);
+    assert_int_equal(next->workers, 2); /* needs a restart */
+    assert_int_equal(next->timers.message_timeout_ms, 500);
+    assert_string_equal(trust_store_name(tls_context_store(next->listeners[0].tls[1], 0)), "corp");
+    assert_string_equal(trust_store_name(tls_context_store(running->listeners[0].tls[1], 0)),
+                        "device");
+    config_drop(running);
+    write_file("conf", "workers = \n");
+    assert_int_equal(config_reload(next, &running), ERROR_CONFIG);
+    assert_null(running);
+    assert_string_equal(next->listeners[0].name, "tls");
+    config_drop(next);
+}
+
 static void test_every_option_is_explained(void **state)
 {
     (void)state;
@@ -301,6 +324,7 @@ int main(void)
         cmocka_unit_test(test_listeners_must_be_reachable_and_whole),
         cmocka_unit_test(test_a_name_may_be_advertised),
         cmocka_unit_test(test_routes_must_lead_somewhere),
+        cmocka_unit_test(test_a_reload_gives_a_new_whole_or_keeps_the_old),
         cmocka_unit_test(test_every_option_is_explained),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);

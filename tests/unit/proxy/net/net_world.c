@@ -49,14 +49,13 @@ __attribute__((destructor)) static void free_certificates(void)
     test_certificate_free(&device);
 }
 
-static const struct config *make_config(const char *options)
+static const struct config *make_config(const char *options, X509 *anchor)
 {
     static const char *const names[] = { "ca.pem", "server.pem", "server.key", "conf" };
     char folder[] = "/tmp/holdline-net-XXXXXX", text[4096];
     struct config *config;
     assert_non_null(mkdtemp(folder));
-    make_certificates();
-    char *pems[] = { test_certificate_pem(ca.certificate), test_certificate_pem(server.certificate),
+    char *pems[] = { test_certificate_pem(anchor), test_certificate_pem(server.certificate),
                      test_key_pem(server.key) };
     for (size_t i = 0; i < 3; i++) {
         write_file(folder, names[i], pems[i]);
@@ -160,7 +159,8 @@ static void listen_on(struct net_world *w, size_t index, struct address *bound)
 void net_world_open(struct net_world *w, const char *options)
 {
     signal(SIGPIPE, SIG_IGN); /* as the program does; OpenSSL's own socket BIO needs it */
-    *w = (struct net_world){ .config = make_config(options) };
+    make_certificates();
+    *w = (struct net_world){ .config = make_config(options, ca.certificate) };
     w->base = (struct worker_base){ .workers = 1,
                                     .loop = ev_loop_new(EVFLAG_AUTO),
                                     .now_mono_ms = 1000000,
@@ -175,6 +175,15 @@ void net_world_open(struct net_world *w, const char *options)
     assert_int_equal(net_create(&w->base, &user, &w->net), ERROR_NONE);
     listen_on(w, 0, &w->tls);
     listen_on(w, 1, &w->tcp);
+}
+
+const struct config *net_world_foreign_config(void)
+{
+    struct test_certificate foreign = test_certificate_make(
+        &(struct test_certificate_spec){ .cn = "Foreign", .ca = TEST_CA }, NULL);
+    const struct config *config = make_config("", foreign.certificate);
+    test_certificate_free(&foreign);
+    return config;
 }
 
 void net_world_close(struct net_world *w)

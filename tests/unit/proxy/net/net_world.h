@@ -36,6 +36,8 @@ struct net_world {
 /* `options`: lines of the configuration before its sections. */
 void net_world_open(struct net_world *w, const char *options);
 void net_world_close(struct net_world *w);
+/* A configuration whose device store trusts another CA. The caller's reference. */
+const struct config *net_world_foreign_config(void);
 void net_world_turn(struct net_world *w);
 /* Turns until the condition holds; 10 s of real time without are a failure. */
 #define net_world_until(w, condition)                    \

@@ -199,6 +199,29 @@ static void test_a_storm_is_taken_in_pieces_and_served(void **state)
     net_world_close(&w);
 }
 
+static void test_a_reload_holds_for_new_connections_alone(void **state)
+{
+    (void)state;
+    struct net_client old, late;
+    net_world_open(&w, "");
+    w.echo = true;
+    net_client_open(&w, &old, true);
+    const struct config *foreign = net_world_foreign_config();
+    net_reconfigure(w.net, foreign);
+    config_drop(foreign);
+    net_client_connect(&late, &w.tls, true);
+    net_world_until(&w, (net_client_step(&late), late.failed || late.ended));
+    assert_int_equal(w.opened, 1);
+    net_client_send(&old, NET_MESSAGE);
+    net_world_until(&w, net_client_has(&old, NET_MESSAGE));
+    net_client_close(&late);
+    net_reconfigure(w.net, w.config);
+    net_client_open(&w, &late, true);
+    net_client_close(&late);
+    net_client_close(&old);
+    net_world_close(&w);
+}
+
 static void test_no_listener_is_left_after_stopping(void **state)
 {
     (void)state;
@@ -369,6 +392,7 @@ int main(void)
         cmocka_unit_test(test_T41_without_descriptors_new_peers_are_refused_and_old_ones_served),
         cmocka_unit_test(test_T30_connections_are_bounded),
         cmocka_unit_test(test_a_storm_is_taken_in_pieces_and_served),
+        cmocka_unit_test(test_a_reload_holds_for_new_connections_alone),
         cmocka_unit_test(test_no_listener_is_left_after_stopping),
         cmocka_unit_test(test_a_route_is_dialled_once_and_gets_what_waited),
         cmocka_unit_test(test_a_route_that_refuses_is_told_once_and_later),
