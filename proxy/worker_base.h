@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What every layer of the proxy gets from its worker: the clock of this turn, timers, the run queue, the configuration.
- * One a worker thread; only that thread touches it, but for the counters. */
+/* What every layer of the proxy gets from its worker: the clock of this turn, timers, the run
+ * queue, the configuration. One a worker thread; only that thread touches it, but for the counters.
+ */
 #ifndef HOLDLINE_PROXY_WORKER_BASE_H
 #define HOLDLINE_PROXY_WORKER_BASE_H
 
@@ -18,6 +19,10 @@ struct ev_loop;
 struct counters {
     atomic_ullong requests, responses, malformed, dropped, parked_total, forwarded;
     atomic_uint connections, parked, transactions;
+    atomic_uint listening; /* 1 once its listeners are open */
+    atomic_uint link;      /* enum ask_state: 3 is UP */
+    atomic_uint mapperd_age_known;
+    atomic_ullong mapperd_age_ms, cached, lookups_waiting;
     atomic_ullong reasons[REASON_COUNT];
 };
 
@@ -27,13 +32,14 @@ static inline void counter_add(atomic_ullong *counter)
 }
 
 struct worker_base {
-    unsigned index;             /* 0 .. workers - 1 */
+    unsigned index; /* 0 .. workers - 1 */
     unsigned workers;
     struct ev_loop *loop;
     struct timers timers;       /* the worker's loop sleeps until the earliest */
     struct run_queue run_queue; /* drained before the loop sleeps */
     uint64_t now_mono_ms;       /* read once a turn */
     uint64_t now_unix_s;
+    uint64_t proxy_epoch; /* drawn at start: flows of another run are none of ours */
     const struct config *config;
     struct counters *counters;
 };

@@ -1,0 +1,318 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Writing to flows. A letter goes at most three ways: to the flow's worker, from there to the
+ * device's home, from there to the worker of the device's newest connection. Whoever can't go on
+ * tells the first sender. */
+#include "proxy/delivery/delivery.h"
+
+#include "common/mem.h"
+#include "proxy/authorization/peer.h"
+#include "proxy/delivery/endpoint.h"
+#include "proxy/net/connection.h"
+#include "proxy/net/net.h"
+
+#include <assert.h>
+
+/* flow's worker, home, the newest connection's worker */
+#define HOPS_MAX 3
+
+struct delivery {
+    struct worker_base *base;
+    struct net *net;
+    struct ask *ask;
+    struct post_office *office;
+    struct delivery_user user;
+    struct device_home *home;
+    struct queue_batch batch;
+};
+
+struct delivery *delivery_new(struct worker_base *base, struct net *net, struct ask *ask,
+                              struct post_office *office, const struct delivery_user *user)
+{
+    struct delivery *delivery = mem_zero(1, sizeof(*delivery));
+
+    if (!delivery)
+        return NULL;
+    delivery->base = base;
+    delivery->net = net;
+    delivery->ask = ask;
+    delivery->office = office;
+    delivery->user = *user;
+    delivery->home = device_home_new();
+    if (!delivery->home) {
+        mem_free(delivery);
+        return NULL;
+    }
+    return delivery;
+}
+
+void delivery_free(struct delivery *delivery)
+{
+    if (!delivery)
+        return;
+    device_home_free(delivery->home);
+    queue_batch_free(&delivery->batch);
+    mem_free(delivery);
+}
+
+static void count_drop(struct delivery *delivery)
+{
+    counter_add(&delivery->base->counters->dropped);
+}
+
+/* Writes here and now. GONE: the flow is not, or not that device's, or its peer may not be
+ * `needed`. */
+static enum delivery_outcome write_here(struct delivery *delivery,
+                                        const struct delivery_order *order, struct slice bytes)
+{
+    struct connection *c = net_find(delivery->net, order->flow);
+    struct endpoint *endpoint = c ? connection_peer(c) : NULL;
+    struct buffer *out;
+
+    if (!endpoint || endpoint->closed)
+        return DELIVERY_GONE;
+    if (order->device && endpoint->device != order->device)
+        return DELIVERY_GONE;
+    if (order->needed && !peer_covers(endpoint->peer, order->needed))
+        return DELIVERY_GONE;
+    if (order->ground && !ground_holds(order->ground, delivery->ask))
+        return DELIVERY_OUTDATED;
+    if (order->group && endpoint->last_group == order->group)
+        return DELIVERY_MERGED;
+    out = connection_output(c);
+    buffer_add(out, bytes);
+    if (order->group)
+        endpoint->last_group = order->group;
+    connection_flush(c);
+    return out->failed ? DELIVERY_FULL : DELIVERY_WRITTEN;
+}
+
+static struct letter *letter_of(unsigned sender, const struct delivery_order *order,
+                                struct slice bytes)
+{
+    struct letter *letter = letter_new(MAIL_SEND, sender, bytes);
+
+    if (!letter)
+        return NULL;
+    letter->flow = order->flow;
+    letter->device = order->device;
+    letter->group = order->group;
+    if (order->branch)
+        memcpy(letter->branch, order->branch, strnlen(order->branch, MAIL_BRANCH_MAX));
+    if (order->needed)
+        letter->needed = *order->needed;
+    letter->has_ground = order->ground != NULL;
+    if (order->ground)
+        letter->ground = *order->ground;
+    return letter;
+}
+
+static struct delivery_order order_of(const struct letter *letter)
+{
+    return (struct delivery_order){
+        .flow = letter->flow,
+        .device = letter->device,
+        .group = letter->group,
+        .branch = letter->branch[0] ? letter->branch : NULL,
+        .needed = letter->needed.size ? &letter->needed : NULL,
+        .ground = letter->has_ground ? &letter->ground : NULL,
+    };
+}
+
+static enum delivery_outcome post(struct delivery *delivery, unsigned worker, struct letter *letter)
+{
+    enum error error;
+
+    if (!letter)
+        return DELIVERY_FULL;
+    error = post_office_send(delivery->office, worker, letter);
+    return error == ERROR_NONE ? DELIVERY_MAILED : DELIVERY_FULL;
+}
+
+/* Where to try after `order->flow` failed: the home finds the newest connection, others ask the
+ * home. False: nowhere. */
+static bool next_worker(struct delivery *delivery, struct delivery_order *order, unsigned hops,
+                        unsigned *worker)
+{
+    unsigned home = device_home_worker(order->device, delivery->base->workers);
+    struct flow newest;
+
+    if (!order->device || hops >= HOPS_MAX)
+        return false;
+    if (home != delivery->base->index) {
+        *worker = home;
+        return hops + 1 < HOPS_MAX;
+    }
+    if (!device_home_newest(delivery->home, order->device, order->flow, &newest))
+        return false;
+    order->flow = newest;
+    *worker = newest.worker;
+    return true;
+}
+
+/* A flow of another worker is that worker's to judge; without a flow the device's home knows. */
+static bool is_here(const struct delivery *delivery, struct flow flow)
+{
+    return flow.generation != 0 && flow.worker == delivery->base->index;
+}
+
+enum delivery_outcome delivery_send(struct delivery *delivery, const struct delivery_order *wanted,
+                                    struct slice bytes)
+{
+    struct delivery_order order = *wanted;
+    enum delivery_outcome outcome = DELIVERY_GONE;
+    unsigned worker;
+
+    if (order.flow.generation && order.flow.worker >= delivery->base->workers)
+        order.flow = (struct flow){ 0 };
+    if (order.flow.generation && !is_here(delivery, order.flow))
+        return post(delivery, order.flow.worker, letter_of(delivery->base->index, &order, bytes));
+    if (order.flow.generation)
+        outcome = write_here(delivery, &order, bytes);
+    if (outcome != DELIVERY_GONE || !next_worker(delivery, &order, 0, &worker))
+        return outcome;
+    if (worker == delivery->base->index)
+        return write_here(delivery, &order, bytes);
+    return post(delivery, worker, letter_of(delivery->base->index, &order, bytes));
+}
+
+void delivery_try(struct delivery *delivery, const struct delivery_order *order, struct slice bytes)
+{
+    enum delivery_outcome outcome = delivery_send(delivery, order, bytes);
+
+    if (outcome != DELIVERY_WRITTEN && outcome != DELIVERY_MAILED)
+        count_drop(delivery);
+}
+
+bool delivery_hand_on(struct delivery *delivery, unsigned worker, struct letter *letter)
+{
+    if (post(delivery, worker, letter) == DELIVERY_MAILED)
+        return true;
+    count_drop(delivery);
+    return false;
+}
+
+/* Tells the first sender; takes the letter. */
+static void return_letter(struct delivery *delivery, struct letter *letter,
+                          enum delivery_outcome outcome)
+{
+    unsigned sender = letter->sender;
+
+    if (!letter->branch[0]) {
+        count_drop(delivery);
+        letter_free(letter);
+        return;
+    }
+    letter->kind = MAIL_NOT_SENT;
+    letter->outcome = outcome;
+    if (post(delivery, sender, letter) != DELIVERY_MAILED)
+        count_drop(delivery); /* the client transaction's timer finds out */
+}
+
+static void arrived_to_send(struct delivery *delivery, struct letter *letter)
+{
+    struct delivery_order order = order_of(letter);
+    enum delivery_outcome outcome = DELIVERY_GONE;
+    unsigned worker;
+
+    letter->hops++;
+    if (is_here(delivery, order.flow))
+        outcome = write_here(delivery, &order, letter->bytes);
+    if (outcome == DELIVERY_GONE && next_worker(delivery, &order, letter->hops, &worker)) {
+        letter->flow = order.flow;
+        if (worker != delivery->base->index) {
+            struct letter *onward = letter;
+            (void)post(delivery, worker, onward);
+            return;
+        }
+        outcome = write_here(delivery, &order, letter->bytes);
+    }
+    if (outcome == DELIVERY_WRITTEN)
+        letter_free(letter);
+    else
+        return_letter(delivery, letter, outcome);
+}
+
+static void tell_home(struct delivery *delivery, enum mail_kind kind, uint64_t device,
+                      struct flow flow)
+{
+    unsigned home = device_home_worker(device, delivery->base->workers);
+    struct letter *letter;
+
+    if (home == delivery->base->index) {
+        if (kind == MAIL_FLOW_OPENED)
+            device_home_opened(delivery->home, device, flow);
+        else
+            device_home_closed(delivery->home, device, flow);
+        return;
+    }
+    letter = letter_new(kind, delivery->base->index, SLICE(""));
+    if (!letter)
+        return;
+    letter->device = device;
+    letter->flow = flow;
+    if (post(delivery, home, letter) != DELIVERY_MAILED)
+        count_drop(delivery);
+}
+
+void delivery_flow_opened(struct delivery *delivery, uint64_t device, struct flow flow)
+{
+    tell_home(delivery, MAIL_FLOW_OPENED, device, flow);
+}
+
+void delivery_flow_closed(struct delivery *delivery, uint64_t device, struct flow flow)
+{
+    tell_home(delivery, MAIL_FLOW_CLOSED, device, flow);
+}
+
+static void close_flow(struct delivery *delivery, struct flow flow)
+{
+    struct connection *c = net_find(delivery->net, flow);
+
+    if (c)
+        connection_close(c, END_BY_US);
+}
+
+/* Takes the letter. */
+static void read_letter(struct delivery *delivery, struct letter *letter)
+{
+    const struct delivery_user *user = &delivery->user;
+
+    switch (letter->kind) {
+    case MAIL_SEND:
+        arrived_to_send(delivery, letter);
+        return;
+    case MAIL_CANCEL:
+        user->cancel(user->owner, letter);
+        return;
+    case MAIL_NOT_SENT:
+        user->not_sent(user->owner, letter->branch, letter->outcome);
+        break;
+    case MAIL_RESPONSE:
+        user->response(user->owner, letter->bytes, letter->device);
+        break;
+    case MAIL_FLOW_OPENED:
+        device_home_opened(delivery->home, letter->device, letter->flow);
+        break;
+    case MAIL_FLOW_CLOSED:
+        device_home_closed(delivery->home, letter->device, letter->flow);
+        break;
+    case MAIL_CLOSE:
+        close_flow(delivery, letter->flow);
+        break;
+    case MAIL_STOP:
+        user->stop(user->owner);
+        break;
+    case MAIL_NONE:
+        assert(false);
+        break;
+    }
+    letter_free(letter);
+}
+
+void delivery_read_box(struct delivery *delivery)
+{
+    post_office_take(delivery->office, delivery->base->index, &delivery->batch);
+    for (size_t i = 0; i < delivery->batch.count; i++)
+        read_letter(delivery, delivery->batch.items[i]);
+    delivery->batch.count = 0;
+}
