@@ -1,0 +1,140 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Reads Route and Request-URI. A Route value that names us is taken off, with or without a token;
+ * what it may mean is the dialog token's business. */
+#include "proxy/route/target.h"
+
+#include "proxy/sip/header.h"
+
+void own_names_add(struct own_names *names, const char *advertised)
+{
+    const char *colon = advertised ? strrchr(advertised, ':') : NULL;
+    unsigned long long port;
+    struct own_name *name;
+
+    if (!colon || names->count == OWN_NAMES_MAX ||
+        (size_t)(colon - advertised) >= sizeof(name->host) ||
+        !slice_to_u64(slice_of(colon + 1), UINT16_MAX, &port))
+        return;
+    name = &names->names[names->count++];
+    memcpy(name->host, advertised, (size_t)(colon - advertised));
+    name->host[colon - advertised] = 0;
+    name->port = (uint16_t)port;
+}
+
+bool target_is_ours(const struct own_names *names, const struct uri *uri)
+{
+    struct slice transport = SLICE("");
+    uint16_t port = uri->port;
+
+    if (uri->scheme != URI_SIP && uri->scheme != URI_SIPS)
+        return false;
+    uri_param(uri, SLICE("transport"), &transport);
+    if (!port)
+        port = slice_equal_nocase(transport, SLICE("tls")) ? 5061 : uri_default_port(uri);
+    for (size_t i = 0; i < names->count; i++)
+        if (names->names[i].port == port &&
+            slice_equal_nocase(uri->host, slice_of(names->names[i].host)))
+            return true;
+    return false;
+}
+
+/* One value of Route, with its URI; MALFORMED is the peer's fault. */
+static enum error next_route(struct message_values *values, struct uri *uri)
+{
+    struct slice value;
+    struct name_addr address;
+    enum error error = message_next_value(values, &value);
+
+    if (error != ERROR_NONE)
+        return error;
+    if (header_parse_route(value, &address) != ERROR_NONE ||
+        uri_parse(address.uri, uri) != ERROR_NONE)
+        return ERROR_MALFORMED;
+    return ERROR_NONE;
+}
+
+static void take_token(const struct uri *uri, struct slice *token)
+{
+    struct slice value;
+
+    if (!token->data && uri_param(uri, SLICE(TARGET_TOKEN_PARAM), &value) && value.size)
+        *token = value;
+}
+
+/* Counts the values of ours on top. Two of them are normal: one for each side of a change of
+ * transport (RFC 5658). */
+static enum reason read_routes(const struct message *message, const struct own_names *names,
+                               struct request_target *out, struct slice *last, unsigned *total)
+{
+    struct message_values values = message_values(message, HEADER_ROUTE);
+    struct uri uri;
+    enum error error;
+
+    while ((error = next_route(&values, &uri)) == ERROR_NONE) {
+        *last = uri.text;
+        ++*total;
+        if (out->foreign_route || !target_is_ours(names, &uri)) {
+            out->foreign_route = true;
+            continue;
+        }
+        out->own_routes++;
+        take_token(&uri, &out->token);
+    }
+    return error == ERROR_NOT_FOUND ? REASON_ALLOWED : REASON_MALFORMED;
+}
+
+/* 16.4: a strict router before us has put our Record-Route URI into the Request-URI and what stood
+ * there into the last Route. */
+static enum reason undo_strict_router(const struct message *message, const struct own_names *names,
+                                      struct request_target *out)
+{
+    struct slice last = { NULL, 0 };
+    unsigned total = 0;
+    struct uri uri;
+    enum reason reason;
+
+    if (uri_parse(out->uri_text, &uri) != ERROR_NONE)
+        return REASON_MALFORMED;
+    if (uri.user.size == 0 && uri_is_loose(&uri) && target_is_ours(names, &uri) &&
+        message_header(message, HEADER_ROUTE)) {
+        out->strict = true;
+        take_token(&uri, &out->token);
+    }
+    reason = read_routes(message, names, out, &last, &total);
+    if (reason != REASON_ALLOWED || !out->strict)
+        return reason;
+    /* The last value is the Request-URI now; it is no route any more. */
+    out->uri_text = last;
+    out->foreign_route = out->own_routes + 1 < total;
+    return REASON_ALLOWED;
+}
+
+static enum reason read_identity(const struct config *config, const struct own_names *names,
+                                 struct request_target *out)
+{
+    if (uri_identity(&out->uri, &out->identity) != ERROR_NONE)
+        return REASON_MALFORMED;
+    if (out->identity.user_size == 0) {
+        out->kind = target_is_ours(names, &out->uri) ? REQUEST_TARGET_PROXY : REQUEST_TARGET_DOMAIN;
+        return REASON_ALLOWED;
+    }
+    out->route = config_route_of_domain(config, identity_domain(&out->identity));
+    out->kind = out->route ? REQUEST_TARGET_ROUTE : REQUEST_TARGET_USER;
+    return REASON_ALLOWED;
+}
+
+enum reason target_read(const struct message *message, const struct config *config,
+                        const struct own_names *names, struct request_target *out)
+{
+    enum reason reason;
+
+    *out = (struct request_target){ .uri_text = message_slice(message, message->request_uri) };
+    reason = undo_strict_router(message, names, out);
+    if (reason != REASON_ALLOWED)
+        return reason;
+    if (uri_parse(out->uri_text, &out->uri) != ERROR_NONE)
+        return REASON_MALFORMED;
+    if (out->uri.scheme == URI_OTHER)
+        return REASON_SCHEME_UNSUPPORTED;
+    return read_identity(config, names, out);
+}

@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Where a request wants to go, read from its Request-URI and Route headers (RFC
+ * 3261 16.4, 16.5, 16.12). Pure: what it means for permission is decided elsewhere. Nothing in a
+ * Route is ever dialled. */
+#ifndef HOLDLINE_ROUTE_TARGET_H
+#define HOLDLINE_ROUTE_TARGET_H
+
+#include "common/identity.h"
+#include "common/reason.h"
+#include "proxy/config.h"
+#include "proxy/sip/message.h"
+
+/* URI parameter of our Record-Route that holds the dialog token. */
+#define TARGET_TOKEN_PARAM "t"
+
+enum target_kind_of_request {
+    REQUEST_TARGET_NONE = 0,
+    REQUEST_TARGET_DOMAIN, /* no user part: for ourselves, if the domain is ours */
+    REQUEST_TARGET_USER,   /* user@domain: a registered user, if the domain is ours */
+    REQUEST_TARGET_ROUTE,  /* a domain that a configured route serves */
+    REQUEST_TARGET_PROXY,  /* our own address without user part: for ourselves */
+};
+
+/* By which host and port a Route or Request-URI means this proxy: what its listeners advertise. */
+#define OWN_NAMES_MAX 8
+
+struct own_name {
+    char host[256];
+    uint16_t port;
+};
+
+struct own_names {
+    size_t count;
+    struct own_name names[OWN_NAMES_MAX];
+};
+
+/* Adds "host:port" ([IPv6]:port too); doubles and what does not fit are left out. NULL is harmless.
+ */
+void own_names_add(struct own_names *names, const char *advertised);
+
+struct request_target {
+    enum target_kind_of_request kind;
+    struct slice uri_text;    /* the Request-URI to use: the message's, or the last Route's after a
+                                 strict router */
+    struct uri uri;           /* that, parsed */
+    struct identity identity; /* canonical: user@domain, domain, or a bare number of a tel: URI */
+    const struct config_route *route;
+    bool strict; /* the Request-URI was ours and the last Route value takes its place (16.4) */
+    unsigned own_routes; /* how many topmost Route values are ours, to be taken off */
+    bool foreign_route;  /* a Route value that is not ours remains */
+    struct slice token;  /* from the topmost value of ours that has one; data == NULL: none */
+};
+
+/* REASON_ALLOWED when `out` is filled; else what to answer: MALFORMED (a Route that is none, a user
+ * or host without canonical form), SCHEME_UNSUPPORTED. Slices of `out` point into the message and
+ * the configuration. */
+enum reason target_read(const struct message *message, const struct config *config,
+                        const struct own_names *names, struct request_target *out) MUST_CHECK;
+
+/* Whether host and port of a URI name this proxy. */
+bool target_is_ours(const struct own_names *names, const struct uri *uri);
+
+#endif

@@ -1,0 +1,139 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Where a request wants to go: Request-URI, Routes of ours and of others, strict routers, tokens.
+ */
+#include "proxy/route/target.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+
+#include <cmocka.h>
+
+static char text[4096];
+static struct message message;
+static struct own_names names;
+static struct config_route pbx = { .name = "pbx", .domain = { "pbx.example.org", 15, 0 } };
+static struct config config = { .routes = &pbx, .route_count = 1 };
+
+static enum reason read_target(const char *uri, const char *routes, struct request_target *out)
+{
+    snprintf(text, sizeof(text),
+             "MESSAGE %s SIP/2.0\r\nVia: SIP/2.0/TLS 10.0.0.1;branch=z9hG4bKx\r\n%s"
+             "From: <sip:a@example.org>;tag=1\r\nTo: <sip:b@example.org>\r\nCall-ID: c\r\n"
+             "CSeq: 1 MESSAGE\r\nMax-Forwards: 70\r\nContent-Length: 0\r\n\r\n",
+             uri, routes);
+    assert_int_equal(message_parse(&message, slice_of(text)), ERROR_NONE);
+    return target_read(&message, &config, &names, out);
+}
+
+static int begin(void **state)
+{
+    (void)state;
+    message_init(&message, 0);
+    own_names_add(&names, "127.0.0.1:5061");
+    own_names_add(&names, "[::1]:5060");
+    own_names_add(&names, NULL);
+    return 0;
+}
+
+static int end(void **state)
+{
+    (void)state;
+    message_free(&message);
+    return 0;
+}
+
+static void test_request_uri_alone_names_user_domain_route_or_us(void **state)
+{
+    struct request_target t;
+
+    (void)state;
+    assert_int_equal(read_target("sip:bob@Example.ORG", "", &t), REASON_ALLOWED);
+    assert_int_equal(t.kind, REQUEST_TARGET_USER);
+    assert_string_equal(t.identity.text, "bob@example.org");
+    assert_int_equal(read_target("sip:example.org", "", &t), REASON_ALLOWED);
+    assert_int_equal(t.kind, REQUEST_TARGET_DOMAIN);
+    assert_int_equal(read_target("sip:127.0.0.1:5061", "", &t), REASON_ALLOWED);
+    assert_int_equal(t.kind, REQUEST_TARGET_PROXY);
+    assert_int_equal(read_target("sip:127.0.0.1;transport=tls", "", &t), REASON_ALLOWED);
+    assert_int_equal(t.kind, REQUEST_TARGET_PROXY);
+    assert_int_equal(read_target("sip:bob@pbx.example.org", "", &t), REASON_ALLOWED);
+    assert_int_equal(t.kind, REQUEST_TARGET_ROUTE);
+    assert_ptr_equal(t.route, &pbx);
+    assert_int_equal(read_target("sip:127.0.0.1:5070", "", &t), REASON_ALLOWED);
+    assert_int_equal(t.kind, REQUEST_TARGET_DOMAIN);
+}
+
+static void test_routes_of_ours_are_counted_and_others_noticed(void **state)
+{
+    struct request_target t;
+
+    (void)state;
+    assert_int_equal(read_target("sip:bob@example.org", "Route: <sip:127.0.0.1:5061;lr>\r\n", &t),
+                     REASON_ALLOWED);
+    assert_int_equal(t.own_routes, 1);
+    assert_false(t.foreign_route);
+    assert_null(t.token.data);
+    assert_int_equal(
+        read_target("sip:bob@example.org",
+                    "Route: <sip:127.0.0.1:5061;lr;t=abc>, <sip:[::1]:5060;lr;t=def>\r\n", &t),
+        REASON_ALLOWED);
+    assert_int_equal(t.own_routes, 2);
+    assert_true(slice_equal(t.token, SLICE("abc")));
+    assert_int_equal(read_target("sip:bob@example.org", "Route: <sip:evil.example;lr>\r\n", &t),
+                     REASON_ALLOWED);
+    assert_int_equal(t.own_routes, 0);
+    assert_true(t.foreign_route);
+    /* Behind a foreign one nothing of ours is looked at: its token is not for this hop. */
+    assert_int_equal(
+        read_target("sip:bob@example.org",
+                    "Route: <sip:evil.example;lr>\r\nRoute: <sip:127.0.0.1:5061;lr;t=abc>\r\n", &t),
+        REASON_ALLOWED);
+    assert_true(t.foreign_route);
+    assert_null(t.token.data);
+    assert_int_equal(t.own_routes, 0);
+}
+
+static void test_a_strict_router_before_us_is_undone(void **state)
+{
+    struct request_target t;
+
+    (void)state;
+    assert_int_equal(
+        read_target("sip:127.0.0.1:5061;lr;t=abc", "Route: <sip:bob@10.0.0.9:1234>\r\n", &t),
+        REASON_ALLOWED);
+    assert_true(t.strict);
+    assert_true(slice_equal(t.token, SLICE("abc")));
+    assert_true(slice_equal(t.uri_text, SLICE("sip:bob@10.0.0.9:1234")));
+    assert_false(t.foreign_route);
+    assert_int_equal(read_target("sip:127.0.0.1:5061;lr",
+                                 "Route: <sip:evil.example;lr>, <sip:bob@example.org>\r\n", &t),
+                     REASON_ALLOWED);
+    assert_true(t.strict);
+    assert_true(t.foreign_route);
+    assert_string_equal(t.identity.text, "bob@example.org");
+}
+
+static void test_what_can_not_be_read_is_refused(void **state)
+{
+    struct request_target t;
+
+    (void)state;
+    assert_int_equal(read_target("sip:bob@example.org", "Route: sip:127.0.0.1:5061;lr\r\n", &t),
+                     REASON_MALFORMED);
+    assert_int_equal(read_target("sip:bob@example.org", "Route: <sip:a@b@c>\r\n", &t),
+                     REASON_MALFORMED);
+    assert_int_equal(read_target("sip:b%00ob@example.org", "", &t), REASON_MALFORMED);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_request_uri_alone_names_user_domain_route_or_us),
+        cmocka_unit_test(test_routes_of_ours_are_counted_and_others_noticed),
+        cmocka_unit_test(test_a_strict_router_before_us_is_undone),
+        cmocka_unit_test(test_what_can_not_be_read_is_refused),
+    };
+    return cmocka_run_group_tests(tests, begin, end);
+}
