@@ -1,0 +1,773 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* From a REGISTER to bindings, in the order of RFC 3261 10.3: read the contacts, check them, write,
+ * list. */
+#include "proxy/registrar/registrar.h"
+
+#include "common/hash.h"
+#include "common/mem.h"
+#include "proxy/authorization/peer.h"
+#include "proxy/authorization/tag.h"
+#include "proxy/config.h"
+#include "proxy/net/net.h"
+#include "proxy/registrar/binding.h"
+
+#include <assert.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <utlist.h>
+
+/* Changes are remembered by tag in so many slots; two tags that share one only cost a write more.
+ */
+#define CHANGE_SLOTS 65536
+/* How far the stored expiry may run ahead of the granted one. */
+#define AHEAD_MAX_S 1800
+#define HEADERS_MAX 16384
+
+/* One thing that this connection has registered: enough to know a mere refresh. */
+struct registration {
+    struct registration *next, *prev;
+    struct identity aor;
+    char *key; /* contact URI, instance and reg-id as one text */
+    uint64_t stored_unix_s;
+    uint64_t noted; /* value of registrar->changes when it was stored */
+    uint64_t tags[3];
+    char *call_id;
+    uint32_t cseq;
+};
+
+struct registrar {
+    struct worker_base *base;
+    struct net *net;
+    struct ask *ask;
+    uint64_t changes; /* messages so far */
+    uint64_t all_changed;
+    uint64_t *changed; /* by tag modulo CHANGE_SLOTS: the newest change */
+};
+
+/* One contact of a REGISTER. Slices point into the message. */
+struct wanted {
+    struct slice uri, instance;
+    uint32_t reg_id;
+    uint16_t q;
+    uint32_t granted_s; /* 0: remove */
+};
+
+struct registrar_write {
+    struct registrar_job *job;
+    struct write_waiter waiter;
+};
+
+struct registrar_job {
+    struct registrar *registrar;
+    struct registrar_input input;
+    registrar_done *done;
+    void *owner;
+    struct wanted wanted[REGISTRAR_CONTACTS_MAX];
+    size_t wanted_count;
+    bool star;
+    uint64_t aor_tag;
+    uint64_t noted;
+    uint64_t stored_unix_s[REGISTRAR_CONTACTS_MAX];
+    struct registrar_write writes[REGISTRAR_CONTACTS_MAX + BINDINGS_REPLACED_MAX];
+    size_t write_count, waiting;
+    enum reason failure;
+    struct lookup_waiter locate; /* the list for the 200, after the writes */
+    struct buffer headers;
+    struct arena arena;
+};
+
+struct registrar *registrar_new(struct worker_base *base, struct net *net, struct ask *ask)
+{
+    struct registrar *registrar = mem_zero(1, sizeof(*registrar));
+
+    if (!registrar)
+        return NULL;
+    registrar->base = base;
+    registrar->net = net;
+    registrar->ask = ask;
+    registrar->changed = mem_zero(CHANGE_SLOTS, sizeof(registrar->changed[0]));
+    if (!registrar->changed) {
+        mem_free(registrar);
+        return NULL;
+    }
+    return registrar;
+}
+
+void registrar_free(struct registrar *registrar)
+{
+    if (!registrar)
+        return;
+    mem_free(registrar->changed);
+    mem_free(registrar);
+}
+
+void registrar_changed(struct registrar *registrar, uint64_t tag)
+{
+    registrar->changes++;
+    if (tag == TAG_ALL)
+        registrar->all_changed = registrar->changes;
+    else
+        registrar->changed[tag % CHANGE_SLOTS] = registrar->changes;
+}
+
+/* ---- reading ---- */
+
+static enum reason read_contact(const struct registrar *registrar, struct slice value,
+                                bool has_default, uint32_t default_s, struct wanted *out,
+                                bool *star, bool *brief)
+{
+    const struct config_registrar *limits = &registrar->base->config->registrar;
+    struct contact contact;
+    struct uri uri;
+    uint32_t seconds;
+
+    if (header_parse_contact(value, &contact) != ERROR_NONE)
+        return REASON_MALFORMED;
+    *star = contact.star;
+    if (contact.star)
+        return REASON_ALLOWED;
+    if (uri_parse(contact.address.uri, &uri) != ERROR_NONE)
+        return REASON_MALFORMED;
+    seconds = contact.has_expires ? contact.expires_s
+              : has_default       ? default_s
+                                  : limits->expires_default_s;
+    *brief = seconds > 0 && seconds < limits->expires_min_s;
+    *out = (struct wanted){
+        .uri = contact.address.uri,
+        .instance = contact.instance,
+        .reg_id = contact.instance.size ? contact.reg_id : 0,
+        .q = contact.q == CONTACT_Q_NONE ? 1000 : contact.q,
+        .granted_s = seconds > limits->expires_max_s ? limits->expires_max_s : seconds,
+    };
+    return REASON_ALLOWED;
+}
+
+/* `*` stands alone and with Expires: 0 (10.2.2). */
+static enum reason check_star(const struct registrar_job *job, bool has_expires, uint32_t expires_s)
+{
+    if (!job->star)
+        return REASON_ALLOWED;
+    return job->wanted_count == 0 && has_expires && expires_s == 0 ? REASON_ALLOWED
+                                                                   : REASON_MALFORMED;
+}
+
+static enum reason read_contacts(struct registrar_job *job)
+{
+    const struct message *m = job->input.message;
+    struct message_values values = message_values(m, HEADER_CONTACT);
+    uint32_t expires_s = 0;
+    enum error has = message_expires(m, &expires_s), error;
+    struct slice value;
+
+    if (has == ERROR_MALFORMED) /* 10.3 step 7: a broken Expires counts as the default */
+        has = ERROR_NOT_FOUND;
+    while ((error = message_next_value(&values, &value)) == ERROR_NONE) {
+        bool star = false, brief = false;
+        enum reason reason;
+        if (job->wanted_count == REGISTRAR_CONTACTS_MAX)
+            return REASON_BINDINGS_TOO_MANY;
+        reason = read_contact(job->registrar, value, has == ERROR_NONE, expires_s,
+                              &job->wanted[job->wanted_count], &star, &brief);
+        if (reason != REASON_ALLOWED)
+            return reason;
+        if (brief)
+            return REASON_EXPIRES_TOO_BRIEF;
+        if (star && job->star)
+            return REASON_MALFORMED;
+        job->star |= star;
+        if (!star)
+            job->wanted_count++;
+    }
+    if (error != ERROR_NOT_FOUND)
+        return REASON_MALFORMED;
+    return check_star(job, has == ERROR_NONE, expires_s);
+}
+
+/* ---- refresh ---- */
+
+static char *key_of(const struct wanted *wanted, char *out, size_t size)
+{
+    int n = snprintf(out, size, "%u %.*s %.*s", wanted->reg_id, (int)wanted->instance.size,
+                     wanted->instance.data, (int)wanted->uri.size, wanted->uri.data);
+
+    return n < 0 || (size_t)n >= size ? NULL : out;
+}
+
+#define KEY_MAX 3072
+
+static struct registration *find_registration(const struct endpoint *endpoint,
+                                              const struct identity *aor, const char *key)
+{
+    struct registration *r;
+
+    DL_FOREACH(endpoint->registrations, r)
+    if (slice_equal(identity_text(&r->aor), identity_text(aor)) && !strcmp(r->key, key))
+        return r;
+    return NULL;
+}
+
+static bool is_untouched(const struct registrar *registrar, const struct registration *r)
+{
+    if (registrar->all_changed > r->noted)
+        return false;
+    for (size_t i = 0; i < sizeof(r->tags) / sizeof(r->tags[0]); i++)
+        if (registrar->changed[r->tags[i] % CHANGE_SLOTS] > r->noted)
+            return false;
+    return true;
+}
+
+/* Out of order within one Call-ID (10.3 step 7). */
+static bool is_older(struct slice call_id, uint32_t cseq, struct slice than_call_id,
+                     uint32_t than_cseq)
+{
+    return slice_equal(call_id, than_call_id) && cseq <= than_cseq;
+}
+
+static struct registration *refreshed(const struct registrar *registrar,
+                                      const struct endpoint *endpoint, const struct message *m,
+                                      const struct identity *aor, struct wanted *wanted)
+{
+    struct registrar_job job = { .registrar = (struct registrar *)registrar,
+                                 .input = { .message = m } };
+    struct registration *r;
+    char key[KEY_MAX];
+
+    if (!endpoint->registrations || read_contacts(&job) != REASON_ALLOWED || job.star ||
+        job.wanted_count != 1)
+        return NULL;
+    *wanted = job.wanted[0];
+    if (!wanted->granted_s || !key_of(wanted, key, sizeof(key)))
+        return NULL;
+    r = find_registration(endpoint, aor, key);
+    if (!r || !is_untouched(registrar, r) ||
+        is_older(message_slice(m, m->call_id), m->cseq, slice_of(r->call_id), r->cseq) ||
+        registrar->base->now_unix_s + wanted->granted_s > r->stored_unix_s)
+        return NULL;
+    return r;
+}
+
+bool registrar_is_refresh(const struct registrar *registrar, const struct endpoint *endpoint,
+                          const struct message *message, const struct identity *aor)
+{
+    struct wanted wanted;
+
+    return refreshed(registrar, endpoint, message, aor, &wanted) != NULL;
+}
+
+/* ---- the answer ---- */
+
+static void add_contact(struct buffer *out, struct slice uri, struct slice instance,
+                        uint32_t reg_id, uint16_t q, uint64_t expires_s)
+{
+    buffer_add_text(out, "Contact: <");
+    buffer_add(out, uri);
+    buffer_add_char(out, '>');
+    if (q != 1000)
+        buffer_add_format(out, ";q=0.%03u", q);
+    buffer_add_format(out, ";expires=%" PRIu64, expires_s);
+    if (instance.size) {
+        buffer_add_text(out, ";+sip.instance=\"");
+        buffer_add(out, instance);
+        buffer_add_char(out, '"');
+    }
+    if (reg_id)
+        buffer_add_format(out, ";reg-id=%u", reg_id);
+    buffer_add_text(out, "\r\n");
+}
+
+/* What is stored runs ahead of what was granted; the phone is told what it was granted. */
+static uint64_t granted_of(const struct registrar_job *job, const struct binding *binding)
+{
+    uint64_t now = job->registrar->base->now_unix_s;
+    uint64_t left = binding->expires_unix_s > now ? binding->expires_unix_s - now : 0;
+
+    for (size_t i = 0; i < job->wanted_count; i++) {
+        const struct wanted *w = &job->wanted[i];
+        bool same =
+            w->instance.size
+                ? slice_equal(w->instance, binding->instance) && w->reg_id == binding->reg_id
+                : !binding->instance.size && slice_equal(w->uri, binding->contact);
+        if (same)
+            return w->granted_s < left ? w->granted_s : left;
+    }
+    return left * 2 / 3; /* another's: not longer than it was granted */
+}
+
+static void list_bindings(struct registrar_job *job, const struct answer *located)
+{
+    for (size_t i = 0; i < located->locate.binding_count; i++) {
+        struct binding b;
+        if (binding_parse(located->locate.bindings[i], &job->arena, &b) == ERROR_NONE)
+            add_contact(&job->headers, b.contact, b.instance, b.reg_id, b.q, granted_of(job, &b));
+    }
+}
+
+static void finish(struct registrar_job *job, enum reason reason, const char *detail)
+{
+    struct registrar_result result = { reason, detail, SLICE("") };
+    registrar_done *done = job->done;
+    void *owner = job->owner;
+
+    if (reason == REASON_EXPIRES_TOO_BRIEF)
+        buffer_add_format(&job->headers, "Min-Expires: %u\r\n",
+                          job->registrar->base->config->registrar.expires_min_s);
+    for (size_t i = 0; i < job->wanted_count && reason == REASON_ALLOWED; i++) {
+        if (!job->wanted[i].reg_id)
+            continue;
+        buffer_add_text(&job->headers, "Require: outbound\r\n");
+        break;
+    }
+    if (job->headers.failed) {
+        result.reason = REASON_OUT_OF_MEMORY;
+        buffer_reset(&job->headers);
+    }
+    result.headers = buffer_slice(&job->headers);
+    job->done = NULL;
+    done(owner, &result);
+}
+
+static void job_free(struct registrar_job *job)
+{
+    for (size_t i = 0; i < job->write_count; i++)
+        write_leave(&job->writes[i].waiter);
+    lookup_leave(&job->locate);
+    buffer_free(&job->headers);
+    arena_free(&job->arena);
+    mem_free(job);
+}
+
+void registrar_job_abandon(struct registrar_job *job)
+{
+    if (job)
+        job_free(job);
+}
+
+static void end(struct registrar_job *job, enum reason reason, const char *detail)
+{
+    finish(job, reason, detail);
+    /* `done` has taken its pointer back: see registrar_begin(). */
+    job_free(job);
+}
+
+/* ---- what is remembered on the connection ---- */
+
+static void registration_free(struct endpoint *endpoint, struct registration *r)
+{
+    DL_DELETE(endpoint->registrations, r);
+    mem_free(r->key);
+    mem_free(r->call_id);
+    mem_free(r);
+}
+
+void registrar_endpoint_gone(struct registrar *registrar, struct endpoint *endpoint)
+{
+    struct registration *r, *next;
+
+    (void)registrar;
+    DL_FOREACH_SAFE(endpoint->registrations, r, next)
+    registration_free(endpoint, r);
+}
+
+static void forget(struct endpoint *endpoint, const struct identity *aor, const char *key)
+{
+    struct registration *r, *next;
+
+    DL_FOREACH_SAFE(endpoint->registrations, r, next)
+    if (slice_equal(identity_text(&r->aor), identity_text(aor)) && (!key || !strcmp(r->key, key)))
+        registration_free(endpoint, r);
+}
+
+static unsigned count_registrations(const struct endpoint *endpoint)
+{
+    const struct registration *r;
+    unsigned count = 0;
+
+    DL_FOREACH(endpoint->registrations, r)
+    count++;
+    return count;
+}
+
+/* Without memory the next refresh is a write: harmless. */
+static void remember(struct registrar_job *job, const struct wanted *wanted, uint64_t stored_unix_s)
+{
+    const struct message *m = job->input.message;
+    struct endpoint *endpoint = job->input.endpoint;
+    const struct peer *peer = endpoint->peer;
+    struct registration *r;
+    char key[KEY_MAX];
+
+    if (!key_of(wanted, key, sizeof(key)))
+        return;
+    forget(endpoint, job->input.aor, key);
+    if (count_registrations(endpoint) >= job->registrar->base->config->registrar.contacts_max)
+        return;
+    r = mem_zero(1, sizeof(*r));
+    if (!r)
+        return;
+    r->aor = *job->input.aor;
+    r->key = mem_text(slice_of(key));
+    r->call_id = mem_text(message_slice(m, m->call_id));
+    r->cseq = m->cseq;
+    r->stored_unix_s = stored_unix_s;
+    r->noted = job->noted;
+    r->tags[0] = peer->tag_peer;
+    r->tags[1] = peer->tag_store;
+    r->tags[2] = job->aor_tag;
+    DL_APPEND(endpoint->registrations, r);
+    if (!r->key || !r->call_id)
+        registration_free(endpoint, r);
+}
+
+static void note_results(struct registrar_job *job)
+{
+    char key[KEY_MAX];
+
+    if (job->star)
+        forget(job->input.endpoint, job->input.aor, NULL);
+    for (size_t i = 0; i < job->wanted_count; i++) {
+        if (job->wanted[i].granted_s)
+            remember(job, &job->wanted[i], job->stored_unix_s[i]);
+        else if (key_of(&job->wanted[i], key, sizeof(key)))
+            forget(job->input.endpoint, job->input.aor, key);
+    }
+}
+
+/* ---- writing ---- */
+
+static void on_located(struct lookup_waiter *waiter)
+{
+    struct registrar_job *job = waiter->owner;
+
+    if (!waiter->answer) {
+        end(job, waiter->reason == REASON_NONE ? REASON_MAPPERD_UNREACHABLE : waiter->reason,
+            "after the write");
+        return;
+    }
+    list_bindings(job, waiter->answer);
+    end(job, REASON_ALLOWED, NULL);
+}
+
+static enum reason reason_of_write(enum write_outcome outcome)
+{
+    switch (outcome) {
+    case WRITE_STORED:
+        return REASON_ALLOWED;
+    case WRITE_UNCONFIRMED:
+        return REASON_BIND_UNCONFIRMED;
+    case WRITE_REFUSED:
+        return REASON_MALFORMED;
+    case WRITE_FULL:
+        return REASON_QUEUE_FULL;
+    case WRITE_NONE:
+    case WRITE_WAITING:
+        break;
+    }
+    return REASON_INTERNAL;
+}
+
+static void written(struct registrar_job *job)
+{
+    enum lookup_outcome outcome;
+
+    if (job->failure != REASON_ALLOWED) {
+        end(job, job->failure, NULL);
+        return;
+    }
+    note_results(job);
+    outcome = lookup_locate(job->registrar->ask, &job->locate, identity_text(job->input.aor));
+    if (outcome == LOOKUP_READY)
+        on_located(&job->locate);
+    else if (outcome == LOOKUP_FULL)
+        end(job, REASON_QUEUE_FULL, NULL);
+}
+
+static void on_write(struct write_waiter *waiter)
+{
+    struct registrar_job *job = waiter->owner;
+    enum reason reason = reason_of_write(waiter->outcome);
+
+    if (reason != REASON_ALLOWED)
+        job->failure = reason;
+    if (--job->waiting == 0)
+        written(job);
+}
+
+static struct write_waiter *next_write(struct registrar_job *job)
+{
+    struct write_waiter *waiter = &job->writes[job->write_count++].waiter;
+
+    waiter->done = on_write;
+    waiter->owner = job;
+    return waiter;
+}
+
+static void count_write(struct registrar_job *job, enum write_outcome outcome)
+{
+    if (outcome == WRITE_WAITING)
+        job->waiting++;
+    else
+        job->failure = reason_of_write(outcome);
+}
+
+/* Which of the peer's entries permits the AoR: a mapping, or a name in its certificate. */
+static bool find_entry(const struct peer *peer, const struct identity *aor, struct slice *entry,
+                       struct slice *ground)
+{
+    for (size_t i = 0; peer->answer && i < peer->answer->peer.entry_count; i++) {
+        *entry = peer->answer->peer.entries[i];
+        *ground = SLICE("mapping");
+        if (identity_covered_by(aor, *entry))
+            return true;
+    }
+    for (size_t i = 0; peer->certificate && i < peer->certificate->name_count; i++) {
+        *entry = identity_text(&peer->certificate->names[i]);
+        *ground = SLICE("name");
+        if (identity_covered_by(aor, *entry))
+            return true;
+    }
+    return false;
+}
+
+/* Stored ahead by half of what is granted, so that refreshes in time need no write; never past the
+ * certificate that a name rests on. */
+static uint64_t stored_expiry(const struct registrar_job *job, const struct wanted *wanted,
+                              struct slice ground)
+{
+    const struct peer *peer = job->input.endpoint->peer;
+    uint64_t ahead = wanted->granted_s / 2 < AHEAD_MAX_S ? wanted->granted_s / 2 : AHEAD_MAX_S;
+    uint64_t stored = job->registrar->base->now_unix_s + wanted->granted_s + ahead;
+
+    if (slice_equal(ground, SLICE("name")) && stored > peer->certificate->not_after_unix_s)
+        stored = peer->certificate->not_after_unix_s;
+    return stored;
+}
+
+static void bind_contact(struct registrar_job *job, size_t index)
+{
+    const struct wanted *wanted = &job->wanted[index];
+    const struct endpoint *endpoint = job->input.endpoint;
+    const struct message *m = job->input.message;
+    const struct flow_origin origin = { job->registrar->base->config->name,
+                                        job->registrar->base->proxy_epoch };
+    struct slice entry, ground;
+    char flow[FLOW_TEXT_MAX];
+    struct bind_arguments arguments;
+
+    if (!find_entry(endpoint->peer, job->input.aor, &entry, &ground)) {
+        job->failure = REASON_PERMISSION_LOST;
+        return;
+    }
+    flow_write(&origin, endpoint->flow, flow);
+    job->stored_unix_s[index] = stored_expiry(job, wanted, ground);
+    arguments = (struct bind_arguments){
+        .aor = identity_text(job->input.aor),
+        .device_key = slice_of(endpoint->peer->key),
+        .store = slice_of(endpoint->peer->certificate->store),
+        .cn = endpoint->peer->answer ? endpoint->peer->answer->peer.canonical_cn : SLICE(""),
+        .ground = ground,
+        .entry = entry,
+        .instance = wanted->instance,
+        .reg_id = wanted->reg_id,
+        .contact = wanted->uri,
+        .expires_unix_s = job->stored_unix_s[index],
+        .q = wanted->q,
+        .call_id = message_slice(m, m->call_id),
+        .cseq = m->cseq,
+        .flow = slice_of(flow),
+    };
+    count_write(job, ask_bind(job->registrar->ask, &arguments, next_write(job)));
+}
+
+static void unbind(struct registrar_job *job, struct slice device_key, struct slice instance,
+                   uint32_t reg_id, struct slice contact)
+{
+    struct unbind_arguments arguments = {
+        .aor = identity_text(job->input.aor),
+        .device_key = device_key,
+        .instance = instance,
+        .reg_id = reg_id,
+        .contact = contact,
+    };
+
+    count_write(job, ask_unbind(job->registrar->ask, &arguments, next_write(job)));
+}
+
+static bool is_wanted(const struct registrar_job *job, struct slice contact)
+{
+    for (size_t i = 0; i < job->wanted_count; i++)
+        if (slice_equal(job->wanted[i].uri, contact))
+            return true;
+    return false;
+}
+
+/* A phone without instance that comes back with another port leaves its old contact behind
+ * (feed.md): what this device registered without instance on a connection that is gone, as far as
+ * this worker can tell, goes. */
+static void replace_gone(struct registrar_job *job, const struct binding *b)
+{
+    const struct flow_origin origin = { job->registrar->base->config->name,
+                                        job->registrar->base->proxy_epoch };
+    struct flow flow = flow_read(&origin, b->flow);
+    bool elsewhere = flow.generation && flow.worker != job->registrar->base->index;
+
+    if (b->instance.size || is_wanted(job, b->contact) || elsewhere ||
+        !slice_equal(b->device, slice_of(job->input.endpoint->peer->key)) ||
+        net_find(job->registrar->net, flow))
+        return;
+    if (job->write_count < REGISTRAR_CONTACTS_MAX + BINDINGS_REPLACED_MAX)
+        unbind(job, b->device, SLICE(""), 0, b->contact);
+}
+
+static bool is_same_binding(const struct wanted *w, const struct binding *b)
+{
+    if (w->instance.size)
+        return slice_equal(w->instance, b->instance) && w->reg_id == b->reg_id;
+    return !b->instance.size && slice_equal(w->uri, b->contact);
+}
+
+/* Looks at what stands: order within a Call-ID, the number of contacts, and what is to be replaced.
+ */
+static enum reason check_standing(struct registrar_job *job, unsigned *others)
+{
+    const struct message *m = job->input.message;
+    const struct answer *located = job->input.located;
+
+    *others = 0;
+    for (size_t i = 0; i < located->locate.binding_count; i++) {
+        struct binding b;
+        bool same = false;
+        if (binding_parse(located->locate.bindings[i], &job->arena, &b) != ERROR_NONE)
+            continue;
+        for (size_t j = 0; j < job->wanted_count && !same; j++)
+            same = is_same_binding(&job->wanted[j], &b);
+        *others += !same;
+        if ((same || job->star) &&
+            slice_equal(b.device, slice_of(job->input.endpoint->peer->key)) &&
+            is_older(message_slice(m, m->call_id), m->cseq, b.call_id, b.cseq))
+            return REASON_REGISTER_OUT_OF_ORDER;
+    }
+    return REASON_ALLOWED;
+}
+
+static void write_all(struct registrar_job *job)
+{
+    const struct answer *located = job->input.located;
+    bool without_instance = false;
+
+    if (job->star)
+        unbind(job, SLICE("*"), SLICE(""), 0, SLICE("*"));
+    for (size_t i = 0; i < job->wanted_count; i++) {
+        const struct wanted *w = &job->wanted[i];
+        without_instance |= !w->instance.size && w->granted_s;
+        if (w->granted_s)
+            bind_contact(job, i);
+        else
+            unbind(job, slice_of(job->input.endpoint->peer->key), w->instance, w->reg_id, w->uri);
+    }
+    for (size_t i = 0; without_instance && i < located->locate.binding_count; i++) {
+        struct binding b;
+        if (binding_parse(located->locate.bindings[i], &job->arena, &b) == ERROR_NONE)
+            replace_gone(job, &b);
+    }
+}
+
+static enum reason check(struct registrar_job *job)
+{
+    unsigned others, added = 0;
+    enum reason reason = read_contacts(job);
+
+    if (reason != REASON_ALLOWED)
+        return reason;
+    reason = check_standing(job, &others);
+    for (size_t i = 0; i < job->wanted_count; i++)
+        added += job->wanted[i].granted_s > 0;
+    if (reason == REASON_ALLOWED && added &&
+        others + added > job->registrar->base->config->registrar.contacts_max)
+        reason = REASON_BINDINGS_TOO_MANY;
+    return reason;
+}
+
+static struct registrar_job *job_new(struct registrar *registrar,
+                                     const struct registrar_input *input, registrar_done *done,
+                                     void *owner)
+{
+    struct registrar_job *job = mem_zero(1, sizeof(*job));
+
+    if (!job)
+        return NULL;
+    job->registrar = registrar;
+    job->input = *input;
+    job->done = done;
+    job->owner = owner;
+    job->failure = REASON_ALLOWED;
+    job->aor_tag = tag_user(identity_text(input->aor));
+    job->noted = registrar->changes;
+    job->locate.done = on_located;
+    job->locate.owner = job;
+    buffer_init(&job->headers, HEADERS_MAX);
+    arena_init(&job->arena, HEADERS_MAX * 4);
+    return job;
+}
+
+/* The phone's own contact alone: the list of others would need a question, and this path asks none.
+ */
+static void answer_refresh(struct registrar *registrar, const struct registrar_input *input,
+                           registrar_done *done, void *owner)
+{
+    struct wanted wanted;
+    struct registration *r =
+        refreshed(registrar, input->endpoint, input->message, input->aor, &wanted);
+    struct registrar_result result = { REASON_ALLOWED, NULL, SLICE("") };
+    struct buffer headers;
+
+    if (!r) { /* the time has come between the two looks: as if mapperd had been too slow */
+        result.reason = REASON_PARK_DEADLINE;
+        done(owner, &result);
+        return;
+    }
+    buffer_init(&headers, HEADERS_MAX);
+    add_contact(&headers, wanted.uri, wanted.instance, wanted.reg_id, wanted.q, wanted.granted_s);
+    if (wanted.reg_id)
+        buffer_add_text(&headers, "Require: outbound\r\n");
+    r->cseq = input->message->cseq;
+    result.headers = buffer_slice(&headers);
+    if (headers.failed)
+        result.reason = REASON_OUT_OF_MEMORY;
+    done(owner, &result);
+    buffer_free(&headers);
+}
+
+void registrar_begin(struct registrar *registrar, const struct registrar_input *input,
+                     registrar_done *done, void *owner, struct registrar_job **out)
+{
+    struct registrar_result failed = { REASON_OUT_OF_MEMORY, NULL, SLICE("") };
+    struct registrar_job *job;
+    enum reason reason;
+
+    *out = NULL;
+    if (!input->located) {
+        answer_refresh(registrar, input, done, owner);
+        return;
+    }
+    job = job_new(registrar, input, done, owner);
+    if (!job) {
+        done(owner, &failed);
+        return;
+    }
+    reason = check(job);
+    if (reason != REASON_ALLOWED) {
+        end(job, reason, NULL);
+        return;
+    }
+    write_all(job);
+    if (job->write_count == 0) { /* a question: what is registered? (10.2.3) */
+        list_bindings(job, input->located);
+        end(job, job->failure, NULL);
+        return;
+    }
+    if (job->waiting == 0) {
+        end(job, job->failure, NULL);
+        return;
+    }
+    *out = job;
+}
