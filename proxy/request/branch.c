@@ -1,0 +1,356 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A branch: one copy of the request on its way to one place (RFC 3261 16.6 to 16.10). */
+#include "proxy/request/request_internal.h"
+
+#include "common/mem.h"
+
+#include <assert.h>
+#include <utlist.h>
+
+#define BIT(state) (1u << BRANCH_##state)
+
+static const unsigned allowed[BRANCH_STATE_COUNT] = {
+    [BRANCH_NONE] = BIT(TRYING) | BIT(DONE),
+    [BRANCH_TRYING] = BIT(PROCEEDING) | BIT(CANCELLING) | BIT(OUTDATED) | BIT(DONE),
+    [BRANCH_PROCEEDING] = BIT(CANCELLING) | BIT(DONE),
+    [BRANCH_CANCELLING] = BIT(DONE),
+    [BRANCH_OUTDATED] = BIT(TRYING) | BIT(DONE),
+    [BRANCH_DONE] = 0,
+};
+
+bool branch_is_pending(const struct branch *branch)
+{
+    return branch->state != BRANCH_DONE;
+}
+
+void branch_become(struct branch *branch, enum branch_state state)
+{
+    assert(allowed[branch->state] & (1u << state));
+    branch->state = state;
+    if (state == BRANCH_DONE) {
+        timer_stop(&branch->request->layer->base->timers, &branch->timer);
+        request_settle_soon(branch->request);
+    }
+}
+
+/* Ends the wait for it: its transaction may go on alone. What a callee answered counts before what
+ * we found out ourselves; of the latter the lowest status. */
+void branch_fail(struct branch *branch, enum reason reason)
+{
+    struct request *request = branch->request;
+
+    if (branch->state == BRANCH_DONE)
+        return;
+    if (!request->failure || reason_status(reason) < reason_status(request->failure))
+        request->failure = reason;
+    if (branch->client)
+        client_transaction_detach(branch->client);
+    branch->client = NULL;
+    branch_become(branch, BRANCH_DONE);
+}
+
+/* Timer C (16.8): a branch that rings is cancelled, one that never answered counts as 408. After a
+ * CANCEL: no answer to it in 64*T1 (9.1). */
+static void on_timer(struct timer *timer)
+{
+    struct branch *branch = (struct branch *)((char *)timer - offsetof(struct branch, timer));
+
+    if (branch->state == BRANCH_PROCEEDING)
+        branch_cancel(branch);
+    else
+        branch_fail(branch, branch->state == BRANCH_CANCELLING ? REASON_CANCELLED : REASON_TIMEOUT);
+}
+
+static void start_timer(struct branch *branch, uint64_t wait_ms)
+{
+    struct worker_base *base = branch->request->layer->base;
+
+    if (timer_start(&base->timers, &branch->timer, base->now_mono_ms + wait_ms) != ERROR_NONE)
+        branch_fail(branch, REASON_OUT_OF_MEMORY);
+}
+
+static void start_timer_c(struct branch *branch)
+{
+    if (request_is_invite(branch->request))
+        start_timer(branch, branch->request->layer->base->config->timers.timer_c_ms);
+}
+
+struct branch *branch_new(struct request *request, const struct branch_target *target)
+{
+    struct branch *branch;
+
+    if (request->branch_count >= BRANCHES_MAX)
+        return NULL;
+    branch = mem_zero(1, sizeof(*branch));
+    if (!branch)
+        return NULL;
+    branch->request = request;
+    branch->target = *target;
+    branch->timer.fire = on_timer;
+    DL_APPEND(request->branches, branch);
+    request->branch_count++;
+    return branch;
+}
+
+void branch_free(struct branch *branch)
+{
+    struct request *request = branch->request;
+
+    timer_stop(&request->layer->base->timers, &branch->timer);
+    if (branch->id[0])
+        HASH_DEL(request->layer->branches, branch);
+    DL_DELETE(request->branches, branch);
+    request->branch_count--;
+    mem_free((char *)branch->sent.data);
+    mem_free(branch);
+}
+
+static void on_cancel_response(void *owner, struct client_transaction *t,
+                               const struct message *message)
+{
+    (void)owner; /* 200 or 481: only the INVITE's own answer counts (9.1) */
+    (void)t;
+    (void)message;
+}
+
+static void on_cancel_event(void *owner, struct client_transaction *t)
+{
+    (void)owner;
+    (void)t;
+}
+
+static const struct client_user cancel_user = {
+    .response = on_cancel_response,
+    .timed_out = on_cancel_event,
+    .transport_failed = on_cancel_event,
+    .ended = on_cancel_event,
+};
+
+static enum error write_cancel(struct branch *branch, struct buffer *out)
+{
+    struct message invite;
+    enum error error;
+
+    message_init(&invite, 0);
+    error = message_parse(&invite, branch->sent);
+    buffer_reset(out);
+    if (error == ERROR_NONE)
+        error = request_write_cancel(&invite, SLICE(""), out);
+    message_free(&invite);
+    return error;
+}
+
+/* Needs no permission: what was permitted once may always be taken back. */
+static enum error send_cancel(struct branch *branch)
+{
+    struct request_layer *layer = branch->request->layer;
+    struct client_transaction *cancel;
+    struct delivery_order order = { .flow = branch->target.flow, .device = branch->target.device };
+    enum error error = client_transaction_new_cancel(branch->client, &cancel_user, layer, &cancel);
+
+    if (error != ERROR_NONE)
+        return error;
+    error = write_cancel(branch, &layer->out);
+    if (error == ERROR_NONE)
+        error = client_transaction_start(cancel, buffer_slice(&layer->out));
+    if (error != ERROR_NONE) {
+        client_transaction_detach(cancel);
+        return error;
+    }
+    delivery_try(layer->delivery, &order, buffer_slice(&layer->out));
+    return ERROR_NONE;
+}
+
+/* Only an INVITE can be cancelled, and only once it has been answered provisionally (9.1); before
+ * that the wish is kept. */
+void branch_cancel(struct branch *branch)
+{
+    const struct transaction_timing *timing = &branch->request->layer->clients.timing;
+
+    if (!request_is_invite(branch->request))
+        return;
+    branch->cancel_wanted = true;
+    switch (branch->state) {
+    case BRANCH_PROCEEDING:
+        branch_become(branch, BRANCH_CANCELLING);
+        if (send_cancel(branch) != ERROR_NONE)
+            branch_fail(branch, REASON_CANCELLED);
+        else
+            start_timer(branch, 64ull * timing->t1_ms);
+        break;
+    case BRANCH_OUTDATED:
+    case BRANCH_NONE:
+        branch_fail(branch, REASON_CANCELLED); /* it never left */
+        break;
+    case BRANCH_TRYING:
+    case BRANCH_CANCELLING:
+    case BRANCH_DONE:
+    case BRANCH_STATE_COUNT:
+        break;
+    }
+}
+
+static void on_provisional(struct branch *branch, const struct message *message)
+{
+    struct request *request = branch->request;
+
+    if (branch->state == BRANCH_TRYING)
+        branch_become(branch, BRANCH_PROCEEDING);
+    if (message->status > 100 && branch->state == BRANCH_PROCEEDING)
+        start_timer_c(branch); /* 16.7 step 2 */
+    if (branch->cancel_wanted && branch->state == BRANCH_PROCEEDING) {
+        branch_cancel(branch);
+        return;
+    }
+    if (message->status > 100 && request_is_open(request))
+        respond_forward(request, message);
+}
+
+static void cancel_others(struct branch *branch)
+{
+    struct branch *other, *next;
+
+    DL_FOREACH_SAFE(branch->request->branches, other, next)
+    if (other != branch)
+        branch_cancel(other);
+}
+
+/* 2xx of an INVITE goes up at once, each of them, also after the first (16.7 step 5). */
+static void on_success(struct branch *branch, const struct message *message)
+{
+    struct request *request = branch->request;
+
+    if (branch->state != BRANCH_DONE)
+        branch_become(branch, BRANCH_DONE);
+    respond_success(request, message);
+    if (request_is_invite(request))
+        cancel_others(branch);
+}
+
+static void on_failure(struct branch *branch, const struct message *message)
+{
+    if (branch->state == BRANCH_DONE)
+        return;
+    respond_keep_best(branch->request, message);
+    branch_become(branch, BRANCH_DONE);
+    if (message->status >= 600)
+        cancel_others(branch); /* 16.7 step 5: nobody else is to be asked */
+}
+
+static void on_response(void *owner, struct client_transaction *t, const struct message *message)
+{
+    struct branch *branch = owner;
+
+    (void)t;
+    if (message->status < 200)
+        on_provisional(branch, message);
+    else if (message->status < 300)
+        on_success(branch, message);
+    else
+        on_failure(branch, message);
+}
+
+static void on_timed_out(void *owner, struct client_transaction *t)
+{
+    (void)t;
+    branch_fail(owner, REASON_TIMEOUT);
+}
+
+static void on_transport_failed(void *owner, struct client_transaction *t)
+{
+    (void)t;
+    branch_fail(owner, REASON_NEXT_HOP_UNREACHABLE);
+}
+
+static void on_ended(void *owner, struct client_transaction *t)
+{
+    struct branch *branch = owner;
+
+    (void)t;
+    branch->client = NULL;
+    if (branch->state != BRANCH_DONE)
+        branch_fail(branch, REASON_TIMEOUT);
+    request_settle_soon(branch->request);
+}
+
+static const struct client_user client_user = {
+    .response = on_response,
+    .timed_out = on_timed_out,
+    .transport_failed = on_transport_failed,
+    .ended = on_ended,
+};
+
+/* Draws the branch parameter; the bytes can be put together then. */
+enum error branch_begin(struct branch *branch)
+{
+    struct request *request = branch->request;
+    struct transaction_way way = { branch->target.flow, branch->target.device, true };
+    enum error error =
+        client_transaction_new(&request->layer->clients, message_method(&request->message), &way,
+                               &client_user, branch, &branch->client);
+
+    if (error != ERROR_NONE)
+        return error;
+    snprintf(branch->id, sizeof(branch->id), "%s", client_transaction_branch(branch->client));
+    HASH_ADD_KEYPTR(hh, request->layer->branches, branch->id, strlen(branch->id), branch);
+    if (!branch->hh.tbl) {
+        branch->id[0] = 0;
+        return ERROR_MEMORY;
+    }
+    return ERROR_NONE;
+}
+
+struct branch *branch_find(struct request_layer *layer, const char *id)
+{
+    struct branch *branch;
+
+    HASH_FIND(hh, layer->branches, id, strlen(id), branch);
+    return branch;
+}
+
+/* After the bytes are made: the transaction begins, timer C with it. */
+enum error branch_started(struct branch *branch, struct slice bytes)
+{
+    enum error error = client_transaction_start(branch->client, bytes);
+
+    if (error != ERROR_NONE)
+        return error;
+    if (request_is_invite(branch->request)) {
+        mem_free((char *)branch->sent.data);
+        branch->sent.data = mem_text(bytes);
+        branch->sent.size = branch->sent.data ? bytes.size : 0;
+        if (!branch->sent.data)
+            return ERROR_MEMORY;
+    }
+    branch_become(branch, BRANCH_TRYING);
+    start_timer_c(branch);
+    return ERROR_NONE;
+}
+
+/* Another worker, or this one, could not write it. */
+void branch_not_sent(struct branch *branch, enum delivery_outcome outcome)
+{
+    if (branch->state != BRANCH_TRYING)
+        return;
+    switch (outcome) {
+    case DELIVERY_OUTDATED:
+        branch_become(branch, BRANCH_OUTDATED);
+        break;
+    case DELIVERY_MERGED: /* the same phone has it already by a sibling: that one answers */
+        if (branch->client)
+            client_transaction_detach(branch->client);
+        branch->client = NULL;
+        branch_become(branch, BRANCH_DONE);
+        break;
+    case DELIVERY_GONE:
+        branch_fail(branch, REASON_FLOW_GONE);
+        break;
+    case DELIVERY_FULL:
+        branch_fail(branch, REASON_QUEUE_FULL);
+        break;
+    case DELIVERY_NONE:
+    case DELIVERY_WRITTEN:
+    case DELIVERY_MAILED:
+        break;
+    }
+}

@@ -1,0 +1,455 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* From a permitted request to branches, and the bytes that leave (RFC 3261 16.5, 16.6). */
+#include "proxy/request/request_internal.h"
+
+#include "common/mem.h"
+#include "proxy/net/outbound.h"
+#include "proxy/registrar/binding.h"
+
+#include <utlist.h>
+
+bool dialog_is_formed_by(enum method method)
+{
+    return method == METHOD_INVITE || method == METHOD_SUBSCRIBE || method == METHOD_REFER;
+}
+
+static enum transport transport_of(const struct branch_target *target)
+{
+    return target->route ? target->route->transport : TRANSPORT_TLS;
+}
+
+/* What Via names for answers that can't come back on the connection. */
+static struct slice via_value(struct edit_list *edits, const struct net *net,
+                              enum transport transport, const char *branch)
+{
+    const char *advertised = net_advertised(net, transport);
+
+    return edit_format(edits, "SIP/2.0/%s %s;branch=%s", transport_text(transport),
+                       advertised ? advertised : net_advertised(net, TRANSPORT_TLS), branch);
+}
+
+static void push_record_route(struct edit_list *edits, const struct request *request,
+                              enum transport transport, const char *token)
+{
+    const char *advertised = net_advertised(request->layer->net, transport);
+    struct slice value;
+
+    if (!advertised)
+        return;
+    if (request->target.uri.scheme == URI_SIPS && transport == TRANSPORT_TLS)
+        value = edit_format(edits, "<sips:%s;lr;" TARGET_TOKEN_PARAM "=%s>", advertised, token);
+    else
+        value = edit_format(edits, "<sip:%s;transport=%s;lr;" TARGET_TOKEN_PARAM "=%s>", advertised,
+                            transport == TRANSPORT_TLS ? "tls" : "tcp", token);
+    edit_push(edits, HEADER_RECORD_ROUTE, value);
+}
+
+/* Two of them where the transports differ, the callee's side on top (RFC 5658); each side finds its
+ * own way back by its own. */
+static enum error add_record_route(struct edit_list *edits, struct branch *branch)
+{
+    const struct request *request = branch->request;
+    enum transport in = request->incoming, out = transport_of(&branch->target);
+    char token[DIALOG_TOKEN_SIZE + 1];
+    enum error error = dialog_make_token(branch, token);
+
+    if (error != ERROR_NONE)
+        return error;
+    push_record_route(edits, request, in, token);
+    if (in != out)
+        push_record_route(edits, request, out, token);
+    return ERROR_NONE;
+}
+
+static bool wants_privacy(const struct message *message)
+{
+    struct slice rest = message_value(message, HEADER_PRIVACY), part;
+
+    while (rest.data && rest.size) {
+        const char *end = memchr(rest.data, ';', rest.size);
+        part = slice_trim((struct slice){ rest.data, end ? (size_t)(end - rest.data) : rest.size });
+        if (slice_equal_nocase(part, SLICE("id")) || slice_equal_nocase(part, SLICE("user")))
+            return true;
+        if (!end)
+            break;
+        rest.size -= (size_t)(end + 1 - rest.data);
+        rest.data = end + 1;
+    }
+    return false;
+}
+
+/* P-Preferred-Identity chooses among what the peer may use; anything else in it is ignored (RFC
+ * 3325 9.2). */
+static struct identity asserted_identity(const struct request *request)
+{
+    struct slice value = message_value(&request->message, HEADER_P_PREFERRED_IDENTITY);
+    struct name_addr address;
+    struct uri uri;
+    struct identity preferred;
+
+    if (value.data && request->endpoint && header_parse_name_addr(value, &address) == ERROR_NONE &&
+        uri_parse(address.uri, &uri) == ERROR_NONE &&
+        uri_identity(&uri, &preferred) == ERROR_NONE && preferred.user_size &&
+        peer_covers(request->endpoint->peer, &preferred))
+        return preferred;
+    return request->from;
+}
+
+/* What the peer claims about itself goes; what was proved is written (RFC 3325). */
+static void edit_asserted_identity(struct edit_list *edits, const struct request *request)
+{
+    struct identity asserted = asserted_identity(request);
+
+    edit_remove(edits, HEADER_P_ASSERTED_IDENTITY);
+    edit_remove(edits, HEADER_P_PREFERRED_IDENTITY);
+    edit_remove(edits, HEADER_REMOTE_PARTY_ID);
+    if (request->message.method == METHOD_ACK || wants_privacy(&request->message))
+        return;
+    edit_add(edits, HEADER_P_ASSERTED_IDENTITY,
+             edit_format(edits, "<%s:%s>",
+                         identity_is_number(&asserted) && identity_domain(&asserted).size == 0
+                             ? "tel"
+                             : "sip",
+                         asserted.text));
+}
+
+static void edit_route(struct edit_list *edits, const struct request *request)
+{
+    if (request->target.strict)
+        edit_remove(edits, HEADER_ROUTE);
+    else if (request->target.own_routes &&
+             edit_pop(edits, HEADER_ROUTE, request->target.own_routes) != ERROR_NONE)
+        edits->failed = true;
+}
+
+/* The request as it leaves on this branch, into layer->out. */
+static enum error write_branch(struct branch *branch, const char *branch_id)
+{
+    struct request *request = branch->request;
+    struct buffer *out = &request->layer->out;
+    struct edit_list edits;
+
+    edit_init(&edits, &request->message);
+    edit_via_source(&edits, slice_of(request->source), request->source_port);
+    edit_push(&edits, HEADER_VIA,
+              via_value(&edits, request->layer->net, transport_of(&branch->target), branch_id));
+    edit_max_forwards(&edits);
+    edit_route(&edits, request);
+    if (branch->target.contact.data)
+        edit_request_uri(&edits, branch->target.contact);
+    else if (request->target.strict)
+        edit_request_uri(&edits, request->target.uri_text);
+    edit_asserted_identity(&edits, request);
+    if (!request->in_dialog && dialog_is_formed_by(request->message.method)) {
+        enum error error = add_record_route(&edits, branch);
+        if (error != ERROR_NONE)
+            return error;
+    }
+    buffer_reset(out);
+    return edit_write(&edits, out);
+}
+
+static struct delivery_order order_for(const struct branch *branch)
+{
+    struct request *request = branch->request;
+
+    return (struct delivery_order){
+        .flow = branch->target.flow,
+        .device = branch->target.device,
+        .group = request->in_dialog ? 0 : request->group,
+        .branch = branch->id[0] ? branch->id : NULL,
+        .needed = branch->target.needed.size ? &branch->target.needed : NULL,
+        .ground = &request->authorization.ground,
+    };
+}
+
+/* A next hop's connection may have to be opened first; the bytes wait in the branch, and are judged
+ * again when it is open. */
+static enum delivery_outcome deliver(struct branch *branch, struct slice bytes)
+{
+    struct request_layer *layer = branch->request->layer;
+    struct delivery_order order;
+    struct connection *c;
+
+    if (branch->target.route) {
+        if (outbound_connection(layer->net, branch->target.route, &c) != ERROR_NONE)
+            return DELIVERY_GONE;
+        branch->target.flow = connection_flow(c);
+        if (connection_state(c) != CONNECTION_OPEN) {
+            branch->connecting = true;
+            return DELIVERY_MAILED;
+        }
+    }
+    branch->connecting = false;
+    order = order_for(branch);
+    return delivery_send(layer->delivery, &order, bytes);
+}
+
+static void deliver_or_tell(struct branch *branch, struct slice bytes)
+{
+    enum delivery_outcome outcome = deliver(branch, bytes);
+
+    if (outcome != DELIVERY_WRITTEN && outcome != DELIVERY_MAILED)
+        branch_not_sent(branch, outcome);
+    else
+        counter_add(&branch->request->layer->base->counters->forwarded);
+}
+
+static enum reason reason_of(enum error error)
+{
+    return error == ERROR_TOO_LARGE ? REASON_QUEUE_FULL : REASON_OUT_OF_MEMORY;
+}
+
+static void send_branch(struct branch *branch)
+{
+    struct buffer *out = &branch->request->layer->out;
+    enum error error = branch_begin(branch);
+
+    if (error == ERROR_NONE)
+        error = write_branch(branch, branch->id);
+    if (error == ERROR_NONE)
+        error = branch_started(branch, buffer_slice(out));
+    if (error != ERROR_NONE) {
+        branch_fail(branch, reason_of(error));
+        return;
+    }
+    deliver_or_tell(branch, buffer_slice(out));
+}
+
+/* Same branch, same transaction: it never left. */
+static void send_again(struct branch *branch)
+{
+    struct buffer *out = &branch->request->layer->out;
+    enum error error = write_branch(branch, branch->id);
+
+    if (error != ERROR_NONE) {
+        branch_fail(branch, reason_of(error));
+        return;
+    }
+    deliver_or_tell(branch, buffer_slice(out));
+}
+
+void forward_outdated(struct request *request)
+{
+    struct branch *branch, *next;
+
+    DL_FOREACH_SAFE(request->branches, branch, next)
+    {
+        if (branch->state != BRANCH_OUTDATED)
+            continue;
+        branch_become(branch, BRANCH_TRYING);
+        send_again(branch);
+    }
+    forward_recheck_if_outdated(request);
+}
+
+/* The connection to a next hop is open, or will not be. */
+void request_layer_connected(struct request_layer *layer, struct flow flow, bool opened)
+{
+    struct request *request, *next;
+    struct branch *branch, *branch_next;
+
+    DL_FOREACH_SAFE(layer->requests, request, next)
+    {
+        DL_FOREACH_SAFE(request->branches, branch, branch_next)
+        {
+            if (!branch->connecting || !flow_equal(branch->target.flow, flow))
+                continue;
+            branch->connecting = false;
+            if (!opened)
+                branch_fail(branch, REASON_NEXT_HOP_UNREACHABLE);
+            else if (branch->state == BRANCH_TRYING)
+                send_again(branch);
+        }
+        forward_recheck_if_outdated(request);
+    }
+}
+
+void forward_recheck_if_outdated(struct request *request)
+{
+    const struct branch *branch;
+
+    DL_FOREACH(request->branches, branch)
+    {
+        if (branch->state == BRANCH_OUTDATED) {
+            request_recheck(request);
+            return;
+        }
+    }
+}
+
+/* All branches exist before the first is sent, so that an early failure does not end the request.
+ */
+static void send_all(struct request *request)
+{
+    struct branch *branch, *next;
+
+    if (!request->branches) {
+        request_refuse(request, REASON_OUT_OF_MEMORY, NULL);
+        return;
+    }
+    request_become(request, REQUEST_FORWARDED);
+    DL_FOREACH_SAFE(request->branches, branch, next)
+    send_branch(branch);
+    request_settle_soon(request);
+    forward_recheck_if_outdated(request);
+}
+
+static void add_branch(struct request *request, const struct branch_target *target)
+{
+    if (!branch_new(request, target))
+        request->failure = REASON_OUT_OF_MEMORY;
+}
+
+static bool is_same_device_without_instance(const struct binding *a, const struct binding *b)
+{
+    return slice_equal(a->device, b->device) && slice_equal(a->flow, b->flow);
+}
+
+static struct branch_target target_of_binding(struct request *request,
+                                              const struct binding *binding)
+{
+    const struct flow_origin origin = { request->layer->base->config->name,
+                                        request->layer->base->proxy_epoch };
+
+    return (struct branch_target){
+        .flow = flow_read(&origin, binding->flow),
+        .device = token_keys_device_hash(request->layer->keys, binding->device),
+        .contact = arena_copy(&request->message.arena, binding->contact), /* outlives the answer */
+        .needed = request->target.identity,
+        .entry_hash = token_keys_entry_hash(request->layer->keys, binding->entry),
+    };
+}
+
+/* Bindings of one connection are one branch, the newest (feed.md); mapperd gives the newest first.
+ */
+static void add_bindings(struct request *request, const struct slice *texts, size_t count)
+{
+    struct binding bindings[BRANCHES_MAX];
+    size_t kept = 0;
+
+    for (size_t i = 0; i < count && kept < BRANCHES_MAX; i++) {
+        struct branch_target target;
+        bool doubled = false;
+
+        if (binding_parse(texts[i], &request->message.arena, &bindings[kept]) != ERROR_NONE ||
+            bindings[kept].expires_unix_s <= request->layer->base->now_unix_s)
+            continue;
+        for (size_t j = 0; j < kept && !doubled; j++)
+            doubled = is_same_device_without_instance(&bindings[j], &bindings[kept]);
+        if (doubled)
+            continue;
+        target = target_of_binding(request, &bindings[kept++]);
+        if (target.contact.data)
+            add_branch(request, &target);
+    }
+}
+
+static void forward_to_user(struct request *request)
+{
+    const struct answer *located = request->authorization.locate;
+    enum user_state state = located ? located->locate.state : USER_NONE;
+
+    if (located)
+        add_bindings(request, located->locate.bindings, located->locate.binding_count);
+    if (request->branches)
+        send_all(request);
+    else
+        request_refuse(
+            request, state == USER_KNOWN ? REASON_TARGET_UNREACHABLE : REASON_TARGET_UNKNOWN, NULL);
+}
+
+static struct branch_target target_of_route(const struct request_layer *layer,
+                                            const struct config_route *route)
+{
+    char key[STORE_NAME_MAX + 64];
+
+    snprintf(key, sizeof(key), "route:%s", route->name);
+    return (struct branch_target){
+        .route = route,
+        .device = token_keys_device_hash(layer->keys, slice_of(key)),
+        .entry_hash = token_keys_entry_hash(layer->keys, slice_of(key)),
+    };
+}
+
+static void forward_to_route(struct request *request)
+{
+    struct branch_target target = target_of_route(request->layer, request->target.route);
+
+    add_branch(request, &target);
+    send_all(request);
+}
+
+static const struct config_route *route_of_device(const struct request_layer *layer,
+                                                  uint64_t device)
+{
+    const struct config *config = layer->base->config;
+
+    for (size_t i = 0; i < config->route_count; i++)
+        if (target_of_route(layer, &config->routes[i]).device == device)
+            return &config->routes[i];
+    return NULL;
+}
+
+/* Inside a dialog: the other side's flow or route, and nowhere else, whatever the Request-URI says.
+ */
+static struct branch_target target_of_dialog(const struct request *request)
+{
+    const struct dialog_side *other =
+        request->sender == DIALOG_CALLER ? &request->token.callee : &request->token.caller;
+    const struct config_route *route = route_of_device(request->layer, other->device);
+
+    if (route)
+        return target_of_route(request->layer, route);
+    return (struct branch_target){ .flow = other->flow, .device = other->device };
+}
+
+/* An ACK has no transaction: it is written or it is lost (17.1.1.3; 16.11 does the same without
+ * state). */
+static void forward_ack(struct request *request, const struct branch_target *target)
+{
+    struct branch branch = { .request = request, .target = *target };
+    char id[TRANSACTION_BRANCH_MAX + 1];
+
+    transaction_branch_make(id, request->layer->base->index);
+    if (write_branch(&branch, id) != ERROR_NONE)
+        counter_add(&request->layer->base->counters->dropped);
+    else
+        (void)deliver(&branch, buffer_slice(&request->layer->out));
+    request_end(request);
+}
+
+static void forward_in_dialog(struct request *request)
+{
+    struct branch_target target = target_of_dialog(request);
+
+    if (request->message.method == METHOD_ACK) {
+        forward_ack(request, &target);
+        return;
+    }
+    add_branch(request, &target);
+    send_all(request);
+}
+
+void request_forward(struct request *request)
+{
+    if (request->in_dialog) {
+        forward_in_dialog(request);
+        return;
+    }
+    switch (request->target.kind) {
+    case REQUEST_TARGET_DOMAIN:
+    case REQUEST_TARGET_PROXY:
+        request_answer_ourselves(request);
+        break;
+    case REQUEST_TARGET_USER:
+        forward_to_user(request);
+        break;
+    case REQUEST_TARGET_ROUTE:
+        forward_to_route(request);
+        break;
+    case REQUEST_TARGET_NONE:
+        request_refuse(request, REASON_INTERNAL, "no target");
+        break;
+    }
+}

@@ -1,0 +1,379 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What a connection brings: responses to branches, and requests that are new, repeated, an ACK or a
+ * CANCEL (RFC 3261 16.3, 17.2.3, 18.1.2). */
+#include "proxy/request/request_internal.h"
+
+#include "common/log.h"
+#include "common/mem.h"
+#include "common/random.h"
+
+#include <utlist.h>
+
+static void drop(struct request_layer *layer)
+{
+    counter_add(&layer->base->counters->dropped);
+}
+
+/* A response belongs to a branch of this worker. `device` sent it: others' branches are not found
+ * (T16). */
+static void response_arrived(struct request_layer *layer, const struct message *m, uint64_t device)
+{
+    struct client_transaction *t = client_table_find(
+        &layer->clients, message_slice(m, m->via_branch), message_method(m), device);
+
+    if (t)
+        client_transaction_received(t, m);
+    else
+        drop(layer);
+}
+
+void request_layer_response(struct request_layer *layer, struct slice bytes, uint64_t device)
+{
+    if (message_parse(&layer->incoming, bytes) == ERROR_NONE && !layer->incoming.is_request)
+        response_arrived(layer, &layer->incoming, device);
+    else
+        drop(layer);
+}
+
+static void receive_response(struct request_layer *layer, struct endpoint *endpoint,
+                             const struct message *m)
+{
+    unsigned worker;
+    struct letter *letter;
+
+    if (m->fault != MESSAGE_VALID || !endpoint->device ||
+        !transaction_branch_worker(message_slice(m, m->via_branch), layer->base->workers,
+                                   &worker)) {
+        drop(layer);
+        return;
+    }
+    if (worker == layer->base->index) {
+        response_arrived(layer, m, endpoint->device);
+        return;
+    }
+    letter = letter_new(MAIL_RESPONSE, layer->base->index, message_text(m));
+    if (!letter) {
+        drop(layer);
+        return;
+    }
+    letter->device = endpoint->device;
+    delivery_hand_on(layer->delivery, worker, letter);
+}
+
+/* A CANCEL is its INVITE's when transaction, Call-ID, caller and number agree (9.2); another
+ * device's finds nothing (T3). */
+static struct request *find_cancelled(struct request_layer *layer, const struct message *m,
+                                      uint64_t certificate, bool *found)
+{
+    struct transaction_id id;
+    struct server_transaction *t;
+    struct request *request;
+
+    transaction_id_of(&id, m, certificate);
+    t = server_table_find_cancelled(&layer->servers, &id);
+    request = t ? server_transaction_owner(t) : NULL;
+    *found = t != NULL;
+    if (!request)
+        return NULL;
+    if (request->message.cseq != m->cseq ||
+        !slice_equal(message_slice(&request->message, request->message.call_id),
+                     message_slice(m, m->call_id)) ||
+        !slice_equal(message_slice(&request->message, request->message.from_tag),
+                     message_slice(m, m->from_tag)) ||
+        !slice_equal(message_slice(&request->message, request->message.from_uri),
+                     message_slice(m, m->from_uri))) {
+        *found = false;
+        return NULL;
+    }
+    return request;
+}
+
+static void cancel_request(struct request *request)
+{
+    if (request && request_is_invite(request) && request_is_open(request))
+        request_cancel(request, REASON_CANCELLED);
+}
+
+static void answer_cancel(struct request_layer *layer, struct connection *c,
+                          const struct message *m, bool found)
+{
+    char warning[160];
+
+    if (found) {
+        respond_stateless(layer, c, m, 200, NULL, SLICE(""));
+        return;
+    }
+    counter_add(&layer->base->counters->reasons[REASON_TRANSACTION_UNKNOWN]);
+    snprintf(warning, sizeof(warning), "%s: %s", reason_name(REASON_TRANSACTION_UNKNOWN),
+             reason_text(REASON_TRANSACTION_UNKNOWN));
+    respond_stateless(layer, c, m, 481, warning, SLICE(""));
+}
+
+/* The INVITE may have come over another connection of the device, on another worker: asked one
+ * after the other. */
+static bool ask_next_worker(struct request_layer *layer, struct endpoint *endpoint,
+                            const struct message *m)
+{
+    unsigned workers = layer->base->workers;
+    struct letter *letter;
+
+    if (workers == 1)
+        return false;
+    letter = letter_new(MAIL_CANCEL, layer->base->index, message_text(m));
+    if (!letter)
+        return false;
+    letter->device = endpoint->certificate;
+    letter->flow = endpoint->flow;
+    return delivery_hand_on(layer->delivery, (layer->base->index + 1) % workers, letter);
+}
+
+static void receive_cancel(struct request_layer *layer, struct endpoint *endpoint,
+                           const struct message *m)
+{
+    bool found;
+    struct request *request = find_cancelled(layer, m, endpoint->certificate, &found);
+
+    if (!found && ask_next_worker(layer, endpoint, m))
+        return;
+    answer_cancel(layer, endpoint->connection, m, found);
+    cancel_request(request);
+}
+
+/* The answer, from the worker that has the CANCEL's connection: the letter came back, its outcome
+ * says how it went. */
+static void cancel_came_back(struct request_layer *layer, struct letter *letter)
+{
+    struct connection *c = net_find(layer->net, letter->flow);
+
+    if (c && message_parse(&layer->incoming, letter->bytes) == ERROR_NONE)
+        answer_cancel(layer, c, &layer->incoming, letter->outcome == DELIVERY_WRITTEN);
+}
+
+void request_layer_cancel(struct request_layer *layer, struct letter *letter)
+{
+    unsigned next = (layer->base->index + 1) % layer->base->workers;
+    struct request *request = NULL;
+    bool found = false;
+
+    if (letter->sender == layer->base->index) {
+        cancel_came_back(layer, letter);
+        letter_free(letter);
+        return;
+    }
+    if (message_parse(&layer->incoming, letter->bytes) == ERROR_NONE)
+        request = find_cancelled(layer, &layer->incoming, letter->device, &found);
+    if (found) {
+        letter->outcome = DELIVERY_WRITTEN;
+        next = letter->sender;
+    }
+    delivery_hand_on(layer->delivery, next, letter);
+    cancel_request(request);
+}
+
+static void refuse_fault(struct request_layer *layer, struct connection *c, const struct message *m)
+{
+    char text[MESSAGE_FAULT_TEXT_MAX], warning[MESSAGE_FAULT_TEXT_MAX + 32];
+    int status = message_fault_status(m->fault);
+    struct log_line line;
+
+    counter_add(&layer->base->counters->malformed);
+    if (!m->is_request || m->method == METHOD_ACK) {
+        drop(layer);
+        return;
+    }
+    message_fault_text(m, text);
+    snprintf(warning, sizeof(warning), "%s: %s", reason_name(REASON_MALFORMED), text);
+    if (log_limit_pass(&layer->limit, 100, layer->base->now_mono_ms)) {
+        log_begin(&line, LOG_INFO, "malformed");
+        log_text(&line, "detail", slice_of(text));
+        log_word(&line, "peer", connection_remote_text(c));
+        log_end(&line);
+    }
+    respond_stateless(layer, c, m, (unsigned)status, warning, SLICE(""));
+}
+
+/* RFC 3261 16.3 steps 3 and 5; the rest was the parser's. */
+static enum reason check(const struct request *request, struct slice *unsupported)
+{
+    const struct message *m = &request->message;
+    bool for_us = request->target.kind == REQUEST_TARGET_DOMAIN ||
+                  request->target.kind == REQUEST_TARGET_PROXY;
+    struct slice rest = message_value(m, HEADER_PROXY_REQUIRE), token;
+
+    if (m->max_forwards == 0 &&
+        !(for_us && (m->method == METHOD_OPTIONS || m->method == METHOD_REGISTER)))
+        return REASON_TOO_MANY_HOPS;
+    if (rest.data && header_next_token(&rest, &token) == ERROR_NONE) {
+        *unsupported = message_value(m, HEADER_PROXY_REQUIRE);
+        return REASON_EXTENSION_UNSUPPORTED;
+    }
+    return REASON_ALLOWED;
+}
+
+static enum reason read_identity(enum error (*read)(const struct message *, struct name_addr *,
+                                                    struct uri *),
+                                 const struct message *m, struct identity *out)
+{
+    struct name_addr address;
+    struct uri uri;
+
+    if (read(m, &address, &uri) != ERROR_NONE)
+        return REASON_MALFORMED;
+    if (uri.scheme == URI_OTHER)
+        return REASON_SCHEME_UNSUPPORTED;
+    return uri_identity(&uri, out) == ERROR_NONE ? REASON_ALLOWED : REASON_MALFORMED;
+}
+
+/* All that must be known before permission is asked for. */
+static enum reason prepare(struct request *request, struct slice *unsupported)
+{
+    const struct message *m = &request->message;
+    enum reason reason =
+        target_read(m, request->layer->base->config, &request->layer->names, &request->target);
+
+    if (reason == REASON_ALLOWED)
+        reason = check(request, unsupported);
+    if (reason == REASON_ALLOWED)
+        reason = read_identity(message_from, m, &request->from);
+    if (reason == REASON_ALLOWED)
+        reason = read_identity(message_to, m, &request->to);
+    if (reason == REASON_ALLOWED)
+        reason = dialog_open_token(request);
+    if (reason == REASON_ALLOWED && request->target.foreign_route && !request->in_dialog)
+        reason = REASON_ROUTE_NOT_PERMITTED;
+    if (reason == REASON_ALLOWED && m->method == METHOD_ACK && !request->in_dialog)
+        reason = REASON_DIALOG_UNKNOWN;
+    return reason;
+}
+
+static void refuse_unprepared(struct request *request, enum reason reason, struct slice unsupported)
+{
+    struct buffer headers;
+
+    if (request->message.method == METHOD_ACK) {
+        drop(request->layer);
+        request_end(request);
+        return;
+    }
+    if (reason != REASON_EXTENSION_UNSUPPORTED) {
+        request_refuse(request, reason, NULL);
+        return;
+    }
+    buffer_init(&headers, 4096);
+    buffer_add_text(&headers, "Unsupported: ");
+    buffer_add(&headers, unsupported);
+    buffer_add_text(&headers, "\r\n");
+    counter_add(&request->layer->base->counters->reasons[reason]);
+    respond_status(request, 420, headers.failed ? SLICE("") : buffer_slice(&headers));
+    buffer_free(&headers);
+    request_become(request, REQUEST_REFUSED);
+}
+
+static void begin(struct request_layer *layer, struct endpoint *endpoint, const struct message *m)
+{
+    struct request *request = request_new(layer, endpoint, m);
+    struct slice unsupported = SLICE("");
+    enum reason reason;
+
+    if (!request) {
+        if (m->method != METHOD_ACK)
+            respond_stateless(layer, endpoint->connection, m, 503,
+                              reason_text(REASON_OUT_OF_MEMORY), SLICE("Retry-After: 2\r\n"));
+        return;
+    }
+    if (request_is_invite(request))
+        respond_status(request, 100, SLICE(""));
+    reason = prepare(request, &unsupported);
+    if (reason != REASON_ALLOWED)
+        refuse_unprepared(request, reason, unsupported);
+    else
+        request_authorize(request);
+}
+
+/* Bounds before any state: a device's own (T37), that of all. ACK and BYE get through up to twice
+ * the bound, or calls could not be ended. */
+static enum reason over_bound(const struct request_layer *layer, const struct endpoint *endpoint,
+                              const struct message *m)
+{
+    const struct config_bounds *bounds = &layer->base->config->bounds;
+    unsigned factor = m->method == METHOD_ACK || m->method == METHOD_BYE ? 2 : 1;
+
+    if (endpoint->parked >= bounds->park_per_device * factor)
+        return REASON_PARK_BOUND_DEVICE;
+    if (atomic_load_explicit(layer->parked_total, memory_order_relaxed) >=
+        bounds->park_total * factor)
+        return REASON_PARK_BOUND_TOTAL;
+    return REASON_ALLOWED;
+}
+
+static void refuse_bound(struct request_layer *layer, struct endpoint *endpoint,
+                         const struct message *m, enum reason reason)
+{
+    char warning[160];
+
+    counter_add(&layer->base->counters->reasons[reason]);
+    if (m->method == METHOD_ACK)
+        return;
+    snprintf(warning, sizeof(warning), "%s: %s", reason_name(reason), reason_text(reason));
+    respond_stateless(layer, endpoint->connection, m, (unsigned)reason_status(reason), warning,
+                      SLICE("Retry-After: 2\r\n"));
+}
+
+static void receive_request(struct request_layer *layer, struct endpoint *endpoint,
+                            const struct message *m)
+{
+    struct transaction_way way = { endpoint->flow, endpoint->certificate, true };
+    struct server_transaction *t;
+    struct transaction_id id;
+    enum reason bound;
+
+    counter_add(&layer->base->counters->requests);
+    transaction_id_of(&id, m, endpoint->certificate);
+    t = server_table_find(&layer->servers, &id);
+    if (m->method == METHOD_ACK) {
+        if (t && server_transaction_ack(t) == SERVER_ACK_ABSORBED)
+            return;
+    } else if (t) {
+        server_transaction_retransmitted(t, &way);
+        return;
+    } else if (m->method == METHOD_CANCEL) {
+        receive_cancel(layer, endpoint, m);
+        return;
+    }
+    bound = layer->stopping ? REASON_PARK_BOUND_TOTAL : over_bound(layer, endpoint, m);
+    if (bound != REASON_ALLOWED)
+        refuse_bound(layer, endpoint, m, bound);
+    else
+        begin(layer, endpoint, m);
+}
+
+void request_layer_message(struct request_layer *layer, struct connection *c, struct slice bytes)
+{
+    struct endpoint *endpoint = connection_peer(c);
+    struct message *m = &layer->incoming;
+    enum error error = message_parse(m, bytes);
+
+    if (error == ERROR_MEMORY || !endpoint || endpoint->closed) {
+        drop(layer);
+        return;
+    }
+    if (error != ERROR_NONE)
+        refuse_fault(layer, c, m);
+    else if (m->is_request)
+        receive_request(layer, endpoint, m);
+    else
+        receive_response(layer, endpoint, m);
+}
+
+/* Framing is lost; net closes behind us. */
+void request_layer_malformed(struct request_layer *layer, struct connection *c, struct slice bytes,
+                             enum framing_fault fault)
+{
+    struct message *m = &layer->incoming;
+
+    counter_add(&layer->base->counters->malformed);
+    if (message_parse(m, bytes) == ERROR_MEMORY || !m->is_request || m->method == METHOD_ACK)
+        return;
+    respond_stateless(layer, c, m, (unsigned)framing_fault_status(fault), framing_fault_text(fault),
+                      SLICE(""));
+}

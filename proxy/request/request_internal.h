@@ -1,0 +1,194 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the files of this folder share: the objects behind request.h, and which file does what.
+ *
+ *   receive.c   a message from a connection: which transaction, or a new request
+ *   request.c   the states of a request, and what each event does to it
+ *   dialog.c    requests inside a dialog, and ACK: the token
+ *   register.c  requests to ourselves
+ *   forward.c   from a permitted request to branches, and the bytes that leave
+ *   branch.c    one branch: its client transaction, timer C, CANCEL
+ *   respond.c   responses upstream: ours, and those of branches
+ *   change.c    what a change of permission does to requests under way */
+#ifndef HOLDLINE_REQUEST_INTERNAL_H
+#define HOLDLINE_REQUEST_INTERNAL_H
+
+#include "common/buffer.h"
+#include "common/hash.h"
+#include "common/log.h"
+#include "common/reason.h"
+#include "common/timer.h"
+#include "proxy/authorization/dialog_token.h"
+#include "proxy/authorization/enforce.h"
+#include "proxy/authorization/peer.h"
+#include "proxy/config.h"
+#include "proxy/delivery/delivery.h"
+#include "proxy/delivery/endpoint.h"
+#include "proxy/net/connection.h"
+#include "proxy/net/net.h"
+#include "proxy/registrar/registrar.h"
+#include "proxy/request/request.h"
+#include "proxy/request/request_layer.h"
+#include "proxy/route/target.h"
+#include "proxy/sip/edit.h"
+#include "proxy/sip/message.h"
+#include "proxy/sip/response.h"
+#include "proxy/transaction/client.h"
+#include "proxy/transaction/server.h"
+#include "proxy/worker_base.h"
+
+/* Branches of one request: RFC 3261 sets no bound; contacts_max bounds the bindings, this what one
+ * request may cost. */
+#define BRANCHES_MAX 32
+/* Octets that one request may put together besides its text: edits, tokens, responses. */
+#define REQUEST_ARENA_MAX 65536
+
+enum branch_state {
+    BRANCH_NONE = 0,
+    BRANCH_TRYING,     /* sent, nothing came back */
+    BRANCH_PROCEEDING, /* a provisional response came */
+    BRANCH_CANCELLING, /* CANCEL was sent, its final response is awaited */
+    BRANCH_OUTDATED,   /* came back unsent: the request is being decided again */
+    BRANCH_DONE,       /* final, failed or given up */
+    BRANCH_STATE_COUNT
+};
+
+/* Where one branch goes. */
+struct branch_target {
+    struct flow flow;                 /* generation 0: not known, or a route */
+    uint64_t device;                  /* keyed hash of the device key */
+    const struct config_route *route; /* else NULL */
+    struct slice contact;   /* Request-URI of the binding; data == NULL: the request's own */
+    struct identity needed; /* AoR that another connection must hold; size 0: none */
+    uint64_t entry_hash;    /* of the identity entry that grounds the binding, for the token */
+};
+
+struct branch {
+    struct request *request;
+    struct branch *next, *prev;
+    enum branch_state state;
+    struct branch_target target;
+    struct client_transaction *client; /* NULL before it is sent and after it has ended */
+    struct timer timer;                /* timer C; once cancelled the wait for its end */
+    bool cancel_wanted; /* CANCEL goes out with the first provisional response (9.1) */
+    char id[TRANSACTION_BRANCH_MAX + 1];
+    struct slice sent; /* an INVITE's bytes, for its CANCEL; owned */
+    bool connecting;   /* waits until the next hop's connection is open */
+    UT_hash_handle hh; /* layer->branches, by id */
+};
+
+struct request {
+    struct request_layer *layer;
+    struct request *next, *prev; /* in layer->requests */
+    struct request *endpoint_next, *endpoint_prev;
+    enum request_state state;
+    struct endpoint *endpoint; /* it arrived there; NULL once that is gone */
+    struct flow flow;          /* the same, as a name that outlives it */
+    uint64_t device;           /* of the sender, once known */
+    struct message message;    /* owns its text */
+    char source[64];           /* address it came from, for Via */
+    uint16_t source_port;
+    struct server_transaction *server; /* NULL for ACK, and once it has ended */
+    struct request_target target;
+    struct identity from, to;
+    enum transport incoming; /* that it came over */
+    struct authorization authorization;
+    bool in_dialog; /* it has a token of ours that fits */
+    struct dialog_token token;
+    enum dialog_party sender; /* whose request it is by its names */
+    struct timer deadline;    /* parked or storing */
+    struct timer trying;      /* 100 for a non-INVITE (RFC 4320) */
+    struct branch *branches;
+    unsigned branch_count;
+    uint64_t group;       /* one delivery a connection */
+    unsigned best_status; /* best final response of the branches so far; 0 = none */
+    struct buffer best;
+    bool cancelled; /* by the caller, or because its permission is gone */
+    bool answered_2xx;
+    enum reason failure;       /* of branches that never got an answer; 0 = none */
+    struct registrar_job *job; /* a REGISTER that is being stored */
+    struct task settle, death;
+    bool parked_counted;
+};
+
+struct request_layer {
+    struct worker_base *base;
+    struct net *net;
+    struct delivery *delivery;
+    struct ask *ask;
+    const struct token_keys *keys;
+    struct registrar *registrar;
+    struct server_table servers;
+    struct client_table clients;
+    struct request *requests;
+    size_t count;
+    struct branch *branches; /* uthash by id: letters name a branch so */
+    struct message incoming; /* the message that is being read; its table is used again */
+    struct own_names names;  /* by which we are meant */
+    struct buffer out;       /* where a message is put together before it leaves */
+    uint64_t next_group;
+    atomic_uint *parked_total; /* of all workers */
+    struct log_limit limit;    /* against floods of lines about refused messages */
+    char to_tag[17];           /* on To of our own responses */
+    bool stopping;
+};
+
+#define REQUEST_ALLOWED_METHODS                                                              \
+    "INVITE, ACK, BYE, CANCEL, REGISTER, OPTIONS, MESSAGE, INFO, PRACK, UPDATE, SUBSCRIBE, " \
+    "NOTIFY, REFER, PUBLISH"
+
+/* request.c */
+struct request *request_new(struct request_layer *layer, struct endpoint *endpoint,
+                            const struct message *message) MUST_CHECK;
+void request_become(struct request *request, enum request_state state);
+void request_refuse(struct request *request, enum reason reason, const char *detail);
+void request_free(struct request *request);
+void request_end(struct request *request); /* DONE without a word: ACK, owner gone */
+void request_authorize(struct request *request);
+void request_settle_soon(struct request *request);
+void request_cancel(struct request *request, enum reason why);
+void request_recheck(struct request *request);
+void request_peer_gone(struct request *request);
+bool request_is_open(const struct request *request); /* neither DONE nor REFUSED */
+bool request_is_invite(const struct request *request);
+void request_drop_interest(struct request *request); /* detaches all transactions */
+
+/* dialog.c */
+enum reason dialog_open_token(struct request *request);
+enum error dialog_make_token(const struct branch *branch,
+                             char out[DIALOG_TOKEN_SIZE + 1]) MUST_CHECK;
+bool dialog_is_formed_by(enum method method);
+
+/* register.c */
+void request_answer_ourselves(struct request *request);
+
+/* forward.c */
+void request_forward(struct request *request);
+void forward_outdated(struct request *request);
+void forward_recheck_if_outdated(struct request *request);
+
+/* branch.c */
+struct branch *branch_new(struct request *request, const struct branch_target *target) MUST_CHECK;
+void branch_free(struct branch *branch);
+struct branch *branch_find(struct request_layer *layer, const char *id);
+void branch_become(struct branch *branch, enum branch_state state);
+void branch_fail(struct branch *branch, enum reason reason);
+void branch_cancel(struct branch *branch);
+void branch_not_sent(struct branch *branch, enum delivery_outcome outcome);
+bool branch_is_pending(const struct branch *branch);
+enum error branch_begin(struct branch *branch) MUST_CHECK;
+enum error branch_started(struct branch *branch, struct slice bytes) MUST_CHECK;
+
+/* respond.c */
+void respond(struct request *request, enum reason reason, const char *detail);
+void respond_with(struct request *request, enum reason reason, const char *detail,
+                  struct slice more);
+void respond_status(struct request *request, unsigned status, struct slice headers);
+void respond_stateless(struct request_layer *layer, struct connection *c,
+                       const struct message *message, unsigned status, const char *warning,
+                       struct slice headers);
+void respond_forward(struct request *request, const struct message *response);
+void respond_success(struct request *request, const struct message *response);
+void respond_keep_best(struct request *request, const struct message *response);
+void respond_best(struct request *request);
+
+#endif

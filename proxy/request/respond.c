@@ -1,0 +1,214 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Responses upstream: those that we make, and those of branches on their way back (RFC 3261 16.7).
+ */
+#include "proxy/request/request_internal.h"
+
+#include "common/log.h"
+#include "common/random.h"
+
+/* What 503 and 500 tell the caller to wait, seconds: long enough for a restart of mapperd, short
+ * enough for a phone. */
+#define RETRY_AFTER_S 2
+/* Octets of header lines that we add to one response. */
+#define RESPONSE_HEADERS_MAX 32768
+
+/* Sends through the transaction. When the connection is gone, the same device may have come back on
+ * another. */
+static void send_up(struct request *request, unsigned status, struct slice bytes)
+{
+    struct request_layer *layer = request->layer;
+    struct delivery_order order = { .device = request->device };
+
+    if (!request->server ||
+        server_transaction_respond(request->server, status, bytes) != ERROR_NONE)
+        return;
+    counter_add(&layer->base->counters->responses);
+    if (!net_find(layer->net, request->flow) && request->device)
+        delivery_try(layer->delivery, &order, bytes);
+}
+
+static struct response response_to(const struct request *request, unsigned status,
+                                   struct slice headers)
+{
+    return (struct response){
+        .status = (uint16_t)status,
+        .to_tag = status > 100 ? slice_of(request->layer->to_tag) : SLICE(""),
+        .source = slice_of(request->source),
+        .source_port = request->source_port,
+        .headers = headers,
+    };
+}
+
+void respond_status(struct request *request, unsigned status, struct slice headers)
+{
+    struct buffer *out = &request->layer->out;
+    struct response response = response_to(request, status, headers);
+
+    buffer_reset(out);
+    if (response_write(&request->message, &response, out) != ERROR_NONE)
+        return;
+    send_up(request, status, buffer_slice(out));
+}
+
+/* Warning 399 with the reason's name and text; headers that a status asks for. */
+static void add_headers(struct buffer *headers, const struct request_layer *layer,
+                        enum reason reason, const char *detail)
+{
+    int status = reason_status(reason);
+
+    buffer_add_format(headers, "Warning: 399 %s \"%s: %s%s%s\"\r\n", layer->base->config->name,
+                      reason_name(reason), reason_text(reason), detail ? " - " : "",
+                      detail ? detail : "");
+    if (status == 503 || reason == REASON_PARK_BOUND_DEVICE)
+        buffer_add_format(headers, "Retry-After: %u\r\n", RETRY_AFTER_S);
+    if (status == 405)
+        buffer_add_text(headers, "Allow: " REQUEST_ALLOWED_METHODS "\r\n");
+}
+
+static void log_refusal(struct request *request, enum reason reason, const char *detail)
+{
+    struct log_line line;
+
+    log_begin(&line, LOG_INFO, "refused");
+    log_word(&line, "reason", reason_name(reason));
+    if (detail)
+        log_word(&line, "detail", detail);
+    log_text(&line, "method", message_method(&request->message));
+    log_text(&line, "from", message_slice(&request->message, request->message.from_uri));
+    log_text(&line, "call_id", message_slice(&request->message, request->message.call_id));
+    log_end(&line);
+}
+
+/* `detail` is our own text or NULL, `more` whole header lines. */
+void respond_with(struct request *request, enum reason reason, const char *detail,
+                  struct slice more)
+{
+    struct buffer headers;
+
+    counter_add(&request->layer->base->counters->reasons[reason]);
+    log_refusal(request, reason, detail);
+    buffer_init(&headers, RESPONSE_HEADERS_MAX);
+    add_headers(&headers, request->layer, reason, detail);
+    buffer_add(&headers, more);
+    respond_status(request, (unsigned)reason_status(reason),
+                   headers.failed ? SLICE("") : buffer_slice(&headers));
+    buffer_free(&headers);
+}
+
+void respond(struct request *request, enum reason reason, const char *detail)
+{
+    respond_with(request, reason, detail, SLICE(""));
+}
+
+/* Answers without any state: what is malformed, over a bound, or a CANCEL. */
+void respond_stateless(struct request_layer *layer, struct connection *c,
+                       const struct message *message, unsigned status, const char *warning,
+                       struct slice more)
+{
+    char source[ADDRESS_TEXT_MAX];
+    struct buffer headers, *out = connection_output(c);
+    struct response response = {
+        .status = (uint16_t)status,
+        .to_tag = slice_of(layer->to_tag),
+        .source = slice_of(address_host_text(connection_remote(c), source)),
+        .source_port = address_port(connection_remote(c)),
+    };
+
+    buffer_init(&headers, RESPONSE_HEADERS_MAX);
+    if (warning)
+        buffer_add_format(&headers, "Warning: 399 %s \"%s\"\r\n", layer->base->config->name,
+                          warning);
+    buffer_add(&headers, more);
+    response.headers = headers.failed ? SLICE("") : buffer_slice(&headers);
+    buffer_reset(&layer->out);
+    if (response_write(message, &response, &layer->out) == ERROR_NONE) {
+        buffer_add(out, buffer_slice(&layer->out));
+        connection_flush(c);
+        counter_add(&layer->base->counters->responses);
+    }
+    buffer_free(&headers);
+}
+
+/* Our Via goes, and what a callee claims about itself (RFC 3325 5). False: it is not to be sent on.
+ */
+static bool write_upstream(struct request *request, const struct message *response,
+                           struct buffer *out)
+{
+    struct edit_list edits;
+
+    if (message_header_count(response, HEADER_VIA) == 0)
+        return false;
+    edit_init(&edits, (struct message *)response);
+    if (edit_pop(&edits, HEADER_VIA, 1) != ERROR_NONE)
+        return false;
+    edit_remove(&edits, HEADER_P_ASSERTED_IDENTITY);
+    edit_remove(&edits, HEADER_P_PREFERRED_IDENTITY);
+    edit_remove(&edits, HEADER_REMOTE_PARTY_ID);
+    buffer_reset(out);
+    (void)request;
+    return edit_write(&edits, out) == ERROR_NONE;
+}
+
+void respond_forward(struct request *request, const struct message *response)
+{
+    struct buffer *out = &request->layer->out;
+
+    if (write_upstream(request, response, out))
+        send_up(request, response->status, buffer_slice(out));
+}
+
+void respond_success(struct request *request, const struct message *response)
+{
+    bool first = request_is_open(request);
+
+    if (!first && !request_is_invite(request))
+        return; /* one answer is all a non-INVITE gets */
+    respond_forward(request, response);
+    request->answered_2xx = true;
+    if (first)
+        request_become(request, REQUEST_DONE);
+}
+
+/* 16.7 step 6: 6xx before all; else the lowest class; within it the first that came. */
+static bool is_better(unsigned status, unsigned than)
+{
+    if (!than)
+        return true;
+    if (than >= 600 || status >= 600)
+        return status >= 600 && than < 600;
+    return status / 100 < than / 100;
+}
+
+void respond_keep_best(struct request *request, const struct message *response)
+{
+    if (!is_better(response->status, request->best_status))
+        return;
+    if (!write_upstream(request, response, &request->best)) {
+        buffer_reset(&request->best);
+        return;
+    }
+    request->best_status = response->status;
+}
+
+/* All branches have ended without success. A non-INVITE that nobody answered gets nothing: the
+ * client knows by itself, and a 408 would come too late (RFC 4320 4.2). */
+void respond_best(struct request *request)
+{
+    enum reason reason = request->failure ? request->failure : REASON_TARGET_UNREACHABLE;
+
+    if (request->cancelled && (!buffer_size(&request->best) || request->best_status == 408)) {
+        respond(request, REASON_CANCELLED, NULL);
+        request_become(request, REQUEST_DONE);
+    } else if (buffer_size(&request->best) && request->best_status != 503) {
+        send_up(request, request->best_status, buffer_slice(&request->best));
+        request_become(request, REQUEST_DONE);
+    } else if (buffer_size(&request->best)) {
+        /* 16.7: a 503 speaks of one server behind us, upstream it would speak of us. */
+        respond_status(request, 500, SLICE("Warning: 399 holdline \"next hop answered 503\"\r\n"));
+        request_become(request, REQUEST_DONE);
+    } else if (reason == REASON_TIMEOUT && !request_is_invite(request)) {
+        request_become(request, REQUEST_DONE);
+    } else {
+        request_refuse(request, reason, NULL);
+    }
+}
