@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A worker: one thread, one ev_loop, and one of everything that serves connections. main makes
+ * them, starts them, stops them by mail and joins them. */
+#ifndef HOLDLINE_PROXY_WORKER_H
+#define HOLDLINE_PROXY_WORKER_H
+
+#include "common/error.h"
+#include "proxy/worker_base.h"
+
+struct config;
+struct post_office;
+struct token_keys;
+struct worker;
+
+/* What all workers share. It outlives them. */
+struct worker_shared {
+    const struct config *config;
+    struct post_office *office;
+    const struct token_keys *keys;
+    uint64_t proxy_epoch;
+    atomic_uint parked_total;
+};
+
+/* `listening` are bound sockets, one a listener of the configuration, in its order; they are the
+ * worker's from here on, also on error. Main's thread. */
+enum error worker_new(struct worker_shared *shared, unsigned index, const int *listening,
+                      struct worker **out) MUST_CHECK;
+enum error worker_start(struct worker *worker) MUST_CHECK;
+/* Asks it to stop in order: no new connections, parked requests end in 503, what is under way may
+ * finish for a moment. Any thread. */
+void worker_stop(struct worker *worker);
+void worker_join(struct worker *worker); /* harmless when it was never started */
+void worker_free(struct worker *worker);
+
+const struct counters *worker_counters(const struct worker *worker);
+
+#endif
