@@ -1,0 +1,335 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* mapctl check: asks mapperd what the proxy would ask and decides with the same function. What a
+ * request needs besides (a route to a foreign domain, a registered callee) is not looked at. */
+#include "common/clock.h"
+#include "common/mem.h"
+#include "common/policy.h"
+#include "mapctl/client.h"
+#include "mapctl/command.h"
+
+#include <ctype.h>
+#include <inttypes.h>
+#include <stdio.h>
+
+#define METHOD_MAX 32
+
+struct question {
+    struct slice store, cn, method;
+    char method_text[METHOD_MAX + 1];
+    struct identity from, target;
+    struct identity domain; /* of the target */
+    bool registers;
+};
+
+struct answers {
+    struct reply peer, rights, target, explain;
+    enum peer_state peer_state;
+    enum user_state target_state;
+    struct slice *entries; /* PEER's, then the certificate's names */
+    size_t entry_count;
+    struct policy_rule *rules;
+    struct policy_rights rights_read;
+};
+
+/* ---- The question ---- */
+
+static enum error read_identity(struct identity *out, const char *text)
+{
+    struct slice s = slice_of(text);
+
+    if (s.size > 4 && slice_equal_nocase((struct slice){ text, 4 }, SLICE("tel:")))
+        return identity_from_parts(out, (struct slice){ text + 4, s.size - 4 }, SLICE(""), true);
+    return identity_from_text(out, s);
+}
+
+static bool read_method(struct question *q, const char *text)
+{
+    size_t size = strlen(text);
+
+    if (size == 0 || size > METHOD_MAX)
+        return false;
+    for (size_t i = 0; i < size; i++)
+        q->method_text[i] = (char)toupper((unsigned char)text[i]);
+    q->method = (struct slice){ q->method_text, size };
+    q->registers = slice_equal(q->method, SLICE("REGISTER"));
+    return true;
+}
+
+static bool read_question(struct question *q, char **operands, size_t count)
+{
+    struct slice domain;
+
+    if (count != 5) {
+        complain("check takes STORE CN IDENTITY METHOD TARGET");
+        return false;
+    }
+    q->store = slice_of(operands[0]);
+    q->cn = slice_of(operands[1]);
+    if (read_identity(&q->from, operands[2]) != ERROR_NONE || q->from.user_size == 0) {
+        complain("%s is not an identity; write user@domain", operands[2]);
+        return false;
+    }
+    if (!read_method(q, operands[3])) {
+        complain("%s is not a method", operands[3]);
+        return false;
+    }
+    if (read_identity(&q->target, operands[4]) != ERROR_NONE ||
+        (q->registers && q->target.user_size == 0)) {
+        complain("%s is not a target; write user@domain%s", operands[4],
+                 q->registers ? "" : ", a domain or tel:NUMBER");
+        return false;
+    }
+    domain = identity_domain(&q->target);
+    return domain.size == 0 || identity_from_text(&q->domain, domain) == ERROR_NONE;
+}
+
+/* ---- The answers ---- */
+
+static enum peer_state peer_state_of(struct slice text)
+{
+    return slice_equal(text, SLICE("known"))      ? PEER_KNOWN
+           : slice_equal(text, SLICE("unknown"))  ? PEER_UNKNOWN
+           : slice_equal(text, SLICE("disabled")) ? PEER_DISABLED
+                                                  : PEER_NONE;
+}
+
+static enum user_state user_state_of(struct slice text)
+{
+    return slice_equal(text, SLICE("known"))      ? USER_KNOWN
+           : slice_equal(text, SLICE("unknown"))  ? USER_UNKNOWN
+           : slice_equal(text, SLICE("foreign"))  ? USER_FOREIGN
+           : slice_equal(text, SLICE("disabled")) ? USER_DISABLED
+                                                  : USER_NONE;
+}
+
+/* Steps over epoch and serial to the state; false: that is not such a reply. */
+static bool open_answer(const struct reply *reply, struct slice *rest, struct slice *state)
+{
+    struct resp_value item;
+
+    *rest = reply->value.text;
+    if (reply->value.type != RESP_ARRAY)
+        return false;
+    for (int i = 0; i < 2; i++) {
+        if (!resp_item(rest, &item) || item.type != RESP_INTEGER)
+            return false;
+    }
+    if (!resp_item(rest, &item) || item.type != RESP_BULK)
+        return false;
+    *state = item.text;
+    return true;
+}
+
+static enum error read_peer(struct answers *a, const struct settings *settings)
+{
+    struct slice rest, state;
+    struct resp_value item;
+
+    if (!open_answer(&a->peer, &rest, &state) || !resp_item(&rest, &item))
+        return ERROR_MALFORMED;
+    a->peer_state = peer_state_of(state);
+    a->entries = mem_zero(a->peer.value.count + settings->name_count, sizeof(*a->entries));
+    if (a->entries == NULL)
+        return ERROR_MEMORY;
+    while (resp_item(&rest, &item)) {
+        if (item.type != RESP_BULK)
+            return ERROR_MALFORMED;
+        a->entries[a->entry_count++] = item.text;
+    }
+    return ERROR_NONE;
+}
+
+static enum error read_rights(struct answers *a)
+{
+    struct slice rest, state;
+    struct resp_value item;
+
+    if (!open_answer(&a->rights, &rest, &state) || !resp_item(&rest, &item) ||
+        item.type != RESP_ARRAY)
+        return ERROR_MALFORMED;
+    a->rules = mem_zero(a->rights.value.count, sizeof(*a->rules));
+    if (a->rules == NULL)
+        return ERROR_MEMORY;
+    a->rights_read = (struct policy_rights){ .state = user_state_of(state), .rules = a->rules };
+    while (resp_item(&rest, &item)) {
+        enum error error =
+            item.type == RESP_BULK
+                ? policy_rule_parse(item.text, &a->rules[a->rights_read.rule_count++])
+                : ERROR_MALFORMED;
+        if (error != ERROR_NONE)
+            return error;
+    }
+    return ERROR_NONE;
+}
+
+static enum error ask_all(const struct question *q, struct answers *a, struct client *client)
+{
+    struct slice target = q->registers ? identity_text(&q->domain) : identity_text(&q->target);
+    const struct slice peer[] = { SLICE("PEER"), q->store, q->cn };
+    const struct slice rights[] = { SLICE("RIGHTS"), identity_text(&q->from) };
+    const struct slice reached[] = { SLICE("RIGHTS"), target };
+    const struct slice explain[] = { SLICE("EXPLAIN"),        q->store,  q->cn,
+                                     identity_text(&q->from), q->method, target };
+    enum error error = client_ask(client, &a->peer, peer, 3);
+
+    if (error == ERROR_NONE)
+        error = client_ask(client, &a->rights, rights, 2);
+    if (error == ERROR_NONE)
+        error = client_ask(client, &a->target, reached, 2);
+    if (error == ERROR_NONE)
+        error = client_ask(client, &a->explain, explain, 6);
+    return error;
+}
+
+static enum error read_all(struct answers *a, const struct settings *settings,
+                           struct identity names[NAMES_MAX])
+{
+    struct slice rest, state;
+    enum error error = read_peer(a, settings);
+
+    if (error == ERROR_NONE)
+        error = read_rights(a);
+    if (error != ERROR_NONE)
+        return error;
+    if (!open_answer(&a->target, &rest, &state))
+        return ERROR_MALFORMED;
+    a->target_state = user_state_of(state);
+    for (size_t i = 0; i < settings->name_count; i++)
+        a->entries[a->entry_count++] = identity_text(&names[i]);
+    return ERROR_NONE;
+}
+
+static void free_answers(struct answers *a)
+{
+    reply_free(&a->peer);
+    reply_free(&a->rights);
+    reply_free(&a->target);
+    reply_free(&a->explain);
+    mem_free(a->entries);
+    mem_free(a->rules);
+}
+
+/* ---- The decision ---- */
+
+static struct decision decide_it(const struct question *q, const struct answers *a)
+{
+    struct policy_peer peer = { .state = a->peer_state,
+                                .store = q->store,
+                                .entries = a->entries,
+                                .entry_count = a->entry_count };
+    bool ours = a->target_state != USER_FOREIGN && a->target_state != USER_NONE;
+    struct policy_request request = {
+        .method = q->method,
+        .from = &q->from,
+        .to = q->registers ? &q->target : NULL,
+        .to_ourselves = ours && (q->registers || q->target.user_size == 0),
+        .target_state = a->target_state,
+        .now_unix_s = clock_unix_s(),
+    };
+
+    if (!request.to_ourselves)
+        request.target = q->registers ? &q->domain : &q->target;
+    return decide(&peer, &request, &a->rights_read);
+}
+
+static bool begins(struct slice line, const char *word)
+{
+    size_t size = strlen(word);
+
+    return line.size >= size && memcmp(line.data, word, size) == 0;
+}
+
+/* Whether a line of EXPLAIN is one that decided. */
+static bool decided(struct slice line, const struct question *q, const struct decision *d)
+{
+    char text[IDENTITY_MAX + 32];
+
+    if (begins(line, "peer ") || begins(line, "store "))
+        return d->reason == REASON_DEVICE_UNKNOWN || d->reason == REASON_DEVICE_DISABLED ||
+               (line.data[0] == 'p' &&
+                (d->reason == REASON_FROM_NOT_PERMITTED || d->reason == REASON_TO_NOT_PERMITTED));
+    if (begins(line, "user "))
+        return d->reason == REASON_USER_DISABLED;
+    if (begins(line, "rule ")) {
+        snprintf(text, sizeof(text), "rule %" PRIu64 " ", d->rule_id);
+        return d->rule_id != 0 && begins(line, text);
+    }
+    if (begins(line, "entry identity=")) {
+        size_t at = strlen("entry identity=");
+        return d->entry.size > 0 &&
+               slice_equal((struct slice){ line.data + at, line.size - at }, d->entry);
+    }
+    return begins(line, "target ") && (d->reason == REASON_NO_RIGHT || d->rule_id != 0) &&
+           !q->registers;
+}
+
+static void print_answer(const struct question *q, const struct answers *a,
+                         const struct settings *settings, const struct identity *names,
+                         const struct decision *d)
+{
+    struct slice rest = a->explain.value.text;
+    struct resp_value item;
+
+    printf("%s\n", d->effect == EFFECT_ALLOW ? "allowed" : "denied");
+    printf("reason: %s: %s\n", reason_name(d->reason), reason_text(d->reason));
+    if (d->effect != EFFECT_ALLOW)
+        printf("what to do: %s\n", reason_remedy(d->reason));
+    if (d->rule_id != 0)
+        printf("rule: %" PRIu64 "\n", d->rule_id);
+    puts("rows (* decided):");
+    for (size_t i = 0; resp_item(&rest, &item); i++) {
+        if (i < 2 || item.type != RESP_BULK)
+            continue; /* epoch, serial */
+        printf("%s ", decided(item.text, q, d) ? "*" : " ");
+        print_slice(item.text);
+        putchar('\n');
+    }
+    for (size_t i = 0; i < settings->name_count; i++) {
+        printf("%s name identity=", slice_equal(identity_text(&names[i]), d->entry) ? "*" : " ");
+        print_slice(identity_text(&names[i]));
+        putchar('\n');
+    }
+}
+
+static enum status check(const struct question *q, const struct settings *settings,
+                         struct identity names[NAMES_MAX])
+{
+    struct answers answers = { 0 };
+    struct client client;
+    struct decision decision;
+    enum status status = STATUS_UNREACHABLE;
+    enum error error = client_open(&client, "mapperd", settings->mapperd_socket);
+
+    if (error != ERROR_NONE)
+        return status;
+    error = ask_all(q, &answers, &client);
+    if (error == ERROR_NONE) {
+        error = read_all(&answers, settings, names);
+        if (error != ERROR_NONE)
+            complain("mapperd's answer can't be used: %s", error_text(error));
+    }
+    if (error == ERROR_NONE) {
+        decision = decide_it(q, &answers);
+        print_answer(q, &answers, settings, names, &decision);
+        status = decision.effect == EFFECT_ALLOW ? STATUS_GOOD : STATUS_BAD;
+    }
+    free_answers(&answers);
+    client_close(&client);
+    return status;
+}
+
+enum status command_check(const struct settings *settings, char **operands, size_t count)
+{
+    struct identity names[NAMES_MAX];
+    struct question question = { 0 };
+
+    if (!read_question(&question, operands, count))
+        return STATUS_USAGE;
+    for (size_t i = 0; i < settings->name_count; i++) {
+        if (identity_from_text(&names[i], slice_of(settings->names[i])) != ERROR_NONE) {
+            complain("--name %s is not an identity", settings->names[i]);
+            return STATUS_USAGE;
+        }
+    }
+    return check(&question, settings, names);
+}

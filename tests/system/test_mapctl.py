@@ -1,0 +1,238 @@
+# SPDX-License-Identifier: Apache-2.0
+"""mapctl against real programs: what it says, and its exit statuses."""
+import os
+import subprocess
+
+import pytest
+
+from tests.lab import postgres
+from tests.system.lib import cn_of, resp, sql, unique, wait_until
+
+GOOD, BAD, USAGE, UNREACHABLE = range(4)
+
+
+def mapctl(lab, *arguments, **environment):
+    """Exit status, standard output and standard error of mapctl in the lab's environment."""
+    done = subprocess.run(
+        [str(lab.binary("mapctl")), *arguments],
+        env={**os.environ, **lab.environment(), **environment},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        timeout=60,
+    )
+    assert "Sanitizer" not in done.stderr, done.stderr
+    return done.returncode, done.stdout, done.stderr
+
+
+@pytest.fixture
+def phone(lab):
+    """A mapped CN and its user, known to mapperd."""
+    cn, user = cn_of(), f"{unique()}@example.org"
+    sql(lab, "INSERT INTO cn_mapping (cn, identity) VALUES (%s, %s)", cn, user)
+    wait_until(lambda: user.encode() in resp(lab, "PEER", "device", cn)
+               or user in resp(lab, "PEER", "device", cn))
+    return cn, user
+
+
+def rows(output):
+    """The rows that decided and the others."""
+    lines = output.split("rows (* decided):\n")[1].splitlines()
+    return [line[2:] for line in lines if line[0] == "*"], [
+        line[2:] for line in lines if line[0] == " "]
+
+
+def test_check_allows_what_the_shipped_rule_allows_and_names_it(lab, phone):
+    cn, user = phone
+    spelled = ":".join(cn[i:i + 2].lower() for i in range(0, 12, 2))
+    status, out, err = mapctl(lab, "check", "device", spelled, f"sip:{user}", "INVITE",
+                              "bob@Example.ORG.")
+    assert (status, err) == (GOOD, "")
+    assert out.startswith("allowed\nreason: allowed: ")
+    decided, others = rows(out)
+    assert f"entry identity={user}" in decided
+    assert any(row.startswith("rule ") and " allow * * ours " in row for row in decided)
+    assert f"peer state=known cn={cn}" in others
+
+
+@pytest.mark.parametrize("identity, method, target, reason", [
+    ("boss@example.org", "INVITE", "bob@example.org", "from-not-permitted"),
+    ("USER", "REGISTER", "boss@example.org", "to-not-permitted"),
+    ("USER", "INVITE", "bob@foreign.example", "no-right"),
+    ("USER", "INVITE", "tel:+49-30-1", "no-right"),
+    ("USER", "OPTIONS", "foreign.example", "no-right"),
+])
+def test_check_denies_with_the_reason_and_what_to_do(lab, phone, identity, method, target, reason):
+    cn, user = phone
+    status, out, err = mapctl(lab, "check", "device", cn, identity.replace("USER", user), method,
+                              target)
+    assert (status, err) == (BAD, "")
+    assert out.startswith(f"denied\nreason: {reason}: ") and "\nwhat to do: " in out
+
+
+@pytest.mark.parametrize("method, target", [
+    ("REGISTER", "USER"), ("register", "sip:USER"), ("OPTIONS", "example.org")])
+def test_check_needs_no_rule_for_what_the_proxy_answers_itself(lab, phone, method, target):
+    cn, user = phone
+    status, out, _ = mapctl(lab, "check", "device", cn, user, method, target.replace("USER", user))
+    assert status == GOOD and "\nrule: " not in out
+
+
+def test_check_names_the_rule_that_denies(lab, phone):
+    cn, user = phone
+    [(rule,)] = sql(lab, "INSERT INTO rights_rule (who_kind, who, methods, effect) "
+                         "VALUES ('user', %s, '{MESSAGE}', 'deny') RETURNING id", user)
+    wait_until(lambda: mapctl(lab, "check", "device", cn, user, "MESSAGE", "bob@example.org")[0]
+               == BAD)
+    _, out, _ = mapctl(lab, "check", "device", cn, user, "MESSAGE", "bob@example.org")
+    assert out.startswith("denied\nreason: rule-denies: ") and f"\nrule: {rule}\n" in out
+    assert f"rule {rule} deny * MESSAGE * - - -" in rows(out)[0]
+    assert mapctl(lab, "check", "device", cn, user, "INVITE", "bob@example.org")[0] == GOOD
+
+
+def test_check_of_unknown_and_disabled(lab, phone):
+    cn, user = phone
+    status, out, _ = mapctl(lab, "check", "device", "0004F2FFFFFF", user, "INVITE", "b@example.org")
+    assert status == BAD and "reason: device-unknown: " in out
+    status, out, _ = mapctl(lab, "check", "nostore", cn, user, "INVITE", "b@example.org")
+    assert status == BAD and "reason: device-unknown: " in out
+    sql(lab, "UPDATE sip_user SET state = 'disabled' WHERE identity = %s", user)
+    wait_until(lambda: "reason: user-disabled: " in mapctl(
+        lab, "check", "device", cn, user, "INVITE", "b@example.org")[1])
+    assert "user state=disabled groups=" in rows(mapctl(
+        lab, "check", "device", cn, user, "INVITE", "b@example.org")[1])[0]
+
+
+def test_check_takes_the_names_of_the_certificate(lab):
+    name = f"{unique()}@example.org"
+    question = ["device", cn_of(), name, "INVITE", "bob@example.org"]
+    assert mapctl(lab, "check", *question)[0] == BAD
+    status, out, _ = mapctl(lab, "check", "--name", f"sip:{name}", *question)
+    assert status == GOOD and f"name identity={name}" in rows(out)[0]
+
+
+def test_T10_hostile_arguments_are_data(lab):
+    for cn in ["'; DROP TABLE cn_mapping; --", "a\r\n+OK\r\n", "$5\r\nalice", "x" * 5000, "", "*"]:
+        status, out, _ = mapctl(lab, "check", "corp", cn, "a@example.org", "INVITE",
+                                "b@example.org")
+        assert status == (UNREACHABLE if len(cn) > 4096 else BAD), cn[:20]
+        assert len(cn) > 4096 or "reason: device-unknown" in out
+    assert sql(lab, "SELECT count(*) > 0 FROM trust_store") == [(True,)]
+
+
+@pytest.mark.parametrize("arguments, text", [
+    ([], "no command"),
+    (["dance"], "no command dance"),
+    (["--nonsense", "status"], ""),
+    (["status", "now"], "no operand"),
+    (["migrate", "now"], "no operand"),
+    (["check"], "STORE CN IDENTITY METHOD TARGET"),
+    (["check", "device", "1", "alice", "INVITE", "b@example.org"], "not an identity"),
+    (["check", "device", "1", "a@example.org:5060", "INVITE", "b@example.org"], "not an identity"),
+    (["check", "device", "1", "a@example.org", "", "b@example.org"], "not a method"),
+    (["check", "device", "1", "a@example.org", "REGISTER", "example.org"], "not a target"),
+    (["check", "device", "1", "a@example.org", "INVITE", "b@exam ple.org"], "not a target"),
+    (["check", "--name", "x y", "device", "1", "a@example.org", "INVITE", "b@example.org"],
+     "not an identity"),
+    (["--config", "/nonexistent", "status"], "/nonexistent: No such file"),
+    (["--migrations", "/nonexistent", "migrate"], "no sqitch.plan in /nonexistent"),
+    (["--database", "x y z", "migrate"], "--database"),
+])
+def test_wrong_usage_ends_with_2_and_says_what(lab, arguments, text):
+    status, out, err = mapctl(lab, *arguments)
+    assert status == USAGE and out == "" and text in err
+
+
+def test_help_lists_every_command_and_the_exit_statuses(lab):
+    status, out, err = mapctl(lab, "--help")
+    assert (status, err) == (GOOD, "")
+    for word in ["migrate", "status", "check STORE CN IDENTITY METHOD TARGET", "Exit status:"]:
+        assert word in out
+
+
+def test_check_without_mapperd_decides_nothing(lab, tmp_path):
+    for path in [str(tmp_path / "none"), "/" + "x" * 200]:
+        status, out, err = mapctl(lab, "--mapperd-socket", path, "check", "device", "1",
+                                  "a@example.org", "INVITE", "b@example.org")
+        assert (status, out) == (UNREACHABLE, "") and path in err
+
+
+def test_a_socket_that_answers_something_else_ends_with_3(lab, tmp_path):
+    import socket
+    import threading
+
+    def serve(path, answer):
+        listener = socket.socket(socket.AF_UNIX)
+        listener.bind(str(path))
+        listener.listen()
+
+        def work():
+            connection, _ = listener.accept()
+            connection.recv(4096)
+            connection.sendall(answer)
+            connection.close()
+            listener.close()
+
+        threading.Thread(target=work, daemon=True).start()
+
+    for number, answer in enumerate([b"HTTP/1.1 200 OK\r\n\r\n", b"*100000000\r\n", b"", b"*2\r\n:1\r\n",
+                                     b"$-5\r\n", b"-LOADING not yet\r\n", b"*0\r\n" * 4,
+                                     b"*4\r\n:1\r\n:1\r\n:1\r\n:1\r\n"]):
+        path = tmp_path / f"s{number}"
+        serve(path, answer)
+        status, out, err = mapctl(lab, "--mapperd-socket", str(path), "check", "device", "1",
+                                  "a@example.org", "INVITE", "b@example.org")
+        assert (status, out) == (UNREACHABLE, ""), answer
+        assert err.startswith("mapctl: ")
+
+
+def test_status_shows_database_mapperd_and_counts(lab, phone):
+    _, out, _ = mapctl(lab, "status")
+    assert "database: answers, holdline as postgres" in out
+    for line in ["  cn_mapping: ", "  sip_user: ", "  binding: ", "  mapperd mapperd1: id "]:
+        assert line in out
+    assert "mapperd: ready, data at most this old in ms: " in out
+    assert "  devices: " in out and "\nproxy: " in out
+
+
+def test_status_takes_sockets_from_the_configurations(lab):
+    configs = [a for c in ["mapperd.conf", "proxy.conf"] if lab.path(c).exists()
+               for a in ("--config", str(lab.path(c)))]
+    _, out, err = mapctl(lab, *configs, "status", MAPPERD_SOCKET="/nonexistent",
+                         PROXY_SOCKET="/nonexistent")
+    assert "mapperd: ready" in out
+    assert "holdline as holdline_mapperd" in out
+    assert "/nonexistent" not in err or not lab.path("proxy.conf").exists()
+
+
+@pytest.mark.lab
+def test_status_without_postgresql_says_so_and_ends_with_3(fresh_lab):
+    fresh_lab.postgres.stop()
+    wait_until(lambda: "database:0" in str(resp(fresh_lab, "INFO", "sync")))
+    status, out, err = mapctl(fresh_lab, "status")
+    assert status == UNREACHABLE
+    assert out.startswith("database: does not answer\nmapperd: answers from LMDB, without database")
+    assert "the database does not answer" in err
+
+
+def test_migrate_brings_an_empty_database_there_and_verify_tells_what_is_missing(lab):
+    database = unique("migrate")
+    sql(lab, f"CREATE DATABASE {database} TEMPLATE template0 ENCODING 'UTF8'")
+    conninfo = f"host={lab.postgres.folder} port={lab.postgres.port} dbname={database} user=postgres"
+    status, out, _ = mapctl(lab, "--database", conninfo, "--migrations",
+                            str(postgres.ROOT / "migrations"), "migrate", "--verify")
+    assert status == BAD
+    status, out, _ = mapctl(lab, "--database", conninfo, "status")
+    assert status != GOOD and "the schema is not there: mapctl migrate" in out
+    for _ in range(2):      # the second finds nothing to do
+        status, out, err = mapctl(lab, "--database", conninfo, "migrate")
+        assert status == GOOD, out + err
+    status, out, _ = mapctl(lab, "migrate", "--verify", PGDATABASE=database)
+    assert status == GOOD and "Verify successful" in out
+    sql(lab, f"DROP DATABASE {database}")
+
+
+def test_migrate_without_database_ends_with_3(lab):
+    status, _, err = mapctl(lab, "--database", "host=/nonexistent dbname=holdline", "migrate")
+    assert status == UNREACHABLE and "the database does not answer" in err
