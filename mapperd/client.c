@@ -129,6 +129,13 @@ static size_t waiting_bytes(const struct client *client)
     return buffer_size(&client->out) + client->held_bytes;
 }
 
+/* Below the bound that closes, so that a client which only asks is slowed down and never closed. */
+static size_t soft_bound(const struct client *client)
+{
+    size_t half = (size_t)client->server->options->output_max / 2;
+    return half < CLIENT_OUTPUT_SOFT ? half : CLIENT_OUTPUT_SOFT;
+}
+
 struct buffer *client_out(struct client *client)
 {
     return client->pending_last != NULL ? &client->pending_last->after : &client->out;
@@ -139,7 +146,7 @@ struct buffer *client_out(struct client *client)
 static void watch(struct client *client)
 {
     struct ev_loop *loop = client->server->loop;
-    bool room = waiting_bytes(client) < CLIENT_OUTPUT_SOFT &&
+    bool room = waiting_bytes(client) < soft_bound(client) &&
                 buffer_size(&client->in) < CLIENT_INPUT_MAX &&
                 client->pending_count < CLIENT_PENDING_MAX && !client->closing;
     if (room)
@@ -196,7 +203,7 @@ static bool answer_input(struct client *client)
     struct resp_command command;
     size_t used;
     while (!client->closing && buffer_size(&client->in) > 0) {
-        if (waiting_bytes(client) >= CLIENT_OUTPUT_SOFT ||
+        if (waiting_bytes(client) >= soft_bound(client) ||
             client->pending_count >= CLIENT_PENDING_MAX)
             return true;
         if (gate_waits(&server->gate, server->now_mono_ms))
@@ -228,19 +235,45 @@ static bool answer_input(struct client *client)
     return false;
 }
 
+/* Answers a batch of commands. Should the thread have been stopped in the middle of it, its answers
+ * are older than they may be: they are taken back and made again once the gate opens; with a
+ * binding among them, the client is closed instead. False: closed. */
+static bool answer_batch(struct client *client, bool *more)
+{
+    size_t from = client->in.from, to = client->in.to, out_size = buffer_size(&client->out);
+    size_t pending = client->pending_count;
+    uint64_t begun_boot_ms = clock_boot_ms();
+    *more = answer_input(client);
+    uint64_t took_ms = clock_boot_ms() - begun_boot_ms;
+    if (took_ms <= GATE_STANDSTILL_MS)
+        return true;
+    *more = false;
+    server_stood_still(client->server, took_ms);
+    if (pending > 0 || client->pending_count > 0 || client->closing || client->out.failed) {
+        client_close(client);
+        return false;
+    }
+    client->in.from = from;
+    client->in.to = to;
+    client->out.to = client->out.from + out_size;
+    return true;
+}
+
 void client_process(struct client *client)
 {
+    bool more;
     /* When the write took all, what was left behind for the output's bound is answered at once: no
      * event would come for it. */
     for (;;) {
-        bool more = answer_input(client);
+        if (!answer_batch(client, &more))
+            return;
         if (client->out.failed || waiting_bytes(client) > client->server->options->output_max) {
             client_flush(client);
             return;
         }
         if (!write_out(client))
             return;
-        if (!more || waiting_bytes(client) >= CLIENT_OUTPUT_SOFT ||
+        if (!more || waiting_bytes(client) >= soft_bound(client) ||
             client->pending_count >= CLIENT_PENDING_MAX)
             break;
     }

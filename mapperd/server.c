@@ -179,26 +179,8 @@ static void wake(void *context)
     ev_async_send(server->loop, &server->woken);
 }
 
-static void on_turn_end(struct ev_loop *loop, ev_prepare *w, int events)
+void server_stood_still(struct server *server, uint64_t stood_ms)
 {
-    struct server *server = w->data;
-    (void)loop;
-    (void)events;
-    store_reader_rest(&server->reader);
-    server->turn_end_boot_ms = clock_boot_ms();
-}
-
-/* Before anything of this turn is handled. What was stopped for a while may have missed a
- * revocation: it asks first. */
-static void on_turn_begin(struct ev_loop *loop, ev_check *w, int events)
-{
-    struct server *server = w->data;
-    (void)loop;
-    (void)events;
-    server->now_mono_ms = clock_mono_ms();
-    uint64_t stood_ms = clock_boot_ms() - server->turn_end_boot_ms;
-    if (stood_ms <= GATE_STANDSTILL_MS)
-        return;
     server->counts.standstills++;
     log_write(LOG_WARNING, "stood-still", "for %" PRIu64 " ms; asking the database first",
               stood_ms);
@@ -209,6 +191,34 @@ static void on_turn_begin(struct ev_loop *loop, ev_check *w, int events)
     m->gate = server->gate.number;
     if (feed_send(server->feed, m) != ERROR_NONE)
         loop_message_free(m);
+}
+
+/* Before anything of this turn is handled. What was stopped for a while may have missed a
+ * revocation: it asks first. */
+static void on_turn_begin(struct ev_loop *loop, ev_check *w, int events)
+{
+    struct server *server = w->data;
+    (void)loop;
+    (void)events;
+    server->now_mono_ms = clock_mono_ms();
+    server->turn_begin_boot_ms = clock_boot_ms();
+    uint64_t stood_ms = server->turn_begin_boot_ms - server->turn_end_boot_ms;
+    if (stood_ms > GATE_STANDSTILL_MS)
+        server_stood_still(server, stood_ms);
+}
+
+/* The turn itself may be where the thread was stopped. */
+static void on_turn_end(struct ev_loop *loop, ev_prepare *w, int events)
+{
+    struct server *server = w->data;
+    (void)loop;
+    (void)events;
+    store_reader_rest(&server->reader);
+    server->turn_end_boot_ms = clock_boot_ms();
+    uint64_t stood_ms = server->turn_end_boot_ms - server->turn_begin_boot_ms;
+    if (stood_ms > GATE_STANDSTILL_MS && server->turn_begin_boot_ms != 0)
+        server_stood_still(server, stood_ms);
+    server->turn_begin_boot_ms = server->turn_end_boot_ms;
 }
 
 static void on_turning(struct ev_loop *loop, ev_timer *w, int events)

@@ -76,7 +76,7 @@ struct server {
     size_t head_size;
     struct store_serial published; /* of the last message, or of the store at its begin */
     uint64_t proof_boot_ms;        /* UINT64_MAX: unknown */
-    uint64_t turn_end_boot_ms, now_mono_ms, started_mono_ms;
+    uint64_t turn_begin_boot_ms, turn_end_boot_ms, now_mono_ms, started_mono_ms;
 
     struct client **clients; /* by slot */
     uint32_t *generations, *free_slots;
@@ -96,6 +96,8 @@ enum error server_run(const struct options *options,
 /* A snapshot of this turn; false: the store is damaged or absent, nothing may be answered. */
 bool server_snapshot(struct server *server);
 void server_damaged(struct server *server);
+/* The thread was stopped for so long: nothing is answered before the database has been asked. */
+void server_stood_still(struct server *server, uint64_t stood_ms);
 uint64_t server_age_ms(const struct server *server); /* UINT64_MAX: unknown */
 
 /* client.c */

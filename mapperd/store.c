@@ -266,6 +266,7 @@ enum error folder_open_current(struct folder *folder, struct store **out)
     if (!format_is_ours(*out)) {
         log_write(LOG_ERROR, "store-not-trusted", "%s is damaged or of another format", path);
         folder_close_store(folder, *out, false);
+        *out = NULL;
         return ERROR_MALFORMED;
     }
     return ERROR_NONE;
