@@ -243,10 +243,13 @@ static size_t read_header(struct message *m, struct slice text, size_t at, uint1
     if (h->id == HEADER_BAD_LINE) {
         set_fault(m, MESSAGE_HEADER_LINE, HEADER_OTHER);
     } else if (h->id != HEADER_OTHER) {
-        if (m->first[h->id] == HEADER_INDEX_NONE)
+        if (m->first[h->id] == HEADER_INDEX_NONE) {
             m->first[h->id] = m->header_count;
-        else
+        } else {
             m->headers[last[h->id]].next_same = m->header_count;
+            if (header_is_single(h->id))
+                set_fault(m, MESSAGE_HEADER_REPEATED, h->id);
+        }
         last[h->id] = m->header_count;
     }
     m->header_count++;
@@ -281,17 +284,11 @@ static enum error read_headers(struct message *m, struct slice text)
     return ERROR_NONE;
 }
 
-static void check_counts(struct message *m)
+static void check_required(struct message *m)
 {
     static const enum header_id required[] = { HEADER_VIA, HEADER_FROM, HEADER_TO, HEADER_CALL_ID,
                                                HEADER_CSEQ };
 
-    for (unsigned id = HEADER_OTHER + 1; id < HEADER_COUNT; id++) {
-        const struct header *h = message_header(m, (enum header_id)id);
-
-        if (h && h->next_same != HEADER_INDEX_NONE && header_is_single((enum header_id)id))
-            set_fault(m, MESSAGE_HEADER_REPEATED, (enum header_id)id);
-    }
     for (unsigned i = 0; i < sizeof(required) / sizeof(required[0]); i++)
         if (!message_header(m, required[i]))
             set_fault(m, MESSAGE_HEADER_MISSING, required[i]);
@@ -419,7 +416,7 @@ enum error message_parse(struct message *m, struct slice text)
         message_free(m);
         return ERROR_MEMORY;
     }
-    check_counts(m);
+    check_required(m);
     read_via(m);
     read_party(m, HEADER_FROM, &m->from_uri, &m->from_tag);
     read_party(m, HEADER_TO, &m->to_uri, &m->to_tag);

@@ -105,7 +105,7 @@ static void test_T06_the_answer_to_a_bad_request_takes_the_first_of_each(void **
     parse_text(&m, HEAD
                "Via: broken\r\nFrom: <sip:a@b>\r\nFrom: <sip:c@d>\r\nTo: \"unbalanced <sip:x@y>\r\n"
                "bad line\r\nX: lone\nlf\r\nContent-Length: 7\r\n\r\n");
-    assert_int_equal(m.fault, MESSAGE_HEADER_LINE);
+    assert_int_equal(m.fault, MESSAGE_HEADER_REPEATED);
     assert_int_equal(response_write(&m, &r, &out), ERROR_NONE);
     assert_slice_is(buffer_slice(&out), "SIP/2.0 400 Bad Request\r\n"
                                         "Via: broken\r\n"
