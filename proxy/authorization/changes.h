@@ -30,7 +30,7 @@ struct changes {
     uint64_t floor;    /* serial */
     uint64_t position; /* serial of the last message or tick that was read */
     size_t count;
-    struct change *oldest, *newest; /* one a tag, by serial */
+    struct change *oldest; /* one a tag, by serial; utlist */
     struct change *by_tag;
 };
 

@@ -14,10 +14,17 @@
  *   AGAIN     -                     -                  WAITING or DECIDED
  *   END       IDLE                  IDLE               IDLE
  *
- * What is asked: PEER of the device; RIGHTS of From; of REGISTER, RIGHTS of To when it is another;
- * LOCATE of the target when wanted, else RIGHTS of the target (of its domain when it has no user):
- * whether its domain is ours. All but LOCATE come from the cache as a rule. A device that doesn't
- * hold From, known from the cache, is refused without a question.
+ * What is asked: PEER of the device; RIGHTS of From; of a REGISTER, RIGHTS of To when it is
+ * another; LOCATE when wanted; RIGHTS of the target's domain when LOCATE doesn't say whether it is
+ * ours. All but LOCATE come from the cache as a rule. A device that doesn't hold From, known from
+ * the cache, is refused without a further question.
+ *
+ * A route that may begin requests may do so for From within its may_assert: to users of our domains
+ * when From's domain is not ours, else by the rules as anyone.
+ *
+ * In a dialog: device and entry of the token's side must be the peer's now, and the user of From
+ * not disabled. Another device is refused; a device that has lost that entry is decided as if the
+ * request were new.
  *
  * How long it waits is the request's matter: its deadline calls authorize_end(). */
 #ifndef HOLDLINE_AUTHORIZATION_ENFORCE_H
@@ -57,7 +64,7 @@ struct authorization {
     enum authorization_state state;
     /* When DECIDED: */
     struct decision decision;     /* entry points to the text below */
-    char entry[IDENTITY_MAX + 1]; /* the peer's entry that admitted it; a route's own is its key */
+    char entry[IDENTITY_MAX + 1]; /* the peer's entry that admitted it */
     bool to_ourselves;            /* the target is one of our domains, without user part */
     enum user_state target_state; /* FOREIGN: its domain is not ours */
     struct ground ground;         /* to be asked when it is written */

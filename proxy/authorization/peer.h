@@ -40,10 +40,10 @@ struct peer {
     void *owner; /* the worker's connection; not to be used when GONE */
     /* The device key, known from the first evaluation on (never changes); empty before. */
     char key[DEVICE_KEY_MAX + 1];
-    uint64_t device;                         /* token_keys_device_hash() of it; 0 before */
-    const struct peer_identity *certificate; /* of a device; owned */
-    bool inbound;                            /* of a route: may begin requests */
-    const struct identity *may_assert;       /* of a route; the configuration's */
+    uint64_t device;                   /* token_keys_device_hash() of it; 0 before */
+    struct peer_identity *certificate; /* of a device; owned */
+    bool inbound;                      /* of a route: may begin requests */
+    const struct identity *may_assert; /* of a route; the configuration's */
     size_t may_assert_count;
     /* peer.c's own: */
     struct peers *peers;

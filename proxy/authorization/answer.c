@@ -1,0 +1,394 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The reply's bytes are copied once, behind the struct and its arrays; slices point into the copy.
+ * Order in the block: answer, slices, rules, tags, kind octet, key, bytes of the reply. */
+#include "proxy/authorization/answer.h"
+
+#include "common/mem.h"
+#include "proxy/authorization/tag.h"
+
+#include <stdlib.h>
+
+/* ---- Fields of a binding ---- */
+
+bool answer_binding_field(struct slice binding, const char *name, struct slice *value)
+{
+    size_t name_size = strlen(name);
+
+    while (binding.size) {
+        const char *end = memchr(binding.data, ' ', binding.size);
+        size_t size = end ? (size_t)(end - binding.data) : binding.size;
+        bool to_the_end = size >= 8 && memcmp(binding.data, "contact=", 8) == 0;
+
+        if (to_the_end)
+            size = binding.size;
+        if (size > name_size && memcmp(binding.data, name, name_size) == 0 &&
+            binding.data[name_size] == '=') {
+            *value = (struct slice){ binding.data + name_size + 1, size - name_size - 1 };
+            return true;
+        }
+        if (size == binding.size)
+            return false;
+        binding.data += size + 1;
+        binding.size -= size + 1;
+    }
+    return false;
+}
+
+static int hex_digit(char c)
+{
+    if (c >= '0' && c <= '9')
+        return c - '0';
+    if (c >= 'A' && c <= 'F')
+        return c - 'A' + 10;
+    if (c >= 'a' && c <= 'f')
+        return c - 'a' + 10;
+    return -1;
+}
+
+bool answer_percent_decode(struct slice text, char *out, size_t max, size_t *size)
+{
+    size_t to = 0;
+
+    for (size_t i = 0; i < text.size; i++) {
+        int value = (unsigned char)text.data[i];
+
+        if (text.data[i] == '%') {
+            int high = i + 2 < text.size ? hex_digit(text.data[i + 1]) : -1;
+            int low = high >= 0 ? hex_digit(text.data[i + 2]) : -1;
+
+            if (low < 0)
+                return false;
+            value = high * 16 + low;
+            i += 2;
+        }
+        if (to == max)
+            return false;
+        out[to++] = (char)value;
+    }
+    *size = to;
+    return true;
+}
+
+/* ---- States ---- */
+
+static bool read_peer_state(struct slice text, enum peer_state *state)
+{
+    if (slice_equal(text, SLICE("known")))
+        *state = PEER_KNOWN;
+    else if (slice_equal(text, SLICE("unknown")))
+        *state = PEER_UNKNOWN;
+    else if (slice_equal(text, SLICE("disabled")))
+        *state = PEER_DISABLED;
+    else
+        return false;
+    return true;
+}
+
+static bool read_user_state(struct slice text, enum user_state *state)
+{
+    if (slice_equal(text, SLICE("known")))
+        *state = USER_KNOWN;
+    else if (slice_equal(text, SLICE("unknown")))
+        *state = USER_UNKNOWN;
+    else if (slice_equal(text, SLICE("foreign")))
+        *state = USER_FOREIGN;
+    else if (slice_equal(text, SLICE("disabled")))
+        *state = USER_DISABLED;
+    else
+        return false;
+    return true;
+}
+
+/* ---- Reading ---- */
+
+/* What is filled while a reply is walked. */
+struct reader {
+    enum lookup_kind kind;
+    struct answer *answer;
+    struct slice rest;    /* elements not yet read */
+    struct slice *slices; /* free places */
+    struct policy_rule *rules;
+    uint64_t *tags;
+};
+
+static bool next_bulk(struct slice *rest, struct slice *text)
+{
+    struct resp_value item;
+
+    if (!resp_item(rest, &item) || item.type != RESP_BULK)
+        return false;
+    *text = item.text;
+    return true;
+}
+
+static void add_tag(struct reader *reader, uint64_t tag)
+{
+    reader->tags[reader->answer->tag_count++] = tag;
+}
+
+static enum error read_peer(struct reader *reader, struct slice state)
+{
+    struct answer *answer = reader->answer;
+    struct answer_peer *peer = &answer->peer;
+    const char *space = memchr(answer->key.data, ' ', answer->key.size);
+    struct slice store = { answer->key.data, (size_t)(space - answer->key.data) };
+    struct slice entry;
+
+    if (!read_peer_state(state, &peer->state) || !next_bulk(&reader->rest, &peer->canonical_cn) ||
+        peer->canonical_cn.size > CN_MAX_OCTETS ||
+        (peer->state == PEER_KNOWN && peer->canonical_cn.size == 0))
+        return ERROR_MALFORMED;
+    peer->entries = reader->slices;
+    while (reader->rest.size) {
+        if (!next_bulk(&reader->rest, &entry) || peer->state != PEER_KNOWN)
+            return ERROR_MALFORMED;
+        if (entry.size == 0 || entry.size > IDENTITY_MAX)
+            return ERROR_NOT_FOUND;
+        reader->slices[peer->entry_count++] = entry;
+    }
+    add_tag(reader, tag_store(store));
+    if (peer->canonical_cn.size)
+        add_tag(reader, tag_peer(store, peer->canonical_cn));
+    return ERROR_NONE;
+}
+
+static void add_identity_tags(struct reader *reader)
+{
+    struct slice key = reader->answer->key;
+    const char *at = memchr(key.data, '@', key.size);
+
+    add_tag(reader, tag_user(key));
+    if (at)
+        key = (struct slice){ at + 1, key.size - (size_t)(at + 1 - key.data) };
+    add_tag(reader, tag_domain(key));
+}
+
+static enum error read_groups(struct reader *reader)
+{
+    struct answer_rights *rights = &reader->answer->rights;
+    struct resp_value array;
+    struct slice rest, group;
+
+    if (!resp_item(&reader->rest, &array) || array.type != RESP_ARRAY)
+        return ERROR_MALFORMED;
+    rest = array.text;
+    rights->groups = reader->slices;
+    while (rest.size) {
+        if (!next_bulk(&rest, &group))
+            return ERROR_MALFORMED;
+        reader->slices[rights->group_count++] = group;
+        add_tag(reader, tag_group(group));
+    }
+    return ERROR_NONE;
+}
+
+static enum error read_rights(struct reader *reader, struct slice state, uint64_t now_unix_s)
+{
+    struct answer *answer = reader->answer;
+    struct policy_rights *rights = &answer->rights.rights;
+    struct slice text;
+
+    if (!read_user_state(state, &rights->state) || read_groups(reader) != ERROR_NONE)
+        return ERROR_MALFORMED;
+    rights->rules = reader->rules;
+    while (reader->rest.size) {
+        if (!next_bulk(&reader->rest, &text))
+            return ERROR_MALFORMED;
+        if (policy_rule_parse(text, &reader->rules[rights->rule_count]) != ERROR_NONE)
+            return ERROR_NOT_FOUND;
+        rights->rule_count++;
+    }
+    answer->edge_unix_s = policy_rights_edge_unix_s(rights, now_unix_s);
+    add_identity_tags(reader);
+    add_tag(reader, tag_rules());
+    return ERROR_NONE;
+}
+
+/* The device's own rows: when its mapping goes, a call to it must not go there any more. */
+static enum error add_binding_tags(struct reader *reader, struct slice binding)
+{
+    struct slice store, text;
+    char cn[CN_MAX_OCTETS];
+    size_t size;
+
+    if (!answer_binding_field(binding, "store", &store) || store.size == 0)
+        return ERROR_NONE;
+    add_tag(reader, tag_store(store));
+    if (!answer_binding_field(binding, "cn", &text) || text.size == 0)
+        return ERROR_NONE;
+    if (!answer_percent_decode(text, cn, sizeof cn, &size))
+        return ERROR_NOT_FOUND;
+    add_tag(reader, tag_peer(store, (struct slice){ cn, size }));
+    return ERROR_NONE;
+}
+
+static enum error read_locate(struct reader *reader, struct slice state)
+{
+    struct answer_locate *locate = &reader->answer->locate;
+    struct slice binding;
+
+    if (!read_user_state(state, &locate->state))
+        return ERROR_MALFORMED;
+    locate->bindings = reader->slices;
+    while (reader->rest.size) {
+        if (!next_bulk(&reader->rest, &binding))
+            return ERROR_MALFORMED;
+        reader->slices[locate->binding_count++] = binding;
+        if (add_binding_tags(reader, binding) != ERROR_NONE)
+            return ERROR_NOT_FOUND;
+    }
+    add_identity_tags(reader);
+    return ERROR_NONE;
+}
+
+/* ---- The block ---- */
+
+static size_t add_size(size_t sum, size_t count, size_t size)
+{
+    return sum + count * size; /* count is bounded by ASK_REPLY_ITEMS_MAX: no overflow */
+}
+
+/* Elements of the reply and, for RIGHTS, of its array of groups. */
+static size_t count_elements(const struct resp_value *value)
+{
+    struct slice rest = value->text;
+    struct resp_value item;
+    size_t count = value->count;
+
+    while (resp_item(&rest, &item)) {
+        if (item.type == RESP_ARRAY)
+            count += item.count;
+    }
+    return count;
+}
+
+/* The block with its key and a copy of the reply; arrays empty. */
+static bool make_block(struct reader *reader, struct slice key, const struct resp_value *value)
+{
+    size_t count = count_elements(value);
+    size_t rules = reader->kind == LOOKUP_RIGHTS ? value->count : 0;
+    size_t tags = 3 + (reader->kind == LOOKUP_PEER ? 0 : 2 * count);
+    size_t slices_at = sizeof(struct answer);
+    size_t rules_at = add_size(slices_at, count, sizeof(struct slice));
+    size_t tags_at = add_size(rules_at, rules, sizeof(struct policy_rule));
+    size_t key_at = add_size(tags_at, tags, sizeof(uint64_t));
+    size_t size = key_at + 1 + key.size + value->text.size;
+    char *block = mem_alloc(size);
+
+    if (!block)
+        return false;
+    reader->answer = (struct answer *)block;
+    reader->slices = (struct slice *)(block + slices_at);
+    reader->rules = (struct policy_rule *)(block + rules_at);
+    reader->tags = (uint64_t *)(block + tags_at);
+    block[key_at] = (char)reader->kind; /* the cache's key begins here */
+    memcpy(block + key_at + 1, key.data, key.size);
+    if (value->text.size)
+        memcpy(block + key_at + 1 + key.size, value->text.data, value->text.size);
+    *reader->answer = (struct answer){ .references = 1,
+                                       .kind = reader->kind,
+                                       .key = { block + key_at + 1, key.size },
+                                       .edge_unix_s = UINT64_MAX,
+                                       .tags = reader->tags,
+                                       .size = size };
+    reader->rest = (struct slice){ block + key_at + 1 + key.size, value->text.size };
+    return true;
+}
+
+static int compare_tags(const void *a, const void *b)
+{
+    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+
+    return (x > y) - (x < y);
+}
+
+/* Sorted, each once. A text that is no key of mapperd's makes the answer unusable. */
+static enum error finish_tags(struct reader *reader)
+{
+    struct answer *answer = reader->answer;
+    size_t kept = 0;
+
+    qsort(reader->tags, answer->tag_count, sizeof *reader->tags, compare_tags);
+    if (answer->tag_count && reader->tags[0] <= TAG_ALL)
+        return ERROR_NOT_FOUND;
+    for (size_t i = 0; i < answer->tag_count; i++) {
+        if (kept == 0 || reader->tags[i] != reader->tags[kept - 1])
+            reader->tags[kept++] = reader->tags[i];
+    }
+    answer->tag_count = kept;
+    return ERROR_NONE;
+}
+
+static enum error read_content(struct reader *reader, uint64_t now_unix_s)
+{
+    struct resp_value epoch, serial;
+    struct slice state;
+    enum error error = ERROR_MALFORMED;
+
+    if (!resp_item(&reader->rest, &epoch) || epoch.type != RESP_INTEGER || epoch.integer <= 0 ||
+        !resp_item(&reader->rest, &serial) || serial.type != RESP_INTEGER || serial.integer < 0 ||
+        !next_bulk(&reader->rest, &state))
+        return ERROR_MALFORMED;
+    reader->answer->epoch = (uint64_t)epoch.integer;
+    reader->answer->serial = (uint64_t)serial.integer;
+    switch (reader->kind) {
+    case LOOKUP_NONE:
+        break;
+    case LOOKUP_PEER:
+        error = read_peer(reader, state);
+        break;
+    case LOOKUP_RIGHTS:
+        error = read_rights(reader, state, now_unix_s);
+        break;
+    case LOOKUP_LOCATE:
+        error = read_locate(reader, state);
+        break;
+    }
+    return error == ERROR_NONE ? finish_tags(reader) : error;
+}
+
+enum error answer_read(enum lookup_kind kind, struct slice key, const struct resp_value *value,
+                       uint64_t now_unix_s, struct answer **out)
+{
+    struct reader reader = { .kind = kind };
+    enum error error;
+
+    *out = NULL;
+    if (value->type != RESP_ARRAY || key.size > LOOKUP_KEY_MAX ||
+        (kind == LOOKUP_PEER && !memchr(key.data, ' ', key.size)))
+        return ERROR_MALFORMED;
+    if (!make_block(&reader, key, value))
+        return ERROR_MEMORY;
+    error = read_content(&reader, now_unix_s);
+    if (error != ERROR_NONE) {
+        mem_free(reader.answer);
+        return error;
+    }
+    *out = reader.answer;
+    return ERROR_NONE;
+}
+
+void answer_release(struct answer *answer)
+{
+    if (answer && --answer->references == 0)
+        mem_free(answer);
+}
+
+bool answer_is_unknown(const struct answer *answer)
+{
+    enum user_state state = USER_NONE;
+
+    switch (answer->kind) {
+    case LOOKUP_NONE:
+        return true;
+    case LOOKUP_PEER:
+        return answer->peer.state != PEER_KNOWN;
+    case LOOKUP_RIGHTS:
+        state = answer->rights.rights.state;
+        break;
+    case LOOKUP_LOCATE:
+        state = answer->locate.state;
+        break;
+    }
+    return state != USER_KNOWN && state != USER_DISABLED;
+}

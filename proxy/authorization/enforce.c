@@ -1,0 +1,462 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "proxy/authorization/enforce.h"
+
+#include "common/log.h"
+#include "common/mem.h"
+
+#include <assert.h>
+
+/* ---- What must be known ---- */
+
+/* A number, and an IPv6 address, is nobody's domain: not ours without a question. */
+static bool may_be_ours(const struct identity *identity)
+{
+    struct slice domain = identity_domain(identity);
+
+    return domain.size > 0 && domain.data[0] != '[';
+}
+
+static const struct identity *located(const struct authorize_facts *facts)
+{
+    return facts->to ? facts->to : facts->target;
+}
+
+static bool is_located(const struct authorize_facts *facts, const struct identity *identity)
+{
+    return facts->want_locate && located(facts) && located(facts)->user_size > 0 &&
+           may_be_ours(located(facts)) &&
+           slice_equal(identity_text(located(facts)), identity_text(identity));
+}
+
+/* The device holds what the dialog's side was admitted by. Valid once PEER is answered. */
+static bool dialog_entry_held(const struct authorization *a)
+{
+    const struct authorize_facts *facts = &a->facts;
+    const struct peer *peer = a->peer;
+    const struct answer *answer = a->waiters[AUTHORIZATION_PEER].answer;
+
+    if (peer->kind == PEER_ROUTE &&
+        facts->side->entry == token_keys_entry_hash(facts->keys, slice_of(peer->key)))
+        return true;
+    for (size_t i = 0; i < peer->may_assert_count; i++) {
+        if (facts->side->entry ==
+            token_keys_entry_hash(facts->keys, identity_text(&peer->may_assert[i])))
+            return true;
+    }
+    if (!answer || answer->peer.state == PEER_DISABLED)
+        return false;
+    for (size_t i = 0; i < answer->peer.entry_count; i++) {
+        if (facts->side->entry == token_keys_entry_hash(facts->keys, answer->peer.entries[i]))
+            return true;
+    }
+    for (size_t i = 0; peer->certificate && i < peer->certificate->name_count; i++) {
+        if (facts->side->entry ==
+            token_keys_entry_hash(facts->keys, identity_text(&peer->certificate->names[i])))
+            return true;
+    }
+    return false;
+}
+
+static bool peer_answered(const struct authorization *a)
+{
+    return a->peer->kind == PEER_ROUTE || a->waiters[AUTHORIZATION_PEER].answer != NULL;
+}
+
+/* As a new request: not in a dialog, or in one by an entry that is not held any more. */
+static bool is_full_check(const struct authorization *a)
+{
+    return !a->facts.side || (peer_answered(a) && !dialog_entry_held(a));
+}
+
+static bool is_needed(const struct authorization *a, enum authorization_slot slot)
+{
+    const struct authorize_facts *facts = &a->facts;
+
+    switch (slot) {
+    case AUTHORIZATION_PEER:
+        return a->peer->kind == PEER_DEVICE;
+    case AUTHORIZATION_FROM:
+        return may_be_ours(facts->from);
+    case AUTHORIZATION_TO:
+        return facts->to && may_be_ours(facts->to) && !is_located(facts, facts->to) &&
+               !slice_equal(identity_text(facts->to), identity_text(facts->from));
+    case AUTHORIZATION_TARGET:
+        return facts->target && may_be_ours(facts->target) && is_full_check(a) &&
+               !is_located(facts, facts->target);
+    case AUTHORIZATION_LOCATE:
+        return facts->want_locate && located(facts) && is_located(facts, located(facts));
+    case AUTHORIZATION_SLOTS:
+        break;
+    }
+    return false;
+}
+
+/* ---- Asking ---- */
+
+static enum lookup_outcome ask_slot(struct authorization *a, enum authorization_slot slot)
+{
+    struct lookup_waiter *waiter = &a->waiters[slot];
+    const struct authorize_facts *facts = &a->facts;
+    const struct peer_identity *certificate = a->peer->certificate;
+
+    switch (slot) {
+    case AUTHORIZATION_PEER:
+        return lookup_peer(a->ask, waiter, slice_of(certificate->store),
+                           (struct slice){ certificate->cn, certificate->cn_size });
+    case AUTHORIZATION_FROM:
+        return lookup_rights(a->ask, waiter, identity_text(facts->from));
+    case AUTHORIZATION_TO:
+        return lookup_rights(a->ask, waiter, identity_text(facts->to));
+    case AUTHORIZATION_TARGET:
+        return lookup_rights(a->ask, waiter, identity_domain(facts->target));
+    case AUTHORIZATION_LOCATE:
+        return lookup_locate(a->ask, waiter, identity_text(located(facts)));
+    case AUTHORIZATION_SLOTS:
+        break;
+    }
+    return LOOKUP_FULL;
+}
+
+static void leave_all(struct authorization *a)
+{
+    for (unsigned i = 0; i < AUTHORIZATION_SLOTS; i++)
+        lookup_leave(&a->waiters[i]);
+    a->locate = NULL;
+}
+
+/* Starts what is needed and neither known nor asked; an answer that was outdated since is asked
+ * again. False: it can't be asked. */
+static bool ask_slots(struct authorization *a, enum authorization_slot first,
+                      enum authorization_slot last)
+{
+    for (enum authorization_slot slot = first; slot <= last; slot++) {
+        struct lookup_waiter *waiter = &a->waiters[slot];
+
+        if (waiter->answer && !lookup_holds(a->ask, waiter->answer))
+            lookup_leave(waiter);
+        if (!is_needed(a, slot) || waiter->answer || waiter->reason != REASON_NONE ||
+            lookup_waiting(waiter))
+            continue;
+        if (ask_slot(a, slot) == LOOKUP_FULL)
+            return false;
+    }
+    return true;
+}
+
+static bool waits(const struct authorization *a)
+{
+    for (unsigned i = 0; i < AUTHORIZATION_SLOTS; i++) {
+        if (lookup_waiting(&a->waiters[i]))
+            return true;
+    }
+    return false;
+}
+
+/* ---- Deciding ---- */
+
+static struct decision deny(enum reason reason)
+{
+    return (struct decision){
+        .effect = EFFECT_DENY, .reason = reason, .entry = { "", 0 }, .edge_unix_s = UINT64_MAX
+    };
+}
+
+static enum user_state rights_state(const struct authorization *a, enum authorization_slot slot)
+{
+    const struct answer *answer = a->waiters[slot].answer;
+
+    return answer ? answer->rights.rights.state : USER_NONE;
+}
+
+static bool is_ours(enum user_state state)
+{
+    return state == USER_UNKNOWN || state == USER_KNOWN || state == USER_DISABLED;
+}
+
+static enum user_state find_target_state(const struct authorization *a)
+{
+    const struct authorize_facts *facts = &a->facts;
+
+    if (!facts->target)
+        return USER_NONE;
+    if (!may_be_ours(facts->target))
+        return USER_FOREIGN;
+    if (a->locate && is_located(facts, facts->target))
+        return a->locate->locate.state;
+    return rights_state(a, AUTHORIZATION_TARGET);
+}
+
+/* What the peer holds, in one array: mapperd's entries, then the certificate's names. *made is to
+ * be freed. */
+static bool collect_entries(const struct authorization *a, struct policy_peer *out,
+                            struct slice **made)
+{
+    const struct answer *answer = a->waiters[AUTHORIZATION_PEER].answer;
+    const struct peer_identity *certificate = a->peer->certificate;
+    size_t names = certificate ? certificate->name_count : a->peer->may_assert_count;
+    const struct identity *name = certificate ? certificate->names : a->peer->may_assert;
+    size_t entries = answer ? answer->peer.entry_count : 0;
+
+    *made = NULL;
+    if (names == 0) {
+        out->entries = answer ? answer->peer.entries : NULL;
+        out->entry_count = entries;
+        return true;
+    }
+    *made = mem_alloc((entries + names) * sizeof **made);
+    if (!*made)
+        return false;
+    for (size_t i = 0; i < entries; i++)
+        (*made)[i] = answer->peer.entries[i];
+    for (size_t i = 0; i < names; i++)
+        (*made)[entries + i] = identity_text(&name[i]);
+    out->entries = *made;
+    out->entry_count = entries + names;
+    return true;
+}
+
+static enum peer_state find_peer_state(const struct authorization *a)
+{
+    const struct answer *answer = a->waiters[AUTHORIZATION_PEER].answer;
+
+    if (a->peer->kind == PEER_ROUTE)
+        return PEER_KNOWN;
+    return answer ? answer->peer.state : PEER_NONE;
+}
+
+/* A foreign user whom a route vouches for: no rules are about him; users of ours may be called. */
+static struct decision decide_asserted(const struct authorization *a, struct decision decision)
+{
+    enum user_state from =
+        may_be_ours(a->facts.from) ? rights_state(a, AUTHORIZATION_FROM) : USER_FOREIGN;
+
+    if (a->peer->kind != PEER_ROUTE || from != USER_FOREIGN || decision.reason != REASON_NO_RIGHT ||
+        decision.entry.size == 0 || !is_ours(a->target_state))
+        return decision;
+    decision.effect = EFFECT_ALLOW;
+    decision.reason = REASON_ALLOWED;
+    return decision;
+}
+
+/* As a new request. `rights` NULL: what the peer alone allows to say; REASON_NONE then means that
+ * nothing speaks against it so far. */
+static struct decision decide_new(struct authorization *a, const struct policy_rights *rights)
+{
+    const struct authorize_facts *facts = &a->facts;
+    struct policy_peer peer = { .state = find_peer_state(a),
+                                .store = a->peer->certificate
+                                             ? slice_of(a->peer->certificate->store)
+                                             : SLICE("") };
+    struct policy_request request = { .method = facts->method,
+                                      .from = facts->from,
+                                      .to = facts->to,
+                                      .to_ourselves = a->to_ourselves,
+                                      .target = facts->target,
+                                      .target_state = a->target_state,
+                                      .now_unix_s = a->base->now_unix_s };
+    struct decision decision;
+    struct slice *made;
+
+    if (a->peer->kind == PEER_ROUTE && !a->peer->inbound)
+        return deny(REASON_ROUTE_INBOUND_OFF);
+    if (!collect_entries(a, &peer, &made))
+        return deny(REASON_OUT_OF_MEMORY);
+    decision = decide(&peer, &request, rights);
+    if (rights)
+        decision = decide_asserted(a, decision);
+    if (decision.entry.size > IDENTITY_MAX)
+        decision = deny(REASON_INTERNAL);
+    memcpy(a->entry, decision.entry.data, decision.entry.size);
+    a->entry[decision.entry.size] = '\0';
+    decision.entry = (struct slice){ a->entry, decision.entry.size };
+    mem_free(made);
+    return decision;
+}
+
+/* Whose hash the token holds; the first evaluation of the peer may still be on its way. */
+static uint64_t device_of(const struct authorization *a)
+{
+    const struct answer *answer = a->waiters[AUTHORIZATION_PEER].answer;
+    char key[DEVICE_KEY_MAX + 1];
+
+    if (a->peer->device || !answer)
+        return a->peer->device;
+    peer_device_key(a->peer->certificate, answer->peer.canonical_cn, key);
+    return token_keys_device_hash(a->facts.keys, slice_of(key));
+}
+
+/* What the peer alone already decides; REASON_NONE: nothing yet. */
+static struct decision decide_early(struct authorization *a)
+{
+    if (!peer_answered(a))
+        return deny(REASON_NONE);
+    if (!a->facts.side)
+        return decide_new(a, NULL);
+    if (device_of(a) != a->facts.side->device)
+        return deny(REASON_TOKEN_OTHER_DEVICE);
+    if (find_peer_state(a) == PEER_DISABLED)
+        return deny(REASON_DEVICE_DISABLED);
+    return dialog_entry_held(a) ? deny(REASON_NONE) : decide_new(a, NULL);
+}
+
+static struct decision decide_late(struct authorization *a)
+{
+    static const struct policy_rights foreign = { .state = USER_FOREIGN };
+    const struct answer *from = a->waiters[AUTHORIZATION_FROM].answer;
+    const struct policy_rights *rights = from ? &from->rights.rights : NULL;
+
+    if (!may_be_ours(a->facts.from))
+        rights = &foreign;
+    for (unsigned i = 0; i < AUTHORIZATION_SLOTS; i++) {
+        if (a->waiters[i].reason != REASON_NONE)
+            return deny(a->waiters[i].reason);
+    }
+    if (!rights)
+        return deny(REASON_NONE);
+    if (rights_state(a, AUTHORIZATION_TO) == USER_DISABLED ||
+        (a->facts.to && a->locate && a->locate->locate.state == USER_DISABLED))
+        return deny(REASON_USER_DISABLED);
+    if (is_full_check(a))
+        return decide_new(a, rights);
+    if (rights->state == USER_NONE || rights->state == USER_DISABLED)
+        return deny(rights->state == USER_NONE ? REASON_NONE : REASON_USER_DISABLED);
+    return (struct decision){ .effect = EFFECT_ALLOW,
+                              .reason = REASON_ALLOWED,
+                              .entry = { a->entry, 0 },
+                              .edge_unix_s = UINT64_MAX };
+}
+
+static const char *effect_name(enum effect effect)
+{
+    switch (effect) {
+    case EFFECT_ALLOW:
+        return "allow";
+    case EFFECT_NONE:
+    case EFFECT_DENY:
+        break;
+    case EFFECT_CHALLENGE:
+        return "challenge";
+    }
+    return "deny";
+}
+
+static void log_decision(const struct authorization *a)
+{
+    const struct authorize_facts *facts = &a->facts;
+    const struct peer_identity *certificate = a->peer->certificate;
+    const struct identity *to = facts->to ? facts->to : facts->target;
+    struct log_line line;
+
+    log_begin(&line, LOG_INFO, "decision");
+    log_word(&line, "effect", effect_name(a->decision.effect));
+    log_word(&line, "reason", reason_name(a->decision.reason));
+    if (certificate) {
+        log_word(&line, "store", certificate->store);
+        log_text(&line, "cn", (struct slice){ certificate->cn, certificate->cn_size });
+    } else {
+        log_text(&line, "peer", slice_of(a->peer->key));
+    }
+    log_text(&line, "from", identity_text(facts->from));
+    if (to)
+        log_text(&line, "to", identity_text(to));
+    log_text(&line, "method", facts->method);
+    log_text(&line, "call_id", facts->call_id);
+    if (a->decision.rule_id)
+        log_number(&line, "rule", (long long)a->decision.rule_id);
+    log_end(&line);
+}
+
+static void become_decided(struct authorization *a, struct decision decision)
+{
+    a->decision = decision;
+    ground_begin(&a->ground, a->ask);
+    a->ground.edge_unix_s = decision.edge_unix_s;
+    for (unsigned i = 0; i < AUTHORIZATION_SLOTS; i++) {
+        if (a->waiters[i].answer)
+            ground_add(&a->ground, a->waiters[i].answer);
+    }
+    a->state = AUTHORIZATION_DECIDED;
+    if (decision.effect != EFFECT_ALLOW)
+        leave_all(a);
+    log_decision(a);
+}
+
+/* One step: asks, waits or decides. PEER goes first, since it may refuse alone. */
+static void advance(struct authorization *a)
+{
+    struct decision early;
+
+    a->entry[0] = '\0';
+    a->state = AUTHORIZATION_WAITING;
+    if (!ask_slots(a, AUTHORIZATION_PEER, AUTHORIZATION_PEER)) {
+        become_decided(a, deny(REASON_PARK_BOUND_TOTAL));
+        return;
+    }
+    early = decide_early(a);
+    if (early.reason != REASON_NONE) {
+        become_decided(a, early);
+        return;
+    }
+    if (!ask_slots(a, AUTHORIZATION_FROM, AUTHORIZATION_LOCATE)) {
+        become_decided(a, deny(REASON_PARK_BOUND_TOTAL));
+        return;
+    }
+    if (waits(a))
+        return;
+    a->locate = a->waiters[AUTHORIZATION_LOCATE].answer;
+    a->target_state = find_target_state(a);
+    a->to_ourselves =
+        a->facts.target && a->facts.target->user_size == 0 && is_ours(a->target_state);
+    become_decided(a, decide_late(a));
+}
+
+static void on_answer(struct lookup_waiter *waiter)
+{
+    struct authorization *a = waiter->owner;
+
+    assert(a->state == AUTHORIZATION_WAITING);
+    advance(a);
+    if (a->state == AUTHORIZATION_DECIDED)
+        a->done(a);
+}
+
+enum authorization_state authorize_begin(struct authorization *a, struct worker_base *base,
+                                         struct ask *ask, struct peer *peer,
+                                         const struct authorize_facts *facts)
+{
+    assert(a->state == AUTHORIZATION_IDLE);
+    a->base = base;
+    a->ask = ask;
+    a->peer = peer_hold(peer);
+    a->facts = *facts;
+    a->to_ourselves = false;
+    a->target_state = USER_NONE;
+    a->locate = NULL;
+    for (unsigned i = 0; i < AUTHORIZATION_SLOTS; i++) {
+        a->waiters[i].done = on_answer;
+        a->waiters[i].owner = a;
+    }
+    advance(a);
+    return a->state;
+}
+
+enum authorization_state authorize_again(struct authorization *a)
+{
+    assert(a->state == AUTHORIZATION_DECIDED);
+    lookup_leave(&a->waiters[AUTHORIZATION_LOCATE]);
+    a->locate = NULL;
+    a->to_ourselves = false;
+    a->target_state = USER_NONE;
+    advance(a);
+    return a->state;
+}
+
+void authorize_end(struct authorization *a)
+{
+    if (a->state == AUTHORIZATION_IDLE)
+        return;
+    leave_all(a);
+    peer_release(a->peer);
+    a->peer = NULL;
+    a->state = AUTHORIZATION_IDLE;
+}

@@ -1,0 +1,488 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Peers of a worker: in one list, and in a table by the tag of their own row, so that a message
+ * finds its device among 10,000 at once; for a message about a store the list is walked. */
+#include "proxy/authorization/peer.h"
+
+#include "common/hash.h"
+#include "common/random.h"
+#include "proxy/authorization/tag.h"
+
+#include <assert.h>
+#include <openssl/evp.h>
+#include <stdio.h>
+#include <utlist.h>
+
+#define FAILED_AGAIN_MS 1000
+
+enum peer_event { PEER_EVENT_HAS, PEER_EVENT_HAS_NOT, PEER_EVENT_CLOSED };
+
+/* A tag that peers stand on: their own row, or their store. */
+struct peer_tag {
+    uint64_t tag;
+    struct peer *peers; /* whose own row it is; by same_prev, same_next */
+    size_t of_store;    /* how many have it as their store's */
+    UT_hash_handle hh;
+};
+
+struct peers {
+    struct worker_base *base;
+    struct ask *ask;
+    const struct token_keys *keys;
+    struct peers_user user;
+    struct peer *all; /* all but GONE */
+    struct peer_tag *by_tag;
+};
+
+/* ---- Device key ---- */
+
+/* base64url of the first 12 bytes of SHA-256 over the parts, each with a NUL behind it. */
+static void add_digest(char *out, const struct slice *parts, size_t count)
+{
+    static const char alphabet[] =
+        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+    unsigned char digest[EVP_MAX_MD_SIZE] = { 0 };
+    EVP_MD_CTX *context = EVP_MD_CTX_new();
+    bool done = context && EVP_DigestInit_ex(context, EVP_sha256(), NULL);
+
+    for (size_t i = 0; done && i < count; i++)
+        done = EVP_DigestUpdate(context, parts[i].data, parts[i].size) &&
+               EVP_DigestUpdate(context, "", 1);
+    if (!done || !EVP_DigestFinal_ex(context, digest, NULL))
+        random_bytes(digest, 12); /* without memory: a device like no other */
+    EVP_MD_CTX_free(context);
+    for (size_t i = 0; i < 12; i += 3) {
+        uint32_t group = (uint32_t)digest[i] << 16 | (uint32_t)digest[i + 1] << 8 | digest[i + 2];
+
+        for (int shift = 18; shift >= 0; shift -= 6)
+            *out++ = alphabet[group >> shift & 63];
+    }
+    *out = '\0';
+}
+
+void peer_device_key(const struct peer_identity *certificate, struct slice canonical_cn,
+                     char out[DEVICE_KEY_MAX + 1])
+{
+    struct slice names[PEER_NAMES_MAX], cn = { certificate->cn, certificate->cn_size };
+    size_t at = strnlen(certificate->store, STORE_NAME_MAX);
+
+    assert(canonical_cn.size <= CN_MAX_OCTETS);
+    memcpy(out, certificate->store, at);
+    if (canonical_cn.size) {
+        out[at++] = ':';
+        memcpy(out + at, canonical_cn.data, canonical_cn.size);
+        at += canonical_cn.size;
+        out[at] = '\0';
+    } else { /* no key that a CN could spell: such devices never pass for one with a CN */
+        out[at++] = '!';
+        add_digest(out + at, &cn, 1);
+        at += 16;
+    }
+    if (certificate->name_count == 0)
+        return;
+    for (size_t i = 0; i < certificate->name_count; i++)
+        names[i] = identity_text(&certificate->names[i]);
+    out[at++] = ':';
+    add_digest(out + at, names, certificate->name_count);
+}
+
+/* ---- The table by tag ---- */
+
+static struct peer_tag *find_tag(const struct peers *peers, uint64_t value)
+{
+    struct peer_tag *tag;
+
+    HASH_FIND(hh, peers->by_tag, &value, sizeof value, tag);
+    return tag;
+}
+
+static struct peer_tag *get_tag(struct peers *peers, uint64_t value)
+{
+    struct peer_tag *tag = find_tag(peers, value);
+
+    if (tag)
+        return tag;
+    tag = mem_zero(1, sizeof *tag);
+    if (!tag)
+        return NULL;
+    tag->tag = value;
+    HASH_ADD(hh, peers->by_tag, tag, sizeof tag->tag, tag);
+    if (!tag->hh.tbl) {
+        mem_free(tag);
+        return NULL;
+    }
+    return tag;
+}
+
+static void put_tag(struct peers *peers, struct peer_tag *tag)
+{
+    if (tag->peers || tag->of_store)
+        return;
+    HASH_DELETE(hh, peers->by_tag, tag);
+    mem_free(tag);
+}
+
+static bool index_row(struct peer *peer, uint64_t value)
+{
+    struct peer_tag *tag = get_tag(peer->peers, value);
+
+    if (!tag)
+        return false;
+    DL_APPEND2(tag->peers, peer, same_prev, same_next);
+    peer->tag_peer = value;
+    return true;
+}
+
+static void unindex_row(struct peer *peer)
+{
+    struct peer_tag *tag = find_tag(peer->peers, peer->tag_peer);
+
+    if (peer->tag_peer == TAG_NONE)
+        return;
+    DL_DELETE2(tag->peers, peer, same_prev, same_next);
+    peer->tag_peer = TAG_NONE;
+    put_tag(peer->peers, tag);
+}
+
+static bool index_store(struct peer *peer, uint64_t value)
+{
+    struct peer_tag *tag = get_tag(peer->peers, value);
+
+    if (!tag)
+        return false;
+    tag->of_store++;
+    peer->tag_store = value;
+    return true;
+}
+
+static void unindex_store(struct peer *peer)
+{
+    struct peer_tag *tag = find_tag(peer->peers, peer->tag_store);
+
+    tag->of_store--;
+    peer->tag_store = TAG_NONE;
+    put_tag(peer->peers, tag);
+}
+
+/* ---- Evaluation ---- */
+
+static const bool allowed[][PEER_GONE + 1] = {
+    [0] = { [PEER_ASKING] = true, [PEER_HELD] = true },
+    [PEER_ASKING] = { [PEER_STRANGER] = true, [PEER_HELD] = true, [PEER_GONE] = true },
+    [PEER_STRANGER] = { [PEER_HELD] = true, [PEER_GONE] = true },
+    [PEER_HELD] = { [PEER_LOST] = true, [PEER_GONE] = true },
+    [PEER_LOST] = { [PEER_GONE] = true },
+};
+
+/* Alone writes the condition. */
+static void peer_become(struct peer *peer, enum peer_condition condition)
+{
+    assert(allowed[peer->condition][condition]);
+    peer->condition = condition;
+}
+
+static bool has_identity(const struct peer *peer, const struct answer *answer)
+{
+    switch (answer->peer.state) {
+    case PEER_NONE:
+    case PEER_DISABLED:
+        return false;
+    case PEER_UNKNOWN:
+        return peer->certificate->name_count > 0;
+    case PEER_KNOWN:
+        return answer->peer.entry_count > 0 || peer->certificate->name_count > 0;
+    }
+    return false;
+}
+
+static bool same_entries(const struct answer *a, const struct answer *b)
+{
+    if (!a || a->peer.state != b->peer.state || a->peer.entry_count != b->peer.entry_count)
+        return false;
+    for (size_t i = 0; i < a->peer.entry_count; i++) {
+        if (!slice_equal(a->peer.entries[i], b->peer.entries[i]))
+            return false;
+    }
+    return true;
+}
+
+static void ask_later(struct peer *peer, uint64_t wait_ms)
+{
+    struct peers *peers = peer->peers;
+
+    if (timer_start(&peers->base->timers, &peer->timer, peers->base->now_mono_ms + wait_ms) !=
+        ERROR_NONE)
+        run_queue_add(&peers->base->run_queue, &peer->task); /* without memory: at once */
+}
+
+static void learn_key(struct peer *peer, const struct answer *answer)
+{
+    peer_device_key(peer->certificate, answer->peer.canonical_cn, peer->key);
+    peer->device = token_keys_device_hash(peer->peers->keys, slice_of(peer->key));
+}
+
+/* The row that it stands on may be another than before: its store's form of CNs may change. Without
+ * memory for the table a peer is asked again every second. */
+static void follow_row(struct peer *peer, const struct answer *answer)
+{
+    struct slice store = slice_of(peer->certificate->store), cn = answer->peer.canonical_cn;
+    uint64_t tag = cn.size ? tag_peer(store, cn) : TAG_NONE;
+
+    if (tag == peer->tag_peer)
+        return;
+    unindex_row(peer);
+    if (tag != TAG_NONE && !index_row(peer, tag))
+        ask_later(peer, FAILED_AGAIN_MS);
+}
+
+static void peer_event(struct peer *peer, enum peer_event event)
+{
+    switch (event) {
+    case PEER_EVENT_HAS:
+        if (peer->condition != PEER_HELD)
+            peer_become(peer, PEER_HELD);
+        break;
+    case PEER_EVENT_HAS_NOT:
+        if (peer->condition == PEER_HELD)
+            peer_become(peer, PEER_LOST);
+        else if (peer->condition == PEER_ASKING)
+            peer_become(peer, PEER_STRANGER);
+        break;
+    case PEER_EVENT_CLOSED:
+        peer_become(peer, PEER_GONE);
+        break;
+    }
+}
+
+/* Takes the new answer over and tells what follows from it. Upcalls may close the peer. */
+static void evaluate(struct peer *peer, struct answer *answer)
+{
+    const struct peers_user *user = &peer->peers->user;
+    bool first = peer->condition == PEER_ASKING;
+    bool other = !same_entries(peer->answer, answer);
+
+    if (first)
+        learn_key(peer, answer);
+    answer_release(peer->answer);
+    peer->answer = answer_hold(answer);
+    follow_row(peer, answer);
+    peer_event(peer, has_identity(peer, answer) ? PEER_EVENT_HAS : PEER_EVENT_HAS_NOT);
+    if (first)
+        user->evaluated(user->owner, peer);
+    else if (peer->condition == PEER_LOST)
+        user->lost(user->owner, peer);
+    else if (other)
+        user->changed(user->owner, peer);
+}
+
+static void on_answer(struct peer *peer)
+{
+    struct answer *answer = peer->waiter.answer;
+
+    if (answer)
+        answer_hold(answer);
+    lookup_leave(&peer->waiter);
+    if (!answer) {
+        ask_later(peer, FAILED_AGAIN_MS);
+        return;
+    }
+    peer_hold(peer);
+    evaluate(peer, answer);
+    answer_release(answer);
+    peer_release(peer);
+}
+
+static void on_waiter(struct lookup_waiter *waiter)
+{
+    on_answer(waiter->owner);
+}
+
+/* From the run queue, so that upcalls never come from inside a call into here. */
+static void evaluate_again(struct task *task)
+{
+    struct peer *peer = (struct peer *)((char *)task - offsetof(struct peer, task));
+    struct slice cn = { peer->certificate->cn, peer->certificate->cn_size };
+
+    timer_stop(&peer->peers->base->timers, &peer->timer);
+    if (lookup_waiting(&peer->waiter)) /* what comes holds when it comes */
+        return;
+    switch (lookup_peer(peer->peers->ask, &peer->waiter, slice_of(peer->certificate->store), cn)) {
+    case LOOKUP_READY:
+        on_answer(peer);
+        break;
+    case LOOKUP_WAITING:
+        break;
+    case LOOKUP_FULL:
+        ask_later(peer, FAILED_AGAIN_MS);
+        break;
+    }
+}
+
+static void on_timer(struct timer *timer)
+{
+    struct peer *peer = (struct peer *)((char *)timer - offsetof(struct peer, timer));
+
+    run_queue_add(&peer->peers->base->run_queue, &peer->task);
+}
+
+/* ---- Messages ---- */
+
+static bool is_followed(const struct peer *peer)
+{
+    return peer->kind == PEER_DEVICE && peer->condition != PEER_LOST;
+}
+
+/* At some moment within the next 10 s, unless it is about to be asked for anyhow. */
+static void spread(struct peers *peers, uint64_t tag)
+{
+    struct peer *peer;
+
+    DL_FOREACH(peers->all, peer)
+    {
+        if (is_followed(peer) && (tag == TAG_ALL || peer->tag_store == tag) &&
+            !task_queued(&peer->task) && !timer_active(&peer->timer) && peer->waiter.lookup == NULL)
+            ask_later(peer, random_u64() % PEERS_SPREAD_MS);
+    }
+}
+
+void peers_changed(struct peers *peers, uint64_t tag)
+{
+    struct peer_tag *found = find_tag(peers, tag);
+    struct peer *peer;
+
+    if (tag == TAG_ALL || (found && found->of_store))
+        spread(peers, tag);
+    if (!found)
+        return;
+    DL_FOREACH2(found->peers, peer, same_next)
+    {
+        if (is_followed(peer))
+            run_queue_add(&peers->base->run_queue, &peer->task);
+    }
+}
+
+/* ---- Birth and death ---- */
+
+enum error peers_new(struct worker_base *base, struct ask *ask, const struct token_keys *keys,
+                     const struct peers_user *user, struct peers **out)
+{
+    *out = mem_zero(1, sizeof **out);
+    if (!*out)
+        return ERROR_MEMORY;
+    **out = (struct peers){ .base = base, .ask = ask, .keys = keys, .user = *user };
+    return ERROR_NONE;
+}
+
+void peers_free(struct peers *peers)
+{
+    if (!peers)
+        return;
+    assert(!peers->all && !peers->by_tag);
+    mem_free(peers);
+}
+
+static struct peer *make_peer(struct peers *peers, enum peer_kind kind, void *owner)
+{
+    struct peer *peer = mem_zero(1, sizeof *peer);
+
+    if (!peer)
+        return NULL;
+    peer->kind = kind;
+    peer->owner = owner;
+    peer->peers = peers;
+    peer->references = 1;
+    peer->task.run = evaluate_again;
+    peer->timer.fire = on_timer;
+    peer->waiter.done = on_waiter;
+    peer->waiter.owner = peer;
+    return peer;
+}
+
+enum error peer_open_device(struct peers *peers, struct peer_identity *certificate, void *owner,
+                            struct peer **out)
+{
+    struct peer *peer = make_peer(peers, PEER_DEVICE, owner);
+
+    *out = NULL;
+    if (!peer || !index_store(peer, tag_store(slice_of(certificate->store)))) {
+        mem_free(peer);
+        peer_identity_free(certificate);
+        return ERROR_MEMORY;
+    }
+    peer->certificate = certificate;
+    peer_become(peer, PEER_ASKING);
+    DL_APPEND(peers->all, peer);
+    run_queue_add(&peers->base->run_queue, &peer->task);
+    *out = peer;
+    return ERROR_NONE;
+}
+
+enum error peer_open_route(struct peers *peers, const char *name, bool inbound,
+                           const struct identity *may_assert, size_t may_assert_count, void *owner,
+                           struct peer **out)
+{
+    struct peer *peer = make_peer(peers, PEER_ROUTE, owner);
+
+    *out = NULL;
+    if (!peer)
+        return ERROR_MEMORY;
+    snprintf(peer->key, sizeof peer->key, "route:%s", name);
+    peer->device = token_keys_device_hash(peers->keys, slice_of(peer->key));
+    peer->inbound = inbound;
+    peer->may_assert = may_assert;
+    peer->may_assert_count = may_assert_count;
+    peer_become(peer, PEER_HELD);
+    DL_APPEND(peers->all, peer);
+    *out = peer;
+    return ERROR_NONE;
+}
+
+void peer_close(struct peer *peer)
+{
+    struct peers *peers = peer->peers;
+
+    peer_event(peer, PEER_EVENT_CLOSED);
+    lookup_leave(&peer->waiter);
+    run_queue_remove(&peers->base->run_queue, &peer->task);
+    timer_stop(&peers->base->timers, &peer->timer);
+    unindex_row(peer);
+    if (peer->kind == PEER_DEVICE)
+        unindex_store(peer);
+    DL_DELETE(peers->all, peer);
+    peer->owner = NULL;
+    peer_release(peer);
+}
+
+struct peer *peer_hold(struct peer *peer)
+{
+    peer->references++;
+    return peer;
+}
+
+void peer_release(struct peer *peer)
+{
+    if (!peer || --peer->references > 0)
+        return;
+    assert(peer->condition == PEER_GONE);
+    answer_release(peer->answer);
+    peer_identity_free(peer->certificate);
+    mem_free(peer);
+}
+
+bool peer_covers(const struct peer *peer, const struct identity *identity)
+{
+    if (peer->condition != PEER_HELD)
+        return false;
+    for (size_t i = 0; i < peer->may_assert_count; i++) {
+        if (identity_covered_by(identity, identity_text(&peer->may_assert[i])))
+            return true;
+    }
+    for (size_t i = 0; peer->answer && i < peer->answer->peer.entry_count; i++) {
+        if (identity_covered_by(identity, peer->answer->peer.entries[i]))
+            return true;
+    }
+    for (size_t i = 0; peer->certificate && i < peer->certificate->name_count; i++) {
+        if (identity_covered_by(identity, identity_text(&peer->certificate->names[i])))
+            return true;
+    }
+    return false;
+}
