@@ -270,7 +270,7 @@ static void evaluate(struct peer *peer, struct answer *answer)
         user->evaluated(user->owner, peer);
     else if (peer->condition == PEER_LOST)
         user->lost(user->owner, peer);
-    else if (other)
+    else if (other && user->changed)
         user->changed(user->owner, peer);
 }
 

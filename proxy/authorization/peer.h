@@ -61,8 +61,9 @@ struct peer {
 struct peers_user {
     void *owner;
     void (*evaluated)(void *owner, struct peer *peer); /* the first time: the key is known now */
-    void (*changed)(void *owner, struct peer *peer);   /* its entries are others than before */
-    void (*lost)(void *owner, struct peer *peer);      /* nothing left */
+    /* Its entries are others than before. May be NULL. */
+    void (*changed)(void *owner, struct peer *peer);
+    void (*lost)(void *owner, struct peer *peer); /* nothing left */
 };
 
 struct peers;
