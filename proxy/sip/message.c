@@ -136,6 +136,7 @@ static void read_status_line(struct message *m, struct slice line)
         m->reason = span_of(m, slice_skip(rest, 4));
 }
 
+/* A line that begins with a method is a request's, whatever follows, so that it can be answered. */
 static void read_request_line(struct message *m, struct slice line)
 {
     size_t method = scan_run(line, CHAR_TOKEN);
@@ -143,19 +144,19 @@ static void read_request_line(struct message *m, struct slice line)
     struct slice version;
     enum error e;
 
-    if (method == 0 || !last || (size_t)(last - line.data) <= method || line.data[method] != ' ') {
-        set_fault(m, MESSAGE_START_LINE, HEADER_OTHER);
-        return;
-    }
-    version = (struct slice){ last + 1, line.size - (size_t)(last + 1 - line.data) };
-    e = check_version(version);
-    if (e == ERROR_MALFORMED) {
+    if (method == 0 || method == line.size || line.data[method] != ' ') {
         set_fault(m, MESSAGE_START_LINE, HEADER_OTHER);
         return;
     }
     m->is_request = true;
     m->method_text = (struct span){ 0, (uint32_t)method };
     m->method = method_of(slice_first(line, method));
+    version = (struct slice){ last + 1, line.size - (size_t)(last + 1 - line.data) };
+    e = check_version(version);
+    if (e == ERROR_MALFORMED || (size_t)(last - line.data) <= method) {
+        set_fault(m, MESSAGE_START_LINE, HEADER_OTHER);
+        return;
+    }
     m->request_uri =
         (struct span){ (uint32_t)method + 1, (uint32_t)(last - line.data - (ptrdiff_t)method - 1) };
     if (e != ERROR_NONE)

@@ -74,8 +74,7 @@ struct message {
     uint16_t header_count, header_capacity;
     uint16_t first[HEADER_COUNT]; /* index of the first header of an id, or HEADER_INDEX_NONE */
 
-    bool is_request; /* false: a response, or no start line could be read (fault MESSAGE_START_LINE)
-                      */
+    bool is_request; /* false: a response, or a start line that does not begin with a method */
     enum message_fault fault;
     enum header_id fault_header; /* for HEADER_MISSING, HEADER_REPEATED, HEADER_VALUE */
 
