@@ -65,7 +65,8 @@ static enum error append_escape(struct identity *out, struct slice user, size_t 
     return ERROR_NONE;
 }
 
-static enum error append_user(struct identity *out, struct slice user)
+/* A tel: URI may have a '#' as it stands; a sip URI has it escaped, so that is the one form. */
+static enum error append_user(struct identity *out, struct slice user, bool phone)
 {
     for (size_t i = 0; i < user.size; i++) {
         char c = user.data[i];
@@ -73,6 +74,9 @@ static enum error append_user(struct identity *out, struct slice user)
             enum error error = append_escape(out, user, &i);
             if (error != ERROR_NONE)
                 return error;
+        } else if (phone && c == '#') {
+            if (!append(out, '%') || !append(out, '2') || !append(out, '3'))
+                return ERROR_TOO_LARGE;
         } else if (!may_stand_in_user(c)) {
             return ERROR_MALFORMED;
         } else if (!append(out, c)) {
@@ -224,7 +228,7 @@ static enum error append_host(struct identity *out, struct slice host)
 static enum error build(struct identity *out, struct slice user, struct slice host, bool number)
 {
     bool phone = number && host.size == 0;
-    enum error error = append_user(out, user);
+    enum error error = append_user(out, user, phone);
 
     if (error != ERROR_NONE)
         return error;

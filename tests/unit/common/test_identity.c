@@ -199,6 +199,8 @@ static void test_tel_uris(void **state)
     assert_parts("+49-30-1234", "", true, "+49301234");
     assert_parts("112", "", true, "112");
     assert_parts("*21%23", "", true, "*21%23");
+    assert_parts("*21#", "", true, "*21%23");
+    assert_parts("*21#", "x", true, "!");
     assert_parts("7042;phone-context=example.com", "", true, "7042;phone-context=example.com");
     assert_parts("alice", "", true, "!");
     assert_parts("", "", true, "!");
