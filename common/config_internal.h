@@ -33,4 +33,8 @@ struct config_file {
 void config_complain_at(const char *file, int line, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
+/* The file's text with a NUL behind it, comments blanked, braces counted; the caller frees it.
+ * NULL: *error is ERROR_CONFIG, complained, or ERROR_MEMORY. */
+char *config_load(const char *path, enum error *error) MUST_CHECK;
+
 #endif

@@ -8,18 +8,14 @@
 #include "common/slice.h"
 
 #include <confuse.h>
-#include <errno.h>
 #include <inttypes.h>
-#include <libgen.h>
-#include <limits.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <strings.h>
 
-#define TITLE_MAX     64
-#define FILES_MAX     64
-#define FILE_SIZE_MAX (1024 * 1024)
-#define TEXT_MAX      512 /* of a complaint */
+#define TITLE_MAX 64
+#define FILES_MAX 64
+#define TEXT_MAX  512 /* of a complaint */
 
 /* Where an option, or the end of a section, stood. */
 struct place {
@@ -43,18 +39,14 @@ static struct {
 
 /* ---- Complaints ---- */
 
-#define complain(...) (config_complain_at(__VA_ARGS__), note_complaint())
-
-static void note_complaint(void)
+/* Lack of memory outweighs a complaint: what follows it may be its consequence. */
+static void note(enum error error)
 {
-    if (reader.error == ERROR_NONE)
-        reader.error = ERROR_CONFIG;
+    if (reader.error == ERROR_NONE || error == ERROR_MEMORY)
+        reader.error = error;
 }
 
-static void note_memory(void)
-{
-    reader.error = ERROR_MEMORY;
-}
+#define complain(...) (config_complain_at(__VA_ARGS__), note(ERROR_CONFIG))
 
 /* Number of edits between two names, case ignored; names are short. */
 static size_t distance(const char *a, const char *b)
@@ -206,7 +198,7 @@ static int on_option(cfg_t *cfg, cfg_opt_t *opt)
     if (place && !again && !place->first && cfg_opt_size(opt) > 0)
         place->first = mem_text(slice_of(cfg_opt_getnstr(opt, 0)));
     if (!place || (cfg_opt_size(opt) > 0 && !place->first)) {
-        note_memory();
+        note(ERROR_MEMORY);
         return -1;
     }
     place->count = cfg_opt_size(opt);
@@ -220,7 +212,7 @@ static int on_section_end(cfg_t *cfg, cfg_opt_t *opt)
 
     if (add_place(section, NULL, cfg))
         return 0;
-    note_memory();
+    note(ERROR_MEMORY);
     return -1;
 }
 
@@ -253,7 +245,7 @@ static int on_include(cfg_t *cfg, cfg_opt_t *opt, int argc, const char **argv)
     }
     path = beside(cfg->filename, argv[0]);
     if (!path) {
-        note_memory();
+        note(ERROR_MEMORY);
         return -1;
     }
     for (size_t i = 0; i < reader.file_count; i++) {
@@ -400,7 +392,7 @@ static void set_text(struct config_value *v, const char *text)
 
     v->text = mem_text(slice_of(text));
     if (!v->text)
-        note_memory();
+        note(ERROR_MEMORY);
     else if (has_control(text))
         complain(v->file, v->line, "%s holds a control character; write printable text",
                  spec->name);
@@ -417,7 +409,7 @@ static void set_list(struct config_value *v, cfg_opt_t *opt)
 
     v->items = mem_zero(count, sizeof(*v->items));
     if (!v->items) {
-        note_memory();
+        note(ERROR_MEMORY);
         return;
     }
     for (size_t i = 0; i < count; i++) {
@@ -428,7 +420,7 @@ static void set_list(struct config_value *v, cfg_opt_t *opt)
                      spec->name);
         v->items[i] = mem_text(slice_of(text));
         if (!v->items[i]) {
-            note_memory();
+            note(ERROR_MEMORY);
             return;
         }
         v->item_count++;
@@ -482,7 +474,7 @@ static void fill_value(const struct config_section *s, struct config_value *v, c
         v->line = place ? place->line : s->line;
         v->file = mem_text(slice_of(place ? place->file : s->file));
         if (!v->file) {
-            note_memory();
+            note(ERROR_MEMORY);
             return;
         }
     }
@@ -527,7 +519,7 @@ static void fill_section(struct config_section *s, const char *kind, cfg_t *cfg)
     s->file = mem_text(slice_of(place ? place->file : reader.files[0]));
     s->values = mem_zero(count_options(kind), sizeof(*s->values));
     if (!s->title || !s->file || !s->values) {
-        note_memory();
+        note(ERROR_MEMORY);
         return;
     }
     if (*kind && !is_title(title))
@@ -552,7 +544,7 @@ static void fill_file(struct config_file *file, cfg_t *cfg)
     }
     file->sections = mem_zero(count, sizeof(*file->sections));
     if (!file->sections) {
-        note_memory();
+        note(ERROR_MEMORY);
         return;
     }
     fill_section(&file->sections[file->section_count++], "", cfg);
@@ -567,131 +559,21 @@ static void fill_file(struct config_file *file, cfg_t *cfg)
 
 /* ---- Files ---- */
 
-static bool begins_token(const char *text, size_t at)
-{
-    return at == 0 || strchr(" \t\r\n={}(),;", text[at - 1]) != NULL;
-}
-
-/* The end of a quoted string that begins at `at`; both kinds know the backslash. */
-static size_t skip_string(const char *text, size_t at)
-{
-    char quote = text[at++];
-
-    while (text[at] && text[at] != quote)
-        at += text[at] == '\\' && text[at + 1] ? 2 : 1;
-    return text[at] ? at + 1 : at;
-}
-
-static size_t blank_line(char *text, size_t at)
-{
-    while (text[at] && text[at] != '\n')
-        text[at++] = ' ';
-    return at;
-}
-
-/* 0: it has no end. */
-static size_t blank_block(char *text, size_t at)
-{
-    text[at] = text[at + 1] = ' ';
-    at += 2;
-    for (; text[at]; at++) {
-        bool end = text[at] == '*' && text[at + 1] == '/';
-        if (text[at] != '\n')
-            text[at] = ' ';
-        if (end) {
-            text[at + 1] = ' ';
-            return at + 2;
-        }
-    }
-    return 0;
-}
-
-static int line_of(const char *text, size_t at)
-{
-    int line = 1;
-
-    while (at-- > 0)
-        line += text[at] == '\n';
-    return line;
-}
-
-/* libconfuse 3.3 counts two lines too many for every comment, refuses comments in lists, and takes
- * the end of the file for a closing brace; so it never sees a comment, nor a brace left open. */
-static void blank_comments(const char *path, char *text)
-{
-    size_t at = 0, next, outermost = 0, depth = 0;
-
-    while (text[at]) {
-        next = at + 1;
-        if (text[at] == '"' || text[at] == '\'') {
-            next = skip_string(text, at);
-        } else if (text[at] == '{') {
-            outermost = depth++ ? outermost : at;
-        } else if (text[at] == '}') {
-            depth -= depth > 0; /* one too many is libconfuse's to refuse */
-        } else if (begins_token(text, at)) {
-            if (text[at] == '#' || (text[at] == '/' && text[at + 1] == '/'))
-                next = blank_line(text, at);
-            else if (text[at] == '/' && text[at + 1] == '*')
-                next = blank_block(text, at);
-        }
-        if (next == 0) {
-            complain(path, line_of(text, at), "this comment has no end; write */ behind it");
-            return;
-        }
-        at = next;
-    }
-    if (depth)
-        complain(path, line_of(text, outermost), "this brace is not closed; write } where it ends");
-}
-
-/* The file with a NUL behind it and a last line end, which libconfuse wants. NULL: complained. */
-static char *load(const char *path)
-{
-    FILE *in = fopen(path, "re");
-    char *text = mem_alloc(FILE_SIZE_MAX + 2);
-    size_t size = in && text ? fread(text, 1, FILE_SIZE_MAX, in) : 0;
-
-    if (!text)
-        note_memory();
-    else if (!in)
-        complain(path, 0, "can't be opened: %s", strerror(errno));
-    else if (ferror(in))
-        complain(path, 0, "can't be read: %s", strerror(errno));
-    else if (size == FILE_SIZE_MAX)
-        complain(path, 0, "is larger than a configuration may be, %d bytes", FILE_SIZE_MAX);
-    else if (memchr(text, '\0', size))
-        complain(path, 0, "holds a NUL byte; write text");
-    else
-        goto good;
-    if (in)
-        fclose(in);
-    mem_free(text);
-    return NULL;
-good:
-    fclose(in);
-    text[size] = '\n';
-    text[size + 1] = '\0';
-    return text;
-}
-
 static void parse(cfg_t *cfg, const char *path)
 {
-    char *text = load(path);
+    enum error error = ERROR_NONE;
+    char *text = config_load(path, &error);
     FILE *in;
 
-    if (!text)
-        return;
-    blank_comments(path, text);
-    if (reader.error != ERROR_NONE) {
-        mem_free(text);
+    if (!text) {
+        note(error);
         return;
     }
     in = fmemopen(text, strlen(text), "r");
     free(cfg->filename);
     cfg->filename = strdup(path); /* libconfuse frees it */
     if (!in || !cfg->filename)
-        note_memory();
+        note(ERROR_MEMORY);
     else if (cfg_parse_fp(cfg, in) != CFG_SUCCESS && reader.error == ERROR_NONE)
         complain(path, cfg->line, "the syntax is wrong here");
     if (in)
@@ -714,7 +596,7 @@ static void read_all(const char *path, struct config_file *file)
         if (reader.error == ERROR_NONE || (reader.error == ERROR_CONFIG && reader.place_count))
             fill_file(file, cfg);
     } else {
-        note_memory();
+        note(ERROR_MEMORY);
     }
     if (cfg)
         cfg_free(cfg);
