@@ -82,6 +82,12 @@ void post_office_free(struct post_office *office)
     mem_free(office);
 }
 
+void post_office_close(struct post_office *office)
+{
+    for (unsigned i = 0; i < office->workers; i++)
+        queue_close(&office->boxes[i].queue);
+}
+
 void post_office_listen(struct post_office *office, unsigned worker, void (*wake)(void *owner),
                         void *owner)
 {

@@ -65,6 +65,8 @@ struct post_office;
 
 struct post_office *post_office_new(unsigned workers) MUST_CHECK;
 void post_office_free(struct post_office *office);
+/* Nobody can send any more: before the first worker is freed. */
+void post_office_close(struct post_office *office);
 void post_office_listen(struct post_office *office, unsigned worker, void (*wake)(void *owner),
                         void *owner);
 

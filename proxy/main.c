@@ -1,0 +1,285 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* holdline-proxy: reads the configuration, opens the sockets, starts the workers, handles signals,
+ * stops in order. */
+#include "common/log.h"
+#include "common/mem.h"
+#include "common/random.h"
+#include "proxy/authorization/dialog_token.h"
+#include "proxy/config.h"
+#include "proxy/control.h"
+#include "proxy/delivery/mail.h"
+#include "proxy/net/listener.h"
+#include "proxy/worker.h"
+
+#include <errno.h>
+#include <ev.h>
+#include <getopt.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+struct proxy {
+    struct worker_shared shared;
+    const struct config *config;
+    struct token_keys *keys;
+    struct address *bound; /* one a listener */
+    struct worker **workers;
+    const struct counters **counters;
+    struct control_view view;
+    struct control *control;
+    struct ev_loop *loop;
+};
+
+static void print_usage(FILE *out)
+{
+    fputs("Usage: holdline-proxy --config FILE\n"
+          "       holdline-proxy --config FILE --check-config\n"
+          "       holdline-proxy --help-config\n",
+          out);
+}
+
+/* Before the first thread: all inherit it. main's loop alone hears signals. */
+static void block_signals(void)
+{
+    sigset_t all;
+    struct sigaction ignore = { .sa_handler = SIG_IGN };
+
+    sigaction(SIGPIPE, &ignore, NULL);
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, NULL);
+}
+
+static void unblock_signals(void)
+{
+    sigset_t mine;
+
+    sigemptyset(&mine);
+    sigaddset(&mine, SIGTERM);
+    sigaddset(&mine, SIGINT);
+    sigaddset(&mine, SIGHUP);
+    pthread_sigmask(SIG_UNBLOCK, &mine, NULL);
+}
+
+/* A connection is a descriptor: the soft limit is only a default. */
+static void raise_descriptor_limit(void)
+{
+    struct rlimit limit;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
+        return;
+    limit.rlim_cur = limit.rlim_max;
+    if (setrlimit(RLIMIT_NOFILE, &limit) != 0)
+        log_write(LOG_WARNING, "descriptor-limit", "can't be raised: errno %d", errno);
+}
+
+/* One socket a listener for one worker. The first worker's decides the port when the kernel
+ * chooses. */
+static enum error bind_listeners(struct proxy *proxy, unsigned worker, int *fds)
+{
+    const struct config *config = proxy->config;
+
+    for (size_t i = 0; i < config->listener_count; i++) {
+        const struct address *wanted =
+            worker == 0 ? &config->listeners[i].address : &proxy->bound[i];
+        struct address bound;
+        char text[ADDRESS_TEXT_MAX];
+        enum error error = listener_bind(wanted, &bound, &fds[i]);
+        if (error != ERROR_NONE) {
+            log_write(LOG_ERROR, "listen-failed", "listener %s, %s: errno %d",
+                      config->listeners[i].name, address_text(wanted, text), errno);
+            while (i-- > 0)
+                close(fds[i]);
+            return error;
+        }
+        proxy->bound[i] = bound;
+    }
+    return ERROR_NONE;
+}
+
+static enum error make_worker(struct proxy *proxy, unsigned index, int *fds)
+{
+    enum error error = bind_listeners(proxy, index, fds);
+
+    if (error == ERROR_NONE)
+        error = worker_new(&proxy->shared, index, fds, &proxy->workers[index]);
+    if (error == ERROR_NONE)
+        proxy->counters[index] = worker_counters(proxy->workers[index]);
+    return error;
+}
+
+static enum error make_workers(struct proxy *proxy)
+{
+    const struct config *config = proxy->config;
+    int *fds = mem_zero(config->listener_count, sizeof(fds[0]));
+    enum error error = fds ? ERROR_NONE : ERROR_MEMORY;
+
+    for (unsigned i = 0; i < config->workers && error == ERROR_NONE; i++)
+        error = make_worker(proxy, i, fds);
+    mem_free(fds);
+    return error;
+}
+
+static enum error prepare(struct proxy *proxy)
+{
+    const struct config *config = proxy->config;
+    enum error error = token_keys_load(config->token_keys, &proxy->keys);
+
+    if (error != ERROR_NONE)
+        return error;
+    proxy->bound = mem_zero(config->listener_count, sizeof(proxy->bound[0]));
+    proxy->workers = mem_zero(config->workers, sizeof(proxy->workers[0]));
+    proxy->counters = mem_zero(config->workers, sizeof(proxy->counters[0]));
+    proxy->shared.config = config;
+    proxy->shared.office = post_office_new(config->workers);
+    proxy->shared.keys = proxy->keys;
+    proxy->shared.proxy_epoch = (random_u64() >> 1) | 1;
+    if (!proxy->bound || !proxy->workers || !proxy->counters || !proxy->shared.office)
+        return ERROR_MEMORY;
+    error = make_workers(proxy);
+    if (error != ERROR_NONE)
+        return error;
+    proxy->view = (struct control_view){ config, proxy->bound, proxy->counters };
+    proxy->loop = ev_default_loop(EVFLAG_AUTO);
+    if (!proxy->loop)
+        return ERROR_SYSTEM;
+    error = control_new(proxy->loop, &proxy->view, &proxy->control);
+    if (error != ERROR_NONE)
+        log_write(LOG_ERROR, "control-failed", "%s: errno %d", config->control_socket, errno);
+    return error;
+}
+
+static void on_end_signal(struct ev_loop *loop, ev_signal *watcher, int events)
+{
+    (void)watcher;
+    (void)events;
+    ev_break(loop, EVBREAK_ALL);
+}
+
+static void on_hangup(struct ev_loop *loop, ev_signal *watcher, int events)
+{
+    (void)loop;
+    (void)watcher;
+    (void)events;
+    log_reopen();
+}
+
+static void wait_for_end(struct proxy *proxy)
+{
+    ev_signal terminate, interrupt, hangup;
+
+    ev_signal_init(&terminate, on_end_signal, SIGTERM);
+    ev_signal_init(&interrupt, on_end_signal, SIGINT);
+    ev_signal_init(&hangup, on_hangup, SIGHUP);
+    ev_signal_start(proxy->loop, &terminate);
+    ev_signal_start(proxy->loop, &interrupt);
+    ev_signal_start(proxy->loop, &hangup);
+    unblock_signals();
+    ev_run(proxy->loop, 0);
+    ev_signal_stop(proxy->loop, &terminate);
+    ev_signal_stop(proxy->loop, &interrupt);
+    ev_signal_stop(proxy->loop, &hangup);
+}
+
+static enum error serve(struct proxy *proxy)
+{
+    enum error error = ERROR_NONE;
+
+    for (unsigned i = 0; i < proxy->config->workers && error == ERROR_NONE; i++)
+        error = worker_start(proxy->workers[i]);
+    if (error == ERROR_NONE) {
+        log_write(LOG_NOTICE, "started", "%u workers", proxy->config->workers);
+        wait_for_end(proxy);
+    }
+    for (unsigned i = 0; i < proxy->config->workers; i++)
+        worker_stop(proxy->workers[i]);
+    for (unsigned i = 0; i < proxy->config->workers; i++)
+        worker_join(proxy->workers[i]);
+    return error;
+}
+
+static void release(struct proxy *proxy)
+{
+    control_free(proxy->control);
+    if (proxy->shared.office)
+        post_office_close(proxy->shared.office);
+    for (unsigned i = 0; proxy->workers && i < proxy->config->workers; i++)
+        worker_free(proxy->workers[i]);
+    post_office_free(proxy->shared.office);
+    mem_free(proxy->workers);
+    mem_free((void *)proxy->counters);
+    mem_free(proxy->bound);
+    token_keys_free(proxy->keys);
+    if (proxy->loop)
+        ev_loop_destroy(proxy->loop);
+}
+
+static int run(struct config *config)
+{
+    struct proxy proxy = { .config = config };
+    enum error error;
+
+    block_signals();
+    if (log_open(config->log_file, config->log_level) != ERROR_NONE) {
+        fprintf(stderr, "holdline-proxy: log file %s can't be opened\n", config->log_file);
+        config_drop(config);
+        return EXIT_FAILURE;
+    }
+    raise_descriptor_limit();
+    error = prepare(&proxy);
+    if (error == ERROR_NONE)
+        error = serve(&proxy);
+    release(&proxy);
+    config_drop(config);
+    log_write(error == ERROR_NONE ? LOG_NOTICE : LOG_ERROR, "stopped", "%s", error_text(error));
+    log_close();
+    return error == ERROR_NONE ? EXIT_SUCCESS : EXIT_FAILURE;
+}
+
+int main(int argc, char **argv)
+{
+    enum { OPTION_CONFIG = 1, OPTION_CHECK, OPTION_HELP_CONFIG, OPTION_HELP };
+    static const struct option options[] = {
+        { "config", required_argument, NULL, OPTION_CONFIG },
+        { "check-config", no_argument, NULL, OPTION_CHECK },
+        { "help-config", no_argument, NULL, OPTION_HELP_CONFIG },
+        { "help", no_argument, NULL, OPTION_HELP },
+        { 0 },
+    };
+    const char *path = NULL;
+    bool check = false;
+    struct config *config;
+
+    for (int o; (o = getopt_long(argc, argv, "", options, NULL)) != -1;) {
+        switch (o) {
+        case OPTION_CONFIG:
+            path = optarg;
+            break;
+        case OPTION_CHECK:
+            check = true;
+            break;
+        case OPTION_HELP_CONFIG:
+            config_print_options(stdout);
+            return EXIT_SUCCESS;
+        case OPTION_HELP:
+            print_usage(stdout);
+            return EXIT_SUCCESS;
+        default:
+            print_usage(stderr);
+            return 2;
+        }
+    }
+    if (!path || optind < argc) {
+        print_usage(stderr);
+        return 2;
+    }
+    if (config_load(path, &config) != ERROR_NONE)
+        return EXIT_FAILURE;
+    if (!check)
+        return run(config);
+    config_drop(config);
+    printf("%s: good\n", path);
+    return EXIT_SUCCESS;
+}
