@@ -392,6 +392,12 @@ static bool parse_q(struct slice s, uint16_t *q)
     return true;
 }
 
+/* No folds, no escapes: one text has one spelling. */
+static bool is_plain_text(struct slice s)
+{
+    return scan_control(s.data, 0, s.size) == s.size && !memchr(s.data, '\\', s.size);
+}
+
 static bool see_contact_param(void *object, const struct param *param)
 {
     struct contact *out = object;
@@ -409,7 +415,7 @@ static bool see_contact_param(void *object, const struct param *param)
                out->reg_id > 0;
     if (PARAM_IS(param, "+sip.instance")) {
         out->instance = param->value;
-        return param->quoted && param->value.size > 0;
+        return param->quoted && param->value.size > 0 && is_plain_text(param->value);
     }
     return true;
 }

@@ -107,8 +107,9 @@ void message_free(struct message *m);
  * be read from m. ERROR_MALFORMED: m->fault is not MESSAGE_VALID. */
 enum error message_parse(struct message *m, struct slice text) MUST_CHECK;
 
-/* Makes `to` (message_init()ed or freed) a copy that owns its text, in one allocation besides the
- * header table; what outlives a read is kept so. Edits and slices of `from` remain with `from`. */
+/* Makes `to`, which must hold nothing (new, or after message_free()), a copy that owns its text, in
+ * one allocation besides the header table; what outlives a read is kept so. Edits and slices of
+ * `from` remain with `from`. */
 enum error message_keep(struct message *to, const struct message *from,
                         size_t arena_limit) MUST_CHECK;
 

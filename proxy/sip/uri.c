@@ -69,14 +69,16 @@ static bool is_ipv6(struct slice s)
     return inet_pton(AF_INET6, text, &address) == 1;
 }
 
-/* Four numbers of at most three digits, each at most 255. */
+/* Four numbers of at most three digits, each at most 255. No leading zeros: some read them as
+ * octal. */
 static bool is_ipv4(struct slice s)
 {
     for (unsigned part = 0; part < 4; part++) {
         size_t digits = scan_run(s, CHAR_DIGIT);
         uint32_t value;
 
-        if (digits > 3 || header_parse_number(slice_first(s, digits), 255, &value) != ERROR_NONE)
+        if (digits > 3 || (digits > 1 && s.data[0] == '0') ||
+            header_parse_number(slice_first(s, digits), 255, &value) != ERROR_NONE)
             return false;
         s = slice_skip(s, digits);
         if (part < 3) {
@@ -263,6 +265,11 @@ static enum error parse_sip(struct slice s, struct uri *out)
     return ERROR_NONE;
 }
 
+static bool is_separator(char c)
+{
+    return c == '-' || c == '.' || c == '(' || c == ')';
+}
+
 static enum error parse_tel(struct slice s, struct uri *out)
 {
     const char *semicolon = memchr(s.data, ';', s.size);
@@ -273,7 +280,7 @@ static enum error parse_tel(struct slice s, struct uri *out)
 
     for (size_t i = 0; i < digits.size; i++) {
         char c = digits.data[i];
-        bool separator = c == '-' || c == '.' || c == '(' || c == ')';
+        bool separator = is_separator(c);
 
         if (!char_is(c, CHAR_NUMBER) || (global && !separator && !char_is(c, CHAR_DIGIT)))
             return ERROR_MALFORMED;
@@ -364,6 +371,56 @@ bool uri_is_loose(const struct uri *uri)
     return uri_param(uri, SLICE("lr"), NULL);
 }
 
+/* Of RFC 3966, 4694, 4904 and of the tel: URIs before them: they change what a number reaches. */
+static const char *const routing_params[] = {
+    "rn",   "rn-context",    "cic",   "cic-context",  "npdi",
+    "tgrp", "trunk-context", "postd", "phone-context"
+};
+
+static bool is_routing_param(struct slice name)
+{
+    for (size_t i = 0; i < sizeof(routing_params) / sizeof(routing_params[0]); i++)
+        if (param_name_is(name, slice_of(routing_params[i])))
+            return true;
+    return false;
+}
+
+/* The front of s up to an '=' or ';', plain or escaped; s is moved behind it. */
+static struct slice take_up_to_mark(struct slice *s, bool *ends_name)
+{
+    struct slice start = *s;
+
+    while (s->size > 0) {
+        size_t before = s->size;
+        unsigned c = next_char(s) & 0xffu;
+
+        if (c == ';' || c == '=') {
+            *ends_name = c == '=';
+            return slice_first(start, start.size - before);
+        }
+    }
+    *ends_name = false;
+    return start;
+}
+
+bool uri_has_routing_param(const struct uri *uri)
+{
+    struct slice rest = uri->params, user = uri->user, name, value;
+    bool in_value = true, ends_name;
+
+    while (uri_next_param(&rest, &name, &value) == ERROR_NONE)
+        if (is_routing_param(name))
+            return true;
+    /* In the user part: what stands between ';' and '=' or the next ';'. */
+    while (user.size > 0) {
+        name = take_up_to_mark(&user, &ends_name);
+        if (!in_value && is_routing_param(name))
+            return true;
+        in_value = ends_name;
+    }
+    return false;
+}
+
 enum error uri_identity(const struct uri *uri, struct identity *out)
 {
     struct slice user;
@@ -375,7 +432,10 @@ enum error uri_identity(const struct uri *uri, struct identity *out)
                                    uri_param(uri, SLICE("user"), &user) &&
                                        equal_decoded(user, SLICE("phone"), true));
     case URI_TEL:
-        return identity_from_parts(out, uri->user, (struct slice){ "", 0 }, true);
+        /* With its parameters, which may lead elsewhere: then it is no plain number. */
+        return identity_from_parts(
+            out, (struct slice){ uri->user.data, uri->user.size + uri->params.size },
+            (struct slice){ "", 0 }, true);
     case URI_NONE:
     case URI_OTHER:
         break;
@@ -441,6 +501,23 @@ static bool headers_within(struct slice a, struct slice b, unsigned *count)
     return true;
 }
 
+/* Without visual separators (RFC 3966 4). */
+static bool equal_numbers(struct slice a, struct slice b)
+{
+    for (;;) {
+        while (a.size > 0 && is_separator(a.data[0]))
+            a = slice_skip(a, 1);
+        while (b.size > 0 && is_separator(b.data[0]))
+            b = slice_skip(b, 1);
+        if (a.size == 0 || b.size == 0)
+            return a.size == b.size;
+        if (char_lower(a.data[0]) != char_lower(b.data[0]))
+            return false;
+        a = slice_skip(a, 1);
+        b = slice_skip(b, 1);
+    }
+}
+
 bool uri_equal(const struct uri *a, const struct uri *b)
 {
     unsigned headers_a, headers_b;
@@ -450,11 +527,8 @@ bool uri_equal(const struct uri *a, const struct uri *b)
     if (a->scheme == URI_OTHER)
         return slice_equal(a->text, b->text);
     if (a->scheme == URI_TEL) {
-        struct identity x, y;
-
         return params_agree(a, b, true) && params_agree(b, a, true) &&
-               uri_identity(a, &x) == ERROR_NONE && uri_identity(b, &y) == ERROR_NONE &&
-               slice_equal(identity_text(&x), identity_text(&y));
+               equal_numbers(a->user, b->user);
     }
     return equal_decoded(a->user, b->user, false) &&
            equal_decoded(a->password, b->password, false) && slice_equal_nocase(a->host, b->host) &&

@@ -43,9 +43,15 @@ enum error uri_next_param(struct slice *rest, struct slice *name, struct slice *
 /* ";lr" is there, in whatever spelling, with or without value: the next hop routes loosely. */
 bool uri_is_loose(const struct uri *uri);
 
-/* The canonical identity of a sip, sips or tel URI; `;user=phone` counts as a number.
- * ERROR_MALFORMED: another scheme, or what identity_from_parts() refuses. ERROR_TOO_LARGE. */
+/* The canonical identity of a sip, sips or tel URI; `;user=phone` counts as a number. A tel: with
+ * parameters keeps them and is no plain number. ERROR_MALFORMED: another scheme, or what
+ * identity_from_parts() refuses. ERROR_TOO_LARGE. */
 enum error uri_identity(const struct uri *uri, struct identity *out) MUST_CHECK;
+
+/* Whether a parameter that redirects a number (rn, cic, npdi, tgrp, trunk-context, postd,
+ * phone-context) stands among the URI's or inside its user part, in whatever spelling: such a URI
+ * is no plain number, however its user looks. */
+bool uri_has_routing_param(const struct uri *uri);
 
 /* RFC 3261 19.1.4 for sip and sips (escapes decoded, user and password with case, the rest without;
  * user, ttl, method, maddr, transport and headers must agree); RFC 3966 4 for tel; byte by byte for

@@ -212,15 +212,27 @@ static void test_contacts(void **state)
 static void test_contacts_out_of_range_are_malformed(void **state)
 {
     static const char *const broken[] = {
-        "*;expires=0",          "**",
-        "<sip:a@b>;q=1.001",    "<sip:a@b>;q=2",
-        "<sip:a@b>;q=.5",       "<sip:a@b>;q=0.1234",
-        "<sip:a@b>;q=-1",       "<sip:a@b>;q",
-        "<sip:a@b>;expires=",   "<sip:a@b>;expires=4294967296",
-        "<sip:a@b>;expires=1s", "<sip:a@b>;expires=\"5\"",
-        "<sip:a@b>;reg-id=0",   "<sip:a@b>;reg-id=2147483648",
-        "<sip:a@b>;q=1;Q=0.5",  "<sip:a@b>;+sip.instance=urn",
+        "*;expires=0",
+        "**",
+        "<sip:a@b>;q=1.001",
+        "<sip:a@b>;q=2",
+        "<sip:a@b>;q=.5",
+        "<sip:a@b>;q=0.1234",
+        "<sip:a@b>;q=-1",
+        "<sip:a@b>;q",
+        "<sip:a@b>;expires=",
+        "<sip:a@b>;expires=4294967296",
+        "<sip:a@b>;expires=1s",
+        "<sip:a@b>;expires=\"5\"",
+        "<sip:a@b>;reg-id=0",
+        "<sip:a@b>;reg-id=2147483648",
+        "<sip:a@b>;q=1;Q=0.5",
+        "<sip:a@b>;+sip.instance=urn",
         "<sip:a@b>, <sip:c@d>",
+        "*;q=1",
+        "<sip:a@b>;+sip.instance=\"<a\r\n b>\"",
+        "<sip:a@b>;+sip.instance=\"\\<a\"",
+        "<sip:a b>",
     };
     struct contact c;
 

@@ -95,6 +95,8 @@ static void test_T07_what_is_no_URI_is_refused(void **state)
         "sip:a@127.1",
         "sip:a@1.2.3.4.5",
         "sip:a@1.2.3.256",
+        "sip:a@010.1.1.1",
+        "sip:a@1.2.3.00",
         "sip:a@0x7f.1",
         "sip:a@2130706433",
         "sip:a@::1",
@@ -181,6 +183,44 @@ static void test_T07_spellings_of_one_identity_have_one_text(void **state)
             fail_msg("%s: %s", cases[i].uri, error_text(e));
         if (cases[i].identity)
             assert_slice_is(identity_text(&identity), cases[i].identity);
+    }
+}
+
+static void test_T21_routing_parameters_make_no_plain_number(void **state)
+{
+    static const char *const routed[] = {
+        "sip:+4930;rn=+1900@x;user=phone",
+        "sip:+4930@x;rn=+1900;user=phone",
+        "sip:+4930;ext=1;CIC=+1-234@x",
+        "sip:+4930%3brn%3d1@x",
+        "sip:+4930;r%6e=1@x",
+        "tel:+4930;tgrp=a;trunk-context=b",
+        "tel:900123;phone-context=+49",
+        "sip:+4930@x;p%6fstd=55",
+        "sip:+4930;npdi@x",
+    };
+    static const char *const plain[] = { "sip:+4930@x;user=phone", "sip:rn@x", "sip:a;x=rn@x",
+                                         "tel:+4930;ext=5", "sip:rn=1@x" };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(routed) / sizeof(routed[0]); i++) {
+        struct uri u = parse(routed[i]);
+
+        if (!uri_has_routing_param(&u))
+            fail_msg("%s", routed[i]);
+    }
+    for (size_t i = 0; i < sizeof(plain) / sizeof(plain[0]); i++) {
+        struct uri u = parse(plain[i]);
+
+        if (uri_has_routing_param(&u))
+            fail_msg("%s", plain[i]);
+    }
+    {
+        struct uri u = parse("tel:+49-30;rn=+1900");
+        struct identity identity;
+
+        if (uri_identity(&u, &identity) == ERROR_NONE)
+            assert_false(identity_is_number(&identity));
     }
 }
 
@@ -275,6 +315,7 @@ int main(void)
         cmocka_unit_test(test_all_parts_are_told_apart),
         cmocka_unit_test(test_T07_what_is_no_URI_is_refused),
         cmocka_unit_test(test_T07_spellings_of_one_identity_have_one_text),
+        cmocka_unit_test(test_T21_routing_parameters_make_no_plain_number),
         cmocka_unit_test(test_T15_lr_in_every_spelling),
         cmocka_unit_test(test_comparison),
         cmocka_unit_test(test_T32_parameters_and_headers_are_bounded),
