@@ -7,7 +7,9 @@
 #include <assert.h>
 #include <confuse.h>
 #include <errno.h>
+#include <limits.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -39,9 +41,32 @@ static bool take(struct settings *settings, const char **setting, cfg_t *cfg, co
     return true;
 }
 
+/* include() looks beside the file that it stands in, as in the programs. */
+static int parse(cfg_t *cfg, const char *path)
+{
+    FILE *file = fopen(path, "re");
+    const char *slash = strrchr(path, '/');
+    char folder[PATH_MAX];
+    int result;
+
+    if (file == NULL)
+        return CFG_FILE_ERROR;
+    snprintf(folder, sizeof(folder), "%.*s", slash ? (int)(slash - path) + 1 : 1,
+             slash ? path : ".");
+    cfg_add_searchpath(cfg, folder);
+    cfg->filename = strdup(path); /* libconfuse frees it */
+    result = cfg_parse_fp(cfg, file);
+    fclose(file);
+    return result;
+}
+
 enum error settings_read_config(struct settings *settings, const char *path)
 {
+    cfg_opt_t section[] = { CFG_STR("__unknown", NULL, CFGF_NONE), CFG_END() };
     cfg_opt_t options[] = {
+        CFG_SEC("trust_store", section, CFGF_MULTI | CFGF_TITLE | CFGF_IGNORE_UNKNOWN),
+        CFG_SEC("listener", section, CFGF_MULTI | CFGF_TITLE | CFGF_IGNORE_UNKNOWN),
+        CFG_SEC("route", section, CFGF_MULTI | CFGF_TITLE | CFGF_IGNORE_UNKNOWN),
         CFG_STR("socket", NULL, CFGF_NODEFAULT),
         CFG_STR("mapperd_socket", NULL, CFGF_NODEFAULT),
         CFG_STR("database", NULL, CFGF_NODEFAULT),
@@ -56,7 +81,7 @@ enum error settings_read_config(struct settings *settings, const char *path)
     if (cfg == NULL)
         return error;
     cfg_set_error_function(cfg, report);
-    switch (cfg_parse(cfg, path)) {
+    switch (parse(cfg, path)) {
     case CFG_SUCCESS:
         if (take(settings, &settings->mapperd_socket, cfg, "socket") &&
             take(settings, &settings->mapperd_socket, cfg, "mapperd_socket") &&

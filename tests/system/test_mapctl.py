@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """mapctl against real programs: what it says, and its exit statuses."""
 import os
+import socket
 import subprocess
+import threading
 
 import pytest
 
@@ -159,9 +161,6 @@ def test_check_without_mapperd_decides_nothing(lab, tmp_path):
 
 
 def test_a_socket_that_answers_something_else_ends_with_3(lab, tmp_path):
-    import socket
-    import threading
-
     def serve(path, answer):
         listener = socket.socket(socket.AF_UNIX)
         listener.bind(str(path))
@@ -176,9 +175,9 @@ def test_a_socket_that_answers_something_else_ends_with_3(lab, tmp_path):
 
         threading.Thread(target=work, daemon=True).start()
 
-    for number, answer in enumerate([b"HTTP/1.1 200 OK\r\n\r\n", b"*100000000\r\n", b"", b"*2\r\n:1\r\n",
-                                     b"$-5\r\n", b"-LOADING not yet\r\n", b"*0\r\n" * 4,
-                                     b"*4\r\n:1\r\n:1\r\n:1\r\n:1\r\n"]):
+    answers = [b"HTTP/1.1 200 OK\r\n\r\n", b"*100000000\r\n", b"", b"*2\r\n:1\r\n", b"$-5\r\n",
+               b"-LOADING not yet\r\n", b"*0\r\n" * 4, b"*4\r\n:1\r\n:1\r\n:1\r\n:1\r\n"]
+    for number, answer in enumerate(answers):
         path = tmp_path / f"s{number}"
         serve(path, answer)
         status, out, err = mapctl(lab, "--mapperd-socket", str(path), "check", "device", "1",
@@ -204,6 +203,21 @@ def test_status_takes_sockets_from_the_configurations(lab):
     assert "mapperd: ready" in out
     assert "holdline as holdline_mapperd" in out
     assert "/nonexistent" not in err or not lab.path("proxy.conf").exists()
+
+
+def test_a_configuration_may_have_what_mapctl_does_not_know_and_include_others(lab, tmp_path):
+    (tmp_path / "more.conf").write_text('control_socket = "/nonexistent/proxy"\n')
+    config = tmp_path / "proxy.conf"
+    config.write_text(
+        'workers = 2\ninclude("more.conf")\nlist = {"a", "b"}\n'
+        'route pbx { domain = "a" inbound = yes may_assert = {"b"} }\n'
+        'listener tls { trust_stores = {"device", "corp"} address = "127.0.0.1:0" }\n'
+        'mapperd_socket = "/nonexistent/mapperd"\n')
+    _, _, err = mapctl(lab, "--config", str(config), "status")
+    assert "/nonexistent/proxy" in err and "/nonexistent/mapperd" in err
+    config.write_text('workers = 2\nmapperd_socket == "x"\n')
+    status, out, err = mapctl(lab, "--config", str(config), "status")
+    assert (status, out) == (USAGE, "") and f"{config}:2: " in err
 
 
 @pytest.mark.lab
