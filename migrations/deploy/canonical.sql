@@ -1,6 +1,7 @@
 -- Deploy holdline:canonical to pg
--- Two spellings of one thing are one value. common/identity.c has the same rules in C; tests/corpus holds the cases that
--- prove both equal. What has no canonical form is refused with a message that says what to write instead.
+-- Two spellings of one thing are one value. common/identity.c has the same rules in C; tests/corpus
+-- holds the cases that prove both equal. What has no canonical form is refused with a message that
+-- says what to write instead.
 BEGIN;
 SET LOCAL search_path = public;
 
@@ -8,9 +9,10 @@ SET LOCAL search_path = public;
 CREATE FUNCTION shown(value text) RETURNS text
 LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
 SET search_path = pg_catalog, public, pg_temp
-RETURN CASE WHEN length(value) > 80 THEN to_json(left(value, 80))::text || '...' ELSE to_json(value)::text END;
+RETURN to_json(left(value, 80))::text || CASE WHEN length(value) > 80 THEN '...' ELSE '' END;
 
-COMMENT ON FUNCTION shown(text) IS 'A value as error messages show it: quoted, control characters escaped, cut at 80 characters.';
+COMMENT ON FUNCTION shown(text) IS
+    'A value as error messages show it: quoted, control characters escaped, cut at 80 characters.';
 
 CREATE FUNCTION domain_canonical(value text) RETURNS text
 LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE
@@ -25,7 +27,8 @@ BEGIN
             MESSAGE = format('domain %s is longer than 253 octets', shown(value)),
             HINT = 'Write the domain''s name alone, such as example.org.';
     END IF;
-    -- The last label begins with a letter (RFC 3261 toplabel), so that a bare number is never taken for a domain.
+    -- The last label begins with a letter (RFC 3261 toplabel), so that a bare number is never taken
+    -- for a domain.
     IF host ~ ('^(' || label || '\.)*[a-z]([a-z0-9-]{0,61}[a-z0-9])?$' COLLATE "C") THEN
         RETURN host;
     END IF;
@@ -34,16 +37,17 @@ BEGIN
     END IF;
     RAISE EXCEPTION USING ERRCODE = 'check_violation',
         MESSAGE = format('%s is not a domain', shown(value)),
-        HINT = 'Write a host name of letters, digits and hyphens, such as example.org: no port, no parameters, '
-               'no underscore; an international name in its xn-- form.';
+        HINT = 'Write a host name of letters, digits and hyphens, such as example.org: no port, '
+               'no parameters, no underscore; an international name in its xn-- form.';
 END
 $$;
 
 COMMENT ON FUNCTION domain_canonical(text) IS
-    'Canonical form of a domain: lower case, no trailing dot; a host name or an IPv4 address. Raises check_violation.';
+    'Canonical form of a domain: lower case, no trailing dot; a host name or an IPv4 address. '
+    'Raises check_violation.';
 
--- The user part by RFC 3261 19.1.4: an escape of a character that may stand as itself becomes that character, another
--- escape keeps its octet with upper-case digits; case is kept.
+-- The user part by RFC 3261 19.1.4: an escape of a character that may stand as itself becomes that
+-- character, another escape keeps its octet with upper-case digits; case is kept.
 CREATE FUNCTION user_part_canonical(value text) RETURNS text
 LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE
 SET search_path = pg_catalog, public, pg_temp
@@ -62,13 +66,15 @@ BEGIN
             hex := upper(substr(value, at + 1, 2) COLLATE "C");
             IF hex !~ '^[0-9A-F]{2}$' COLLATE "C" THEN
                 RAISE EXCEPTION USING ERRCODE = 'check_violation',
-                    MESSAGE = format('user %s has a %% without two hexadecimal digits', shown(value)),
+                    MESSAGE = format('user %s has a %% without two hexadecimal digits',
+                                     shown(value)),
                     HINT = 'Write the character itself, or %25 for a percent sign.';
             END IF;
             octet := get_byte(decode(hex, 'hex'), 0);
             IF octet < 32 OR octet = 127 THEN
                 RAISE EXCEPTION USING ERRCODE = 'check_violation',
-                    MESSAGE = format('user %s has the escape %%%s, a control character', shown(value), hex),
+                    MESSAGE = format('user %s has the escape %%%s, a control character',
+                                     shown(value), hex),
                     HINT = 'Leave it out: no SIP user has control characters.';
             END IF;
             IF octet < 128 AND chr(octet) ~ plain THEN
@@ -82,7 +88,8 @@ BEGIN
             at := at + 1;
         ELSIF one = ':' THEN
             RAISE EXCEPTION USING ERRCODE = 'check_violation',
-                MESSAGE = format('user %s has a password or a scheme that SIP does not know', shown(value)),
+                MESSAGE = format('user %s has a password or a scheme that SIP does not know',
+                                 shown(value)),
                 HINT = 'Write user@domain alone, such as alice@example.org; a telephone number as '
                        '+493012345@example.org.';
         ELSE
@@ -91,7 +98,8 @@ BEGIN
                 HINT = CASE WHEN ascii(one) < 32 OR ascii(one) BETWEEN 127 AND 159
                     THEN 'Leave the control character out.'
                     ELSE format('Write %s instead of %s.',
-                                upper(regexp_replace(encode(convert_to(one, 'UTF8'), 'hex'), '(..)', '%\1', 'g')),
+                                upper(regexp_replace(encode(convert_to(one, 'UTF8'), 'hex'),
+                                                     '(..)', '%\1', 'g')),
                                 shown(one))
                     END;
         END IF;
@@ -114,7 +122,9 @@ DECLARE
 BEGIN
     -- Nearly every value is canonical already: one look decides.
     IF octet_length(value) <= 64
-       AND value ~ '^[A-Za-z0-9_.!~*''()&=+$,;?/-]+@([a-z0-9]([a-z0-9-]*[a-z0-9])?\.)*[a-z]([a-z0-9-]*[a-z0-9])?$' COLLATE "C" THEN
+       AND value ~ ('^[A-Za-z0-9_.!~*''()&=+$,;?/-]+'
+                    '@([a-z0-9]([a-z0-9-]*[a-z0-9])?\.)*[a-z]([a-z0-9-]*[a-z0-9])?$'
+                    COLLATE "C") THEN
         RETURN value;
     END IF;
     text_form := regexp_replace(text_form, '^sips?:', '', 'i');
@@ -126,27 +136,32 @@ BEGIN
     IF text_form = '' THEN
         RAISE EXCEPTION USING ERRCODE = 'check_violation',
             MESSAGE = 'identity is empty',
-            HINT = 'Write user@domain, such as alice@example.org, or a whole domain, such as example.org.';
+            HINT = 'Write user@domain, such as alice@example.org, or a whole domain, such as '
+                   'example.org.';
     END IF;
     sign := strpos(text_form, '@');
     IF sign = 0 THEN
-        IF text_form ~* '^tel:' OR text_form ~ '^\+?[0-9().-]*[0-9]$' AND text_form !~ '^[0-9]+(\.[0-9]+){3}$' THEN
+        IF text_form ~* '^tel:'
+           OR text_form ~ '^\+?[0-9().-]*[0-9]$' AND text_form !~ '^[0-9]+(\.[0-9]+){3}$' THEN
             RAISE EXCEPTION USING ERRCODE = 'check_violation',
                 MESSAGE = format('identity %s has no domain', shown(value)),
                 HINT = format('Write the number as a user of your domain: %s@example.org.',
-                              regexp_replace(regexp_replace(text_form, '^tel:', '', 'i'), '[^+0-9]', '', 'g'));
+                              regexp_replace(regexp_replace(text_form, '^tel:', '', 'i'),
+                                             '[^+0-9]', '', 'g'));
         END IF;
         RETURN domain_canonical(text_form);
     END IF;
     IF sign = 1 THEN
         RAISE EXCEPTION USING ERRCODE = 'check_violation',
             MESSAGE = format('identity %s has no user before the @', shown(value)),
-            HINT = format('Write user@domain, or for every user of the domain: %s', substr(text_form, 2));
+            HINT = format('Write user@domain, or for every user of the domain: %s',
+                          substr(text_form, 2));
     END IF;
     IF substr(text_form, sign + 1) ~ '[:;?]' THEN
         RAISE EXCEPTION USING ERRCODE = 'check_violation',
             MESSAGE = format('identity %s has a port, parameters or headers', shown(value)),
-            HINT = format('Write user and domain alone: %s', regexp_replace(text_form, '(@[^:;?]*).*$', '\1'));
+            HINT = format('Write user and domain alone: %s',
+                          regexp_replace(text_form, '(@[^:;?]*).*$', '\1'));
     END IF;
     result := user_part_canonical(left(text_form, sign - 1)) || '@'
               || domain_canonical(substr(text_form, sign + 1));
@@ -160,7 +175,8 @@ END
 $$;
 
 COMMENT ON FUNCTION identity_canonical(text) IS
-    'Canonical form of an identity: user@domain or a whole domain, with or without sip: or sips:. Raises check_violation.';
+    'Canonical form of an identity: user@domain or a whole domain, with or without sip: or sips:. '
+    'Raises check_violation.';
 
 CREATE FUNCTION number_canonical(value text) RETURNS text
 LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE
@@ -179,7 +195,8 @@ END
 $$;
 
 COMMENT ON FUNCTION number_canonical(text) IS
-    'A telephone number or its beginning without visual separators (RFC 3966 5.1.1). Raises check_violation.';
+    'A telephone number or its beginning without visual separators (RFC 3966 5.1.1). Raises '
+    'check_violation.';
 
 CREATE FUNCTION cn_canonical(cn_form text, cn_prefixes text[], value text) RETURNS text
 LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE
@@ -197,10 +214,12 @@ BEGIN
         IF value ~ '^[0-9A-F]{12}$' COLLATE "C" THEN
             RETURN value;
         END IF;
-        -- A MAC address is one before any prefix is cut from it, so that a canonical CN stays what it is.
+        -- A MAC address is one before any prefix is cut from it, so that a canonical CN stays what
+        -- it is.
         IF bare !~ mac THEN
             FOREACH prefix IN ARRAY cn_prefixes LOOP
-                IF prefix <> '' AND lower(left(bare, length(prefix)) COLLATE "C") = lower(prefix COLLATE "C") THEN
+                IF prefix <> '' AND starts_with(lower(bare COLLATE "C"),
+                                                lower(prefix COLLATE "C")) THEN
                     bare := btrim(substr(bare, length(prefix) + 1), ' ');
                     EXIT;
                 END IF;
@@ -210,9 +229,11 @@ BEGIN
             RETURN upper(translate(bare, ':.-', '') COLLATE "C");
         END IF;
         RAISE EXCEPTION USING ERRCODE = 'check_violation',
-            MESSAGE = format('%s is not a MAC address, and this trust store takes only those as CN', shown(value)),
-            HINT = 'Write twelve hexadecimal digits, such as 0004F224A6AC or 00:04:f2:24:a6:ac; for names of another '
-                   'kind use a trust store with cn_form ''exact'', such as corp.';
+            MESSAGE = format('%s is not a MAC address, and this trust store takes only those as CN',
+                             shown(value)),
+            HINT = 'Write twelve hexadecimal digits, such as 0004F224A6AC or 00:04:f2:24:a6:ac; '
+                   'for names of another kind use a trust store with cn_form ''exact'', '
+                   'such as corp.';
     ELSIF cn_form = 'exact' THEN
         IF value = '' OR length(value) > 64 OR octet_length(value) > 192 THEN
             RAISE EXCEPTION USING ERRCODE = 'check_violation',
@@ -222,21 +243,26 @@ BEGIN
         IF value ~ '[\u0001-\u001f\u007f-\u009f]' COLLATE "C" THEN
             RAISE EXCEPTION USING ERRCODE = 'check_violation',
                 MESSAGE = format('CN %s has a control character', shown(value)),
-                HINT = 'Write the common name without line breaks, tabs and the like: no certificate with them is accepted.';
+                HINT = 'Write the common name without line breaks, tabs and the like: no '
+                       'certificate with them is accepted.';
         END IF;
         RETURN value;
     END IF;
-    RAISE EXCEPTION USING ERRCODE = 'check_violation', MESSAGE = format('%s is not a form of CNs', shown(cn_form)),
+    RAISE EXCEPTION USING ERRCODE = 'check_violation',
+        MESSAGE = format('%s is not a form of CNs', shown(cn_form)),
         HINT = 'Write mac or exact.';
 END
 $$;
 
 COMMENT ON FUNCTION cn_canonical(text, text[], text) IS
-    'Canonical form of a certificate''s CN by its trust store''s form (mac, exact) and prefixes. Raises check_violation.';
+    'Canonical form of a certificate''s CN by its trust store''s form (mac, exact) and prefixes. '
+    'Raises check_violation.';
 
-REVOKE ALL ON FUNCTION shown(text), domain_canonical(text), user_part_canonical(text), identity_canonical(text),
-    number_canonical(text), cn_canonical(text, text[], text) FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION shown(text), domain_canonical(text), user_part_canonical(text), identity_canonical(text),
-    number_canonical(text), cn_canonical(text, text[], text) TO holdline_mapperd, holdline_admin;
+REVOKE ALL ON FUNCTION shown(text), domain_canonical(text), user_part_canonical(text),
+    identity_canonical(text), number_canonical(text), cn_canonical(text, text[], text)
+    FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION shown(text), domain_canonical(text), user_part_canonical(text),
+    identity_canonical(text), number_canonical(text), cn_canonical(text, text[], text)
+    TO holdline_mapperd, holdline_admin;
 
 COMMIT;

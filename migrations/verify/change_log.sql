@@ -12,10 +12,13 @@ FROM change_log WHERE xid = pg_current_xact_id()
     AND system_id = (SELECT system_identifier FROM pg_control_system())
     AND database_oid = (SELECT oid FROM pg_database WHERE datname = current_database());
 -- Four triggers on each of eight tables.
-SELECT 1 / (count(*) = 32)::integer FROM pg_trigger WHERE tgname IN ('log_insert', 'log_update', 'log_delete', 'log_truncate')
-    AND tgrelid::regclass::text IN ('trust_store', 'domain', 'sip_user', 'cn_mapping', 'user_group', 'user_group_member',
-        'rights_rule', 'binding');
+SELECT 1 / (count(*) = 32)::integer FROM pg_trigger
+WHERE tgname IN ('log_insert', 'log_update', 'log_delete', 'log_truncate')
+    AND tgrelid IN ('trust_store'::regclass, 'domain'::regclass, 'sip_user'::regclass,
+        'cn_mapping'::regclass, 'user_group'::regclass, 'user_group_member'::regclass,
+        'rights_rule'::regclass, 'binding'::regclass);
 SELECT 1 / (has_table_privilege('holdline_mapperd', 'change_log', 'select')
-            AND NOT has_table_privilege('holdline_admin', 'change_log', 'insert, update, delete'))::integer;
+            AND NOT has_table_privilege('holdline_admin', 'change_log',
+                                         'insert, update, delete'))::integer;
 
 ROLLBACK;

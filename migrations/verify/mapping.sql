@@ -10,6 +10,7 @@ SELECT 1 / count(*) FROM cn_mapping m JOIN sip_user u ON u.identity = m.user_ide
 WHERE m.cn = '0004F224A6AC' AND u.identity = 'alice@verify.holdline.example';
 SET CONSTRAINTS ALL IMMEDIATE;
 SELECT 1 / (has_table_privilege('holdline_mapperd', 'cn_mapping', 'select')
-            AND NOT has_table_privilege('holdline_mapperd', 'cn_mapping', 'insert, update, delete'))::integer;
+            AND NOT has_table_privilege('holdline_mapperd', 'cn_mapping',
+                                         'insert, update, delete'))::integer;
 
 ROLLBACK;

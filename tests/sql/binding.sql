@@ -1,5 +1,6 @@
 -- SPDX-License-Identifier: Apache-2.0
--- The version alone decides between two writers of a binding; the loss of a mapping or user leaves tombstones.
+-- The version alone decides between two writers of a binding; the loss of a mapping or user leaves
+-- tombstones.
 \set QUIET on
 BEGIN;
 SELECT no_plan();

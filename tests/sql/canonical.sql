@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: Apache-2.0
--- Every line of tests/corpus gives in SQL what it says; the unit tests of common/identity read the same files.
--- psql runs in the root of the tree.
+-- Every line of tests/corpus gives in SQL what it says; the unit tests of common/identity read the
+-- same files. psql runs in the root of the tree.
 \set QUIET on
 BEGIN;
 SELECT no_plan();

@@ -1,10 +1,12 @@
 -- SPDX-License-Identifier: Apache-2.0
--- Every statement that changes what mapperd holds leaves one row a key in the change log, old and new.
+-- Every statement that changes what mapperd holds leaves one row a key in the change log, old and
+-- new.
 \set QUIET on
 BEGIN;
 SELECT no_plan();
 
--- What was logged since the last look, one `kind key` a row, sorted, and how many statements wrote it.
+-- What was logged since the last look, one `kind key` a row, sorted, and how many statements wrote
+-- it.
 CREATE FUNCTION pg_temp.logged() RETURNS text LANGUAGE plpgsql AS $$
 DECLARE
     result text;

@@ -1,6 +1,7 @@
 -- SPDX-License-Identifier: Apache-2.0
--- T55 and the SQL side of T10: hostile values are refused, or are data and nothing more. With triggers off (a restore, a
--- replica's apply) the plain constraints still hold what would break a key or a line of mapperd's.
+-- T55 and the SQL side of T10: hostile values are refused, or are data and nothing more. With
+-- triggers off (a restore, a replica's apply) the plain constraints still hold what would break a
+-- key or a line of mapperd's.
 \set QUIET on
 BEGIN;
 SELECT no_plan();

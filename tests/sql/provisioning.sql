@@ -1,5 +1,6 @@
 -- SPDX-License-Identifier: Apache-2.0
--- What people insert: it becomes canonical, makes the users that it needs, or is refused with what to write instead.
+-- What people insert: it becomes canonical, makes the users that it needs, or is refused with what
+-- to write instead.
 \set QUIET on
 BEGIN;
 SELECT no_plan();

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What pgTAP's one session cannot show of the change log: the hint, the order of commits, the cost of
-the poll."""
+"""What pgTAP's one session cannot show of the change log: the hint, the order of commits, the cost
+of the poll."""
 import select
 import threading
 import time
@@ -49,8 +49,8 @@ def run(connection, text, *values):
 
 
 def provision(connection, number):
-    return run(connection, "INSERT INTO cn_mapping (cn, identity) VALUES (%s, %s)", f"{number:012X}",
-               f"user{number}@example.org")
+    return run(connection, "INSERT INTO cn_mapping (cn, identity) VALUES (%s, %s)",
+               f"{number:012X}", f"user{number}@example.org")
 
 
 def heard(connection, within_s):
@@ -82,8 +82,8 @@ def test_a_commit_of_many_statements_gives_one_hint(connect, listener):
 
 def test_bindings_and_statements_without_effect_give_no_hint(connect, listener):
     writer = connect()
-    run(writer, "SELECT bind_put('a@example.org', 'd', 'c:x', 'device', 'x', 'name', 'e', '', 0, 'sip:x', 4000000000, 1,"
-                " 'c', 1, 'f', '', 1, 1)")
+    run(writer, "SELECT bind_put('a@example.org', 'd', 'c:x', 'device', 'x', 'name', 'e', '', 0, "
+                "'sip:x', 4000000000, 1, 'c', 1, 'f', '', 1, 1)")
     run(writer, "DELETE FROM cn_mapping WHERE cn = 'nobody'")
     provision(writer, 10)       # comes after them, so nothing of theirs is still under way
     assert heard(listener, 10) == [("holdline_change", "")]
@@ -119,7 +119,8 @@ def test_T50_commits_in_another_order_than_their_ids_are_each_found_once_by_the_
     reader, early, late = connect(), connect(autocommit=False), connect(autocommit=False)
 
     def snapshot():
-        return run(reader, "SELECT pg_snapshot_xmax(s)::text, ARRAY(SELECT x::text FROM pg_snapshot_xip(s) x) "
+        return run(reader, "SELECT pg_snapshot_xmax(s)::text, "
+                           "ARRAY(SELECT x::text FROM pg_snapshot_xip(s) x) "
                            "FROM pg_current_snapshot() s")[0]
 
     def poll(position):
@@ -140,28 +141,33 @@ def test_T50_commits_in_another_order_than_their_ids_are_each_found_once_by_the_
 def test_the_poll_is_an_index_scan_however_long_the_log_is(cluster, connect):
     reader = connect()
     run(reader, "INSERT INTO change_log (xid, stamp, system_id, database_oid, kind, key) "
-                "SELECT (n / 3 + 3)::text::xid8, n, 1, 1, 'peer', ARRAY['device', n::text] FROM generate_series(1, 200000) n")
+                "SELECT (n / 3 + 3)::text::xid8, n, 1, 1, 'peer', ARRAY['device', n::text] "
+                "FROM generate_series(1, 200000) n")
     for analyzed in [False, True]:
         if analyzed:
             run(reader, "ANALYZE change_log")
-        plan = "\n".join(line for line, in run(reader, "EXPLAIN (ANALYZE) " + POLL, "60000", ["100", "200", "300"]))
+        explained = run(reader, "EXPLAIN (ANALYZE) " + POLL, "60000", ["100", "200", "300"])
+        plan = "\n".join(line for line, in explained)
         assert "Seq Scan" not in plan and plan.count("change_log_xid") == 2, plan
     run(reader, "DELETE FROM change_log WHERE system_id = 1")
 
 
 @pytest.mark.parametrize("query", [
-    "SELECT trust_store, cn, identity FROM cn_mapping WHERE (trust_store, cn, identity) > ('device', '0', '') "
+    "SELECT trust_store, cn, identity FROM cn_mapping "
+    "WHERE (trust_store, cn, identity) > ('device', '0', '') "
     "ORDER BY trust_store, cn, identity LIMIT 100",
     "SELECT identity FROM cn_mapping WHERE trust_store = 'device' AND cn = '000000000001'",
     "SELECT identity, state FROM sip_user WHERE identity > 'a' ORDER BY identity LIMIT 100",
     "SELECT group_name FROM user_group_member WHERE identity = 'a@example.org' ORDER BY group_name",
-    "SELECT * FROM rights_rule WHERE who_kind = 'user' AND who = 'a@example.org' ORDER BY position, id",
+    "SELECT * FROM rights_rule WHERE who_kind = 'user' AND who = 'a@example.org' "
+    "ORDER BY position, id",
     "SELECT * FROM binding WHERE aor = 'a@example.org'",
-    "SELECT * FROM binding WHERE (aor, device_key, instance_key) > ('a', '', '') ORDER BY aor, device_key, instance_key LIMIT 100",
+    "SELECT * FROM binding WHERE (aor, device_key, instance_key) > ('a', '', '') "
+    "ORDER BY aor, device_key, instance_key LIMIT 100",
     "UPDATE binding SET removed = true WHERE store = 'device' AND cn = '1' AND NOT removed",
     "DELETE FROM cn_mapping WHERE user_identity = 'a@example.org'",
 ], ids=lambda query: " ".join(query.split()[:1] + query.split("WHERE")[1].split()[:3]))
-def test_what_mapperd_and_the_triggers_ask_is_answered_by_an_index_in_order(cluster, connect, query):
+def test_what_mapperd_and_the_triggers_ask_is_answered_by_an_index_in_order(connect, query):
     session = connect()
     # The tables here are too small for the planner to bother: can an index answer in order?
     for way in ["seqscan", "sort", "bitmapscan"]:

@@ -233,7 +233,8 @@ def test_status_without_postgresql_says_so_and_ends_with_3(fresh_lab):
 def test_migrate_brings_an_empty_database_there_and_verify_tells_what_is_missing(lab):
     database = unique("migrate")
     sql(lab, f"CREATE DATABASE {database} TEMPLATE template0 ENCODING 'UTF8'")
-    conninfo = f"host={lab.postgres.folder} port={lab.postgres.port} dbname={database} user=postgres"
+    conninfo = (f"host={lab.postgres.folder} port={lab.postgres.port} dbname={database} "
+                "user=postgres")
     status, out, _ = mapctl(lab, "--database", conninfo, "--migrations",
                             str(postgres.ROOT / "migrations"), "migrate", "--verify")
     assert status == BAD
