@@ -35,6 +35,6 @@ void config_complain_at(const char *file, int line, const char *format, ...)
 
 /* The file's text with a NUL behind it, comments blanked, braces counted; the caller frees it.
  * NULL: *error is ERROR_CONFIG, complained, or ERROR_MEMORY. */
-char *config_load(const char *path, enum error *error) MUST_CHECK;
+char *config_load_text(const char *path, enum error *error) MUST_CHECK;
 
 #endif

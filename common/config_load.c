@@ -124,7 +124,7 @@ fail:
     return NULL;
 }
 
-char *config_load(const char *path, enum error *error)
+char *config_load_text(const char *path, enum error *error)
 {
     char *text = read_whole(path, error);
 

@@ -562,7 +562,7 @@ static void fill_file(struct config_file *file, cfg_t *cfg)
 static void parse(cfg_t *cfg, const char *path)
 {
     enum error error = ERROR_NONE;
-    char *text = config_load(path, &error);
+    char *text = config_load_text(path, &error);
     FILE *in;
 
     if (!text) {
