@@ -398,6 +398,8 @@ static void wait_to_write(struct connection *c, bool progress, bool for_reading)
 void connection_write(struct connection *c)
 {
     bool progress = false;
+    if (c->state == CONNECTION_OPEN && c->peer_ended)
+        connection_close_after_flush(c, END_BY_PEER);
     if ((c->state != CONNECTION_OPEN && c->state != CONNECTION_CLOSING) || c->ended_sending)
         return;
     if (c->output.failed) {

@@ -18,6 +18,9 @@
 #define PAUSE_FULL_MS  20   /* while the handshakes at work are at their bound */
 #define PAUSE_ERROR_MS 100  /* without descriptors or memory */
 #define LOG_BURST      2
+/* Of its time a handshake has this part for itself even when others wait for its place: more than a
+ * slow phone needs for a signature, and a full queue of silent peers passes in a few times that. */
+#define ROOM_FRACTION 8
 
 static bool set_option(int fd, int level, int option, int value)
 {
@@ -143,7 +146,7 @@ static bool is_full(const struct net *net, const struct listener *l)
     return l->options->transport == TRANSPORT_TLS && net->handshakes >= net->handshake_max &&
            oldest &&
            net->base->now_mono_ms - oldest->begun_mono_ms <
-               oldest->config->timers.handshake_timeout_ms / 4;
+               oldest->config->timers.handshake_timeout_ms / ROOM_FRACTION;
 }
 
 /* A handshake that the peer has kept waiting for a good part of its time gives its place to a new

@@ -68,6 +68,7 @@ struct connection {
     bool told; /* and has had it */
     bool dirty;
     bool ended_sending; /* CLOSING: all is sent, the peer's end is awaited */
+    bool peer_ended;    /* it sends no more */
     bool read_wants_write, write_wants_read;
     struct stream stream;
     struct tls_session session;

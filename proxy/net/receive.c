@@ -120,7 +120,10 @@ static void on_stop(struct connection *c, enum stream_result r)
         ev_io_start(c->net->base->loop, &c->write_io);
         break;
     case STREAM_ENDED:
-        connection_close_after_flush(c, END_BY_PEER);
+        /* At the end of the turn, so that what was asked before the end is still answered. */
+        c->peer_ended = true;
+        ev_io_stop(c->net->base->loop, &c->read_io);
+        net_mark_dirty(c->net, c);
         break;
     case STREAM_FAILED:
         connection_close(c, c->stream.error_number ? END_BY_PEER : END_TLS);

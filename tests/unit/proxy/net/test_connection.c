@@ -161,7 +161,7 @@ static void test_T30_silent_peers_do_not_shut_out_others(void **state)
         net_client_step(&phone);
     }
     assert_int_equal(w.opened, 0);
-    net_world_pass(&w, 2600);
+    net_world_pass(&w, 1300);
     net_world_until(&w, (net_client_step(&phone), phone.shaken && w.opened == 1));
     assert_int_equal(w.net->handshakes, 7);
     for (size_t i = 0; i < 8; i++)
