@@ -55,12 +55,33 @@ static enum error read_line(struct cursor *c, size_t max, struct slice *line)
     return seen == max ? ERROR_TOO_LARGE : ERROR_INCOMPLETE;
 }
 
+/* What nearly every number is: one to four digits that begin with none of zero, and the line end.
+ * Anything else is left to read_number(). */
+static bool read_short_number(struct cursor *c, int64_t *value)
+{
+    const char *p = c->at + 1;
+    int64_t sum = 0;
+
+    if (left(c) < 7 || *p == '0')
+        return false;
+    while (*p >= '0' && *p <= '9' && p < c->at + 5)
+        sum = sum * 10 + (*p++ - '0');
+    if (p == c->at + 1 || p[0] != '\r' || p[1] != '\n')
+        return false;
+    c->at = p + 2;
+    *value = sum;
+    return true;
+}
+
 /* The number behind a type byte, which stands at the cursor. */
 static enum error read_number(struct cursor *c, int64_t *value)
 {
     struct slice line;
-    enum error error = read_line(c, NUMBER_LINE_MAX, &line);
+    enum error error;
 
+    if (read_short_number(c, value))
+        return ERROR_NONE;
+    error = read_line(c, NUMBER_LINE_MAX, &line);
     if (error == ERROR_TOO_LARGE)
         return ERROR_MALFORMED; /* no number is that long */
     if (error != ERROR_NONE)
@@ -325,11 +346,19 @@ bool resp_item(struct slice *rest, struct resp_value *item)
 
 /* ---- Writing ---- */
 
-static void add_line(struct buffer *out, char type, uint64_t value)
+static void add_line(struct buffer *out, char type, uint64_t number)
 {
-    buffer_add_char(out, type);
-    buffer_add_u64(out, value);
-    buffer_add(out, SLICE("\r\n"));
+    char line[NUMBER_LINE_MAX];
+    size_t at = sizeof(line);
+
+    line[--at] = '\n';
+    line[--at] = '\r';
+    do {
+        line[--at] = (char)('0' + number % 10);
+        number /= 10;
+    } while (number);
+    line[--at] = type;
+    buffer_add(out, (struct slice){ line + at, sizeof(line) - at });
 }
 
 void resp_add_array(struct buffer *out, size_t count)
@@ -339,9 +368,18 @@ void resp_add_array(struct buffer *out, size_t count)
 
 void resp_add_bulk(struct buffer *out, struct slice s)
 {
+    char *room;
+
     add_line(out, '$', s.size);
-    buffer_add(out, s);
-    buffer_add(out, SLICE("\r\n"));
+    if (s.size > SIZE_MAX - 2)
+        s.size = SIZE_MAX - 2; /* beyond any buffer: the reserve fails */
+    room = buffer_reserve(out, s.size + 2);
+    if (!room)
+        return;
+    if (s.size)
+        memcpy(room, s.data, s.size);
+    memcpy(room + s.size, "\r\n", 2);
+    buffer_commit(out, s.size + 2);
 }
 
 void resp_add_bulk_text(struct buffer *out, const char *text)

@@ -54,10 +54,13 @@ bool slice_to_u64(struct slice s, unsigned long long max, unsigned long long *va
         if (s.data[i] < '0' || s.data[i] > '9')
             return false;
         unsigned digit = (unsigned)(s.data[i] - '0');
-        if (digit > max || sum > (max - digit) / 10)
+        /* 19 digits fit whatever they are; only then is there something to divide. */
+        if (i >= 19 && (digit > max || sum > (max - digit) / 10))
             return false;
         sum = sum * 10 + digit;
     }
+    if (sum > max)
+        return false;
     *value = sum;
     return true;
 }
