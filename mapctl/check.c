@@ -4,8 +4,8 @@
 #include "common/clock.h"
 #include "common/mem.h"
 #include "common/policy.h"
-#include "mapctl/client.h"
 #include "mapctl/command.h"
+#include "mapctl/remote.h"
 
 #include <ctype.h>
 #include <inttypes.h>
@@ -162,7 +162,7 @@ static enum error read_rights(struct answers *a)
     return ERROR_NONE;
 }
 
-static enum error ask_all(const struct question *q, struct answers *a, struct client *client)
+static enum error ask_all(const struct question *q, struct answers *a, struct remote *remote)
 {
     struct slice target = q->registers ? identity_text(&q->domain) : identity_text(&q->target);
     const struct slice peer[] = { SLICE("PEER"), q->store, q->cn };
@@ -170,14 +170,14 @@ static enum error ask_all(const struct question *q, struct answers *a, struct cl
     const struct slice reached[] = { SLICE("RIGHTS"), target };
     const struct slice explain[] = { SLICE("EXPLAIN"),        q->store,  q->cn,
                                      identity_text(&q->from), q->method, target };
-    enum error error = client_ask(client, &a->peer, peer, 3);
+    enum error error = remote_ask(remote, &a->peer, peer, 3);
 
     if (error == ERROR_NONE)
-        error = client_ask(client, &a->rights, rights, 2);
+        error = remote_ask(remote, &a->rights, rights, 2);
     if (error == ERROR_NONE)
-        error = client_ask(client, &a->target, reached, 2);
+        error = remote_ask(remote, &a->target, reached, 2);
     if (error == ERROR_NONE)
-        error = client_ask(client, &a->explain, explain, 6);
+        error = remote_ask(remote, &a->explain, explain, 6);
     return error;
 }
 
@@ -295,14 +295,14 @@ static enum status check(const struct question *q, const struct settings *settin
                          struct identity names[NAMES_MAX])
 {
     struct answers answers = { 0 };
-    struct client client;
+    struct remote remote;
     struct decision decision;
     enum status status = STATUS_UNREACHABLE;
-    enum error error = client_open(&client, "mapperd", settings->mapperd_socket);
+    enum error error = remote_open(&remote, "mapperd", settings->mapperd_socket);
 
     if (error != ERROR_NONE)
         return status;
-    error = ask_all(q, &answers, &client);
+    error = ask_all(q, &answers, &remote);
     if (error == ERROR_NONE) {
         error = read_all(&answers, settings, names);
         if (error != ERROR_NONE)
@@ -314,7 +314,7 @@ static enum status check(const struct question *q, const struct settings *settin
         status = decision.effect == EFFECT_ALLOW ? STATUS_GOOD : STATUS_BAD;
     }
     free_answers(&answers);
-    client_close(&client);
+    remote_close(&remote);
     return status;
 }
 

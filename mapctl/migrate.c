@@ -3,7 +3,7 @@
  * there.
  */
 #include "mapctl/command.h"
-#include "mapctl/database.h"
+#include "mapctl/postgres.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -80,9 +80,9 @@ enum status command_migrate(const struct settings *settings, char **operands, si
                  settings->migrations ? settings->migrations : "the folders beside this program");
         return STATUS_USAGE;
     }
-    if (!database_export(settings->database))
+    if (!postgres_export(settings->database))
         return STATUS_USAGE;
-    connection = database_open("");
+    connection = postgres_open("");
     if (connection == NULL)
         return STATUS_UNREACHABLE;
     PQfinish(connection);

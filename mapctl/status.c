@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* mapctl status: whether database, mapperd and proxy are well, in a few lines each. */
-#include "mapctl/client.h"
 #include "mapctl/command.h"
-#include "mapctl/database.h"
+#include "mapctl/postgres.h"
+#include "mapctl/remote.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -43,7 +43,7 @@ static void print_counts(const PGresult *counts, const PGresult *mapperds)
 
 static enum status status_database(const struct settings *settings)
 {
-    PGconn *connection = database_open(settings->database);
+    PGconn *connection = postgres_open(settings->database);
     PGresult *counts, *mapperds = NULL;
     enum status status = STATUS_BAD;
 
@@ -53,11 +53,11 @@ static enum status status_database(const struct settings *settings)
     }
     printf("database: answers, %s as %s, PostgreSQL %d\n", PQdb(connection), PQuser(connection),
            PQserverVersion(connection) / 10000);
-    counts = database_query(connection, COUNTS);
+    counts = postgres_query(connection, COUNTS);
     if (counts != NULL && PQntuples(counts) < 6)
         puts("  the schema is not there: mapctl migrate");
     else if (counts != NULL)
-        mapperds = database_query(connection, MAPPERDS);
+        mapperds = postgres_query(connection, MAPPERDS);
     if (mapperds != NULL) {
         print_counts(counts, mapperds);
         status = STATUS_GOOD;
@@ -110,14 +110,14 @@ static void print_info(struct slice info)
 static bool ask_info(const char *program, const char *path, struct reply *reply)
 {
     const struct slice words[] = { SLICE("INFO") };
-    struct client client;
+    struct remote remote;
     bool done;
 
     buffer_init(&reply->bytes, 0);
-    if (client_open(&client, program, path) != ERROR_NONE)
+    if (remote_open(&remote, program, path) != ERROR_NONE)
         return false;
-    done = client_ask(&client, reply, words, 1) == ERROR_NONE && reply->value.type == RESP_BULK;
-    client_close(&client);
+    done = remote_ask(&remote, reply, words, 1) == ERROR_NONE && reply->value.type == RESP_BULK;
+    remote_close(&remote);
     return done;
 }
 
@@ -140,8 +140,19 @@ static const char *mapperd_trouble(struct slice info)
     return age_ms > AGE_MAX_MS ? "answers with old data" : NULL;
 }
 
+/* The first worker that mapperd has left, or that has not reached it, stands for all. */
 static const char *proxy_trouble(struct slice info)
 {
+    unsigned long long workers;
+    char key[48];
+
+    if (!slice_to_u64(info_value(info, "workers"), 1024, &workers))
+        return "does not say how many workers it has";
+    for (unsigned i = 0; i < workers; i++) {
+        snprintf(key, sizeof(key), "worker.%u.mapperd", i);
+        if (!slice_equal(info_value(info, key), SLICE("up")))
+            return "is without mapperd";
+    }
     return is_ready(info) ? NULL : "is not ready";
 }
 

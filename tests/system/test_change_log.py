@@ -10,8 +10,10 @@ import pytest
 
 from tests.lab import postgres
 
-POLL = ("SELECT pg_current_snapshot()::text, kind, key FROM change_log "
-        "WHERE xid >= %s::xid8 OR xid = ANY (%s::xid8[])")
+POLL = (
+    "SELECT pg_current_snapshot()::text, kind, key FROM change_log "
+    "WHERE xid >= %s::xid8 OR xid = ANY (%s::xid8[])"
+)
 
 
 @pytest.fixture(scope="module")
@@ -49,8 +51,12 @@ def run(connection, text, *values):
 
 
 def provision(connection, number):
-    return run(connection, "INSERT INTO cn_mapping (cn, identity) VALUES (%s, %s)",
-               f"{number:012X}", f"user{number}@example.org")
+    return run(
+        connection,
+        "INSERT INTO cn_mapping (cn, identity) VALUES (%s, %s)",
+        f"{number:012X}",
+        f"user{number}@example.org",
+    )
 
 
 def heard(connection, within_s):
@@ -82,10 +88,13 @@ def test_a_commit_of_many_statements_gives_one_hint(connect, listener):
 
 def test_bindings_and_statements_without_effect_give_no_hint(connect, listener):
     writer = connect()
-    run(writer, "SELECT bind_put('a@example.org', 'd', 'c:x', 'device', 'x', 'name', 'e', '', 0, "
-                "'sip:x', 4000000000, 1, 'c', 1, 'f', '', 1, 1)")
+    run(
+        writer,
+        "SELECT bind_put('a@example.org', 'd', 'c:x', 'device', 'x', 'name', 'e', '', 0, "
+        "'sip:x', 4000000000, 1, 'c', 1, 'f', '', 1, 1)",
+    )
     run(writer, "DELETE FROM cn_mapping WHERE cn = 'nobody'")
-    provision(writer, 10)       # comes after them, so nothing of theirs is still under way
+    provision(writer, 10)  # comes after them, so nothing of theirs is still under way
     assert heard(listener, 10) == [("holdline_change", "")]
 
 
@@ -119,9 +128,12 @@ def test_T50_commits_in_another_order_than_their_ids_are_each_found_once_by_the_
     reader, early, late = connect(), connect(autocommit=False), connect(autocommit=False)
 
     def snapshot():
-        return run(reader, "SELECT pg_snapshot_xmax(s)::text, "
-                           "ARRAY(SELECT x::text FROM pg_snapshot_xip(s) x) "
-                           "FROM pg_current_snapshot() s")[0]
+        return run(
+            reader,
+            "SELECT pg_snapshot_xmax(s)::text, "
+            "ARRAY(SELECT x::text FROM pg_snapshot_xip(s) x) "
+            "FROM pg_current_snapshot() s",
+        )[0]
 
     def poll(position):
         return [key[1] for _, kind, key in run(reader, POLL, *position) if kind == "peer"]
@@ -140,9 +152,12 @@ def test_T50_commits_in_another_order_than_their_ids_are_each_found_once_by_the_
 
 def test_the_poll_is_an_index_scan_however_long_the_log_is(cluster, connect):
     reader = connect()
-    run(reader, "INSERT INTO change_log (xid, stamp, system_id, database_oid, kind, key) "
-                "SELECT (n / 3 + 3)::text::xid8, n, 1, 1, 'peer', ARRAY['device', n::text] "
-                "FROM generate_series(1, 200000) n")
+    run(
+        reader,
+        "INSERT INTO change_log (xid, stamp, system_id, database_oid, kind, key) "
+        "SELECT (n / 3 + 3)::text::xid8, n, 1, 1, 'peer', ARRAY['device', n::text] "
+        "FROM generate_series(1, 200000) n",
+    )
     for analyzed in [False, True]:
         if analyzed:
             run(reader, "ANALYZE change_log")
@@ -152,21 +167,25 @@ def test_the_poll_is_an_index_scan_however_long_the_log_is(cluster, connect):
     run(reader, "DELETE FROM change_log WHERE system_id = 1")
 
 
-@pytest.mark.parametrize("query", [
-    "SELECT trust_store, cn, identity FROM cn_mapping "
-    "WHERE (trust_store, cn, identity) > ('device', '0', '') "
-    "ORDER BY trust_store, cn, identity LIMIT 100",
-    "SELECT identity FROM cn_mapping WHERE trust_store = 'device' AND cn = '000000000001'",
-    "SELECT identity, state FROM sip_user WHERE identity > 'a' ORDER BY identity LIMIT 100",
-    "SELECT group_name FROM user_group_member WHERE identity = 'a@example.org' ORDER BY group_name",
-    "SELECT * FROM rights_rule WHERE who_kind = 'user' AND who = 'a@example.org' "
-    "ORDER BY position, id",
-    "SELECT * FROM binding WHERE aor = 'a@example.org'",
-    "SELECT * FROM binding WHERE (aor, device_key, instance_key) > ('a', '', '') "
-    "ORDER BY aor, device_key, instance_key LIMIT 100",
-    "UPDATE binding SET removed = true WHERE store = 'device' AND cn = '1' AND NOT removed",
-    "DELETE FROM cn_mapping WHERE user_identity = 'a@example.org'",
-], ids=lambda query: " ".join(query.split()[:1] + query.split("WHERE")[1].split()[:3]))
+@pytest.mark.parametrize(
+    "query",
+    [
+        "SELECT trust_store, cn, identity FROM cn_mapping "
+        "WHERE (trust_store, cn, identity) > ('device', '0', '') "
+        "ORDER BY trust_store, cn, identity LIMIT 100",
+        "SELECT identity FROM cn_mapping WHERE trust_store = 'device' AND cn = '000000000001'",
+        "SELECT identity, state FROM sip_user WHERE identity > 'a' ORDER BY identity LIMIT 100",
+        "SELECT group_name FROM user_group_member WHERE identity = 'a@example.org' ORDER BY group_name",
+        "SELECT * FROM rights_rule WHERE who_kind = 'user' AND who = 'a@example.org' "
+        "ORDER BY position, id",
+        "SELECT * FROM binding WHERE aor = 'a@example.org'",
+        "SELECT * FROM binding WHERE (aor, device_key, instance_key) > ('a', '', '') "
+        "ORDER BY aor, device_key, instance_key LIMIT 100",
+        "UPDATE binding SET removed = true WHERE store = 'device' AND cn = '1' AND NOT removed",
+        "DELETE FROM cn_mapping WHERE user_identity = 'a@example.org'",
+    ],
+    ids=lambda query: " ".join(query.split()[:1] + query.split("WHERE")[1].split()[:3]),
+)
 def test_what_mapperd_and_the_triggers_ask_is_answered_by_an_index_in_order(connect, query):
     session = connect()
     # The tables here are too small for the planner to bother: can an index answer in order?
@@ -213,11 +232,15 @@ def test_a_mapping_of_a_user_that_is_being_deleted_never_stands_without_it(conne
     provision(writer, 70)
     writer.commit()
     run(deleter, "DELETE FROM sip_user WHERE identity = 'user70@example.org'")
-    waiting = Waiting(writer, "INSERT INTO cn_mapping (cn, identity) VALUES ('0000000000F3', "
-                              "'user70@example.org')")
+    waiting = Waiting(
+        writer,
+        "INSERT INTO cn_mapping (cn, identity) VALUES ('0000000000F3', " "'user70@example.org')",
+    )
     deleter.commit()
     waiting.end()
     assert run(deleter, "SELECT cn FROM cn_mapping WHERE identity = 'user70@example.org'") == [
-        ("0000000000F3",)]
+        ("0000000000F3",)
+    ]
     assert run(deleter, "SELECT state FROM sip_user WHERE identity = 'user70@example.org'") == [
-        ("enabled",)]
+        ("enabled",)
+    ]

@@ -8,7 +8,7 @@ import threading
 import pytest
 
 from tests.lab import postgres
-from tests.system.lib import cn_of, resp, sql, unique, wait_until
+from tests.system.lib import Phone, cn_of, ready_phone, resp, sql, unique, wait_until
 
 GOOD, BAD, USAGE, UNREACHABLE = range(4)
 
@@ -33,8 +33,10 @@ def phone(lab):
     """A mapped CN and its user, known to mapperd."""
     cn, user = cn_of(), f"{unique()}@example.org"
     sql(lab, "INSERT INTO cn_mapping (cn, identity) VALUES (%s, %s)", cn, user)
-    wait_until(lambda: user.encode() in resp(lab, "PEER", "device", cn)
-               or user in resp(lab, "PEER", "device", cn))
+    wait_until(
+        lambda: user.encode() in resp(lab, "PEER", "device", cn)
+        or user in resp(lab, "PEER", "device", cn)
+    )
     return cn, user
 
 
@@ -42,14 +44,16 @@ def rows(output):
     """The rows that decided and the others."""
     lines = output.split("rows (* decided):\n")[1].splitlines()
     return [line[2:] for line in lines if line[0] == "*"], [
-        line[2:] for line in lines if line[0] == " "]
+        line[2:] for line in lines if line[0] == " "
+    ]
 
 
 def test_check_allows_what_the_shipped_rule_allows_and_names_it(lab, phone):
     cn, user = phone
-    spelled = ":".join(cn[i:i + 2].lower() for i in range(0, 12, 2))
-    status, out, err = mapctl(lab, "check", "device", spelled, f"sip:{user}", "INVITE",
-                              "bob@Example.ORG.")
+    spelled = ":".join(cn[i : i + 2].lower() for i in range(0, 12, 2))
+    status, out, err = mapctl(
+        lab, "check", "device", spelled, f"sip:{user}", "INVITE", "bob@Example.ORG."
+    )
     assert (status, err) == (GOOD, "")
     assert out.startswith("allowed\nreason: allowed: ")
     decided, others = rows(out)
@@ -58,23 +62,28 @@ def test_check_allows_what_the_shipped_rule_allows_and_names_it(lab, phone):
     assert f"peer state=known cn={cn}" in others
 
 
-@pytest.mark.parametrize("identity, method, target, reason", [
-    ("boss@example.org", "INVITE", "bob@example.org", "from-not-permitted"),
-    ("USER", "REGISTER", "boss@example.org", "to-not-permitted"),
-    ("USER", "INVITE", "bob@foreign.example", "no-right"),
-    ("USER", "INVITE", "tel:+49-30-1", "no-right"),
-    ("USER", "OPTIONS", "foreign.example", "no-right"),
-])
+@pytest.mark.parametrize(
+    "identity, method, target, reason",
+    [
+        ("boss@example.org", "INVITE", "bob@example.org", "from-not-permitted"),
+        ("USER", "REGISTER", "boss@example.org", "to-not-permitted"),
+        ("USER", "INVITE", "bob@foreign.example", "no-right"),
+        ("USER", "INVITE", "tel:+49-30-1", "no-right"),
+        ("USER", "OPTIONS", "foreign.example", "no-right"),
+    ],
+)
 def test_check_denies_with_the_reason_and_what_to_do(lab, phone, identity, method, target, reason):
     cn, user = phone
-    status, out, err = mapctl(lab, "check", "device", cn, identity.replace("USER", user), method,
-                              target)
+    status, out, err = mapctl(
+        lab, "check", "device", cn, identity.replace("USER", user), method, target
+    )
     assert (status, err) == (BAD, "")
     assert out.startswith(f"denied\nreason: {reason}: ") and "\nwhat to do: " in out
 
 
-@pytest.mark.parametrize("method, target", [
-    ("REGISTER", "USER"), ("register", "sip:USER"), ("OPTIONS", "example.org")])
+@pytest.mark.parametrize(
+    "method, target", [("REGISTER", "USER"), ("register", "sip:USER"), ("OPTIONS", "example.org")]
+)
 def test_check_needs_no_rule_for_what_the_proxy_answers_itself(lab, phone, method, target):
     cn, user = phone
     status, out, _ = mapctl(lab, "check", "device", cn, user, method, target.replace("USER", user))
@@ -83,14 +92,48 @@ def test_check_needs_no_rule_for_what_the_proxy_answers_itself(lab, phone, metho
 
 def test_check_names_the_rule_that_denies(lab, phone):
     cn, user = phone
-    [(rule,)] = sql(lab, "INSERT INTO rights_rule (who_kind, who, methods, effect) "
-                         "VALUES ('user', %s, '{MESSAGE}', 'deny') RETURNING id", user)
-    wait_until(lambda: mapctl(lab, "check", "device", cn, user, "MESSAGE", "bob@example.org")[0]
-               == BAD)
+    [(rule,)] = sql(
+        lab,
+        "INSERT INTO rights_rule (who_kind, who, methods, effect) "
+        "VALUES ('user', %s, '{MESSAGE}', 'deny') RETURNING id",
+        user,
+    )
+    wait_until(
+        lambda: mapctl(lab, "check", "device", cn, user, "MESSAGE", "bob@example.org")[0] == BAD
+    )
     _, out, _ = mapctl(lab, "check", "device", cn, user, "MESSAGE", "bob@example.org")
     assert out.startswith("denied\nreason: rule-denies: ") and f"\nrule: {rule}\n" in out
     assert f"rule {rule} deny * MESSAGE * - - -" in rows(out)[0]
     assert mapctl(lab, "check", "device", cn, user, "INVITE", "bob@example.org")[0] == GOOD
+
+
+@pytest.mark.parametrize(
+    "other_from, method, target",
+    [
+        (False, "MESSAGE", "bob@example.org"),
+        (True, "MESSAGE", "bob@example.org"),
+        (False, "MESSAGE", "bob@foreign.example"),
+        (True, "REGISTER", None),
+        (False, "REGISTER", "boss@example.org"),
+        (False, "OPTIONS", "example.org"),
+    ],
+)
+def test_check_says_what_the_phone_is_told(lab, other_from, method, target):
+    phone = ready_phone(lab)
+    sender = "boss@example.org" if other_from else phone.identity
+    target = target or sender
+    headers = {"from_": f"<sip:{sender}>"}
+    if method == "REGISTER":
+        request = phone.make_register(to=f"<sip:{target}>", **headers)
+    else:
+        request = phone.request(method, f"sip:{target}", **headers)
+    response = phone.exchange(request)
+    status, out, _ = mapctl(lab, "check", "device", phone.cn, sender, method, target)
+    reason = out.split("reason: ")[1].split(":")[0]
+    if status == GOOD:
+        assert reason == "allowed" and response.status != 403
+    else:
+        assert response.status == 403 and reason in response.get("Warning")
 
 
 def test_check_of_unknown_and_disabled(lab, phone):
@@ -100,10 +143,14 @@ def test_check_of_unknown_and_disabled(lab, phone):
     status, out, _ = mapctl(lab, "check", "nostore", cn, user, "INVITE", "b@example.org")
     assert status == BAD and "reason: device-unknown: " in out
     sql(lab, "UPDATE sip_user SET state = 'disabled' WHERE identity = %s", user)
-    wait_until(lambda: "reason: user-disabled: " in mapctl(
-        lab, "check", "device", cn, user, "INVITE", "b@example.org")[1])
-    assert "user state=disabled groups=" in rows(mapctl(
-        lab, "check", "device", cn, user, "INVITE", "b@example.org")[1])[0]
+    wait_until(
+        lambda: "reason: user-disabled: "
+        in mapctl(lab, "check", "device", cn, user, "INVITE", "b@example.org")[1]
+    )
+    assert (
+        "user state=disabled groups="
+        in rows(mapctl(lab, "check", "device", cn, user, "INVITE", "b@example.org")[1])[0]
+    )
 
 
 def test_check_takes_the_names_of_the_certificate(lab):
@@ -116,31 +163,40 @@ def test_check_takes_the_names_of_the_certificate(lab):
 
 def test_T10_hostile_arguments_are_data(lab):
     for cn in ["'; DROP TABLE cn_mapping; --", "a\r\n+OK\r\n", "$5\r\nalice", "x" * 5000, "", "*"]:
-        status, out, _ = mapctl(lab, "check", "corp", cn, "a@example.org", "INVITE",
-                                "b@example.org")
+        status, out, _ = mapctl(
+            lab, "check", "corp", cn, "a@example.org", "INVITE", "b@example.org"
+        )
         assert status == (UNREACHABLE if len(cn) > 4096 else BAD), cn[:20]
         assert len(cn) > 4096 or "reason: device-unknown" in out
     assert sql(lab, "SELECT count(*) > 0 FROM trust_store") == [(True,)]
 
 
-@pytest.mark.parametrize("arguments, text", [
-    ([], "no command"),
-    (["dance"], "no command dance"),
-    (["--nonsense", "status"], ""),
-    (["status", "now"], "no operand"),
-    (["migrate", "now"], "no operand"),
-    (["check"], "STORE CN IDENTITY METHOD TARGET"),
-    (["check", "device", "1", "alice", "INVITE", "b@example.org"], "not an identity"),
-    (["check", "device", "1", "a@example.org:5060", "INVITE", "b@example.org"], "not an identity"),
-    (["check", "device", "1", "a@example.org", "", "b@example.org"], "not a method"),
-    (["check", "device", "1", "a@example.org", "REGISTER", "example.org"], "not a target"),
-    (["check", "device", "1", "a@example.org", "INVITE", "b@exam ple.org"], "not a target"),
-    (["check", "--name", "x y", "device", "1", "a@example.org", "INVITE", "b@example.org"],
-     "not an identity"),
-    (["--config", "/nonexistent", "status"], "/nonexistent: No such file"),
-    (["--migrations", "/nonexistent", "migrate"], "no sqitch.plan in /nonexistent"),
-    (["--database", "x y z", "migrate"], "--database"),
-])
+@pytest.mark.parametrize(
+    "arguments, text",
+    [
+        ([], "no command"),
+        (["dance"], "no command dance"),
+        (["--nonsense", "status"], ""),
+        (["status", "now"], "no operand"),
+        (["migrate", "now"], "no operand"),
+        (["check"], "STORE CN IDENTITY METHOD TARGET"),
+        (["check", "device", "1", "alice", "INVITE", "b@example.org"], "not an identity"),
+        (
+            ["check", "device", "1", "a@example.org:5060", "INVITE", "b@example.org"],
+            "not an identity",
+        ),
+        (["check", "device", "1", "a@example.org", "", "b@example.org"], "not a method"),
+        (["check", "device", "1", "a@example.org", "REGISTER", "example.org"], "not a target"),
+        (["check", "device", "1", "a@example.org", "INVITE", "b@exam ple.org"], "not a target"),
+        (
+            ["check", "--name", "x y", "device", "1", "a@example.org", "INVITE", "b@example.org"],
+            "not an identity",
+        ),
+        (["--config", "/nonexistent", "status"], "/nonexistent: No such file"),
+        (["--migrations", "/nonexistent", "migrate"], "no sqitch.plan in /nonexistent"),
+        (["--database", "x y z", "migrate"], "--database"),
+    ],
+)
 def test_wrong_usage_ends_with_2_and_says_what(lab, arguments, text):
     status, out, err = mapctl(lab, *arguments)
     assert status == USAGE and out == "" and text in err
@@ -155,8 +211,17 @@ def test_help_lists_every_command_and_the_exit_statuses(lab):
 
 def test_check_without_mapperd_decides_nothing(lab, tmp_path):
     for path in [str(tmp_path / "none"), "/" + "x" * 200]:
-        status, out, err = mapctl(lab, "--mapperd-socket", path, "check", "device", "1",
-                                  "a@example.org", "INVITE", "b@example.org")
+        status, out, err = mapctl(
+            lab,
+            "--mapperd-socket",
+            path,
+            "check",
+            "device",
+            "1",
+            "a@example.org",
+            "INVITE",
+            "b@example.org",
+        )
         assert (status, out) == (UNREACHABLE, "") and path in err
 
 
@@ -175,13 +240,30 @@ def test_a_socket_that_answers_something_else_ends_with_3(lab, tmp_path):
 
         threading.Thread(target=work, daemon=True).start()
 
-    answers = [b"HTTP/1.1 200 OK\r\n\r\n", b"*100000000\r\n", b"", b"*2\r\n:1\r\n", b"$-5\r\n",
-               b"-LOADING not yet\r\n", b"*0\r\n" * 4, b"*4\r\n:1\r\n:1\r\n:1\r\n:1\r\n"]
+    answers = [
+        b"HTTP/1.1 200 OK\r\n\r\n",
+        b"*100000000\r\n",
+        b"",
+        b"*2\r\n:1\r\n",
+        b"$-5\r\n",
+        b"-LOADING not yet\r\n",
+        b"*0\r\n" * 4,
+        b"*4\r\n:1\r\n:1\r\n:1\r\n:1\r\n",
+    ]
     for number, answer in enumerate(answers):
         path = tmp_path / f"s{number}"
         serve(path, answer)
-        status, out, err = mapctl(lab, "--mapperd-socket", str(path), "check", "device", "1",
-                                  "a@example.org", "INVITE", "b@example.org")
+        status, out, err = mapctl(
+            lab,
+            "--mapperd-socket",
+            str(path),
+            "check",
+            "device",
+            "1",
+            "a@example.org",
+            "INVITE",
+            "b@example.org",
+        )
         assert (status, out) == (UNREACHABLE, ""), answer
         assert err.startswith("mapctl: ")
 
@@ -195,11 +277,30 @@ def test_status_shows_database_mapperd_and_counts(lab, phone):
     assert "  devices: " in out and "\nproxy: " in out
 
 
+def test_status_ends_with_0_when_all_is_well(lab):
+    status, out, err = mapctl(lab, "status")
+    assert (status, err) == (GOOD, "")
+    assert "\nproxy: ready" in out
+
+
+def test_status_tells_when_the_proxy_is_without_mapperd(fresh_lab):
+    fresh_lab.stop_program("mapperd")
+    wait_until(lambda: "mapperd:up" not in str(resp(fresh_lab, "INFO", program="proxy")))
+    status, out, _ = mapctl(fresh_lab, "status")
+    assert status == UNREACHABLE
+    assert "\nmapperd: does not answer\nproxy: is without mapperd\n" in out
+
+
 def test_status_takes_sockets_from_the_configurations(lab):
-    configs = [a for c in ["mapperd.conf", "proxy.conf"] if lab.path(c).exists()
-               for a in ("--config", str(lab.path(c)))]
-    _, out, err = mapctl(lab, *configs, "status", MAPPERD_SOCKET="/nonexistent",
-                         PROXY_SOCKET="/nonexistent")
+    configs = [
+        a
+        for c in ["mapperd.conf", "proxy.conf"]
+        if lab.path(c).exists()
+        for a in ("--config", str(lab.path(c)))
+    ]
+    _, out, err = mapctl(
+        lab, *configs, "status", MAPPERD_SOCKET="/nonexistent", PROXY_SOCKET="/nonexistent"
+    )
     assert "mapperd: ready" in out
     assert "holdline as holdline_mapperd" in out
     assert "/nonexistent" not in err or not lab.path("proxy.conf").exists()
@@ -212,7 +313,8 @@ def test_a_configuration_may_have_what_mapctl_does_not_know_and_include_others(l
         'workers = 2\ninclude("more.conf")\nlist = {"a", "b"}\n'
         'route pbx { domain = "a" inbound = yes may_assert = {"b"} }\n'
         'listener tls { trust_stores = {"device", "corp"} address = "127.0.0.1:0" }\n'
-        'mapperd_socket = "/nonexistent/mapperd"\n')
+        'mapperd_socket = "/nonexistent/mapperd"\n'
+    )
     _, _, err = mapctl(lab, "--config", str(config), "status")
     assert "/nonexistent/proxy" in err and "/nonexistent/mapperd" in err
     config.write_text('workers = 2\nmapperd_socket == "x"\n')
@@ -233,14 +335,22 @@ def test_status_without_postgresql_says_so_and_ends_with_3(fresh_lab):
 def test_migrate_brings_an_empty_database_there_and_verify_tells_what_is_missing(lab):
     database = unique("migrate")
     sql(lab, f"CREATE DATABASE {database} TEMPLATE template0 ENCODING 'UTF8'")
-    conninfo = (f"host={lab.postgres.folder} port={lab.postgres.port} dbname={database} "
-                "user=postgres")
-    status, out, _ = mapctl(lab, "--database", conninfo, "--migrations",
-                            str(postgres.ROOT / "migrations"), "migrate", "--verify")
+    conninfo = (
+        f"host={lab.postgres.folder} port={lab.postgres.port} dbname={database} " "user=postgres"
+    )
+    status, out, _ = mapctl(
+        lab,
+        "--database",
+        conninfo,
+        "--migrations",
+        str(postgres.ROOT / "migrations"),
+        "migrate",
+        "--verify",
+    )
     assert status == BAD
     status, out, _ = mapctl(lab, "--database", conninfo, "status")
     assert status != GOOD and "the schema is not there: mapctl migrate" in out
-    for _ in range(2):      # the second finds nothing to do
+    for _ in range(2):  # the second finds nothing to do
         status, out, err = mapctl(lab, "--database", conninfo, "migrate")
         assert status == GOOD, out + err
     status, out, _ = mapctl(lab, "migrate", "--verify", PGDATABASE=database)

@@ -26,10 +26,14 @@ def cluster():
 
 def run(cluster, *argv):
     identity = {"SQITCH_FULLNAME": "Holdline tests", "SQITCH_EMAIL": "tests@example.org"}
-    done = subprocess.run([str(a) for a in argv],
-                          env={**os.environ, **cluster.environment, **identity},
-                          stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                          stderr=subprocess.STDOUT, text=True)
+    done = subprocess.run(
+        [str(a) for a in argv],
+        env={**os.environ, **cluster.environment, **identity},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
     assert done.returncode == 0, f"{argv}:\n{done.stdout}"
     return done.stdout
 
@@ -69,7 +73,8 @@ def test_each_migration_deploys_verifies_reverts_and_deploys_again(cluster):
 def test_everything_reverts_with_rows_in_every_table_and_deploys_again(cluster):
     database = fresh_database(cluster, "there_once")
     sqitch(cluster, database, "deploy", "--verify")
-    cluster.sql("""
+    cluster.sql(
+        """
         INSERT INTO domain (name) VALUES ('example.org');
         INSERT INTO cn_mapping (cn, identity) VALUES ('0004F224A6AC', 'alice@example.org');
         INSERT INTO user_group (name) VALUES ('staff');
@@ -78,7 +83,9 @@ def test_everything_reverts_with_rows_in_every_table_and_deploys_again(cluster):
         SELECT mapperd_enrol('m1');
         SELECT bind_put('alice@example.org', 'd', 'c:x', 'device', '0004F224A6AC', 'mapping',
                         'alice@example.org', '', 0, 'sip:x', 1, 1000, 'c', 1, 'p/1/0/0/1', '', 1, 1);
-    """, database=database)
+    """,
+        database=database,
+    )
     sqitch(cluster, database, "verify")
     sqitch(cluster, database, "revert", "-y")
     sqitch(cluster, database, "deploy", "--verify")
@@ -89,18 +96,28 @@ def test_one_that_is_no_superuser_deploys_into_its_own_database(cluster):
     fresh_database(cluster, "plain_owner")
     cluster.sql("ALTER DATABASE plain_owner OWNER TO deployer", database="postgres")
     sqitch(cluster, "plain_owner", "deploy", "--verify", "--db-user", "deployer")
-    cluster.sql("""
+    cluster.sql(
+        """
         INSERT INTO domain (name) VALUES ('example.org');
         INSERT INTO cn_mapping (cn, identity) VALUES ('0004F224A6AC', 'alice@example.org');
-    """, database="plain_owner")
-    assert cluster.sql("SELECT count(*) FROM change_log WHERE system_id = "
-                       "(SELECT system_identifier FROM pg_control_system())",
-                       database="plain_owner") == "3"
+    """,
+        database="plain_owner",
+    )
+    assert (
+        cluster.sql(
+            "SELECT count(*) FROM change_log WHERE system_id = "
+            "(SELECT system_identifier FROM pg_control_system())",
+            database="plain_owner",
+        )
+        == "3"
+    )
 
 
 def test_a_database_that_is_not_utf8_is_refused_with_what_to_do(cluster):
-    cluster.sql("CREATE DATABASE ascii TEMPLATE template0 ENCODING 'SQL_ASCII' LOCALE 'C'",
-                database="postgres")
+    cluster.sql(
+        "CREATE DATABASE ascii TEMPLATE template0 ENCODING 'SQL_ASCII' LOCALE 'C'",
+        database="postgres",
+    )
     with pytest.raises(AssertionError, match="Holdline needs UTF8(.|\n)*createdb --encoding=UTF8"):
         sqitch(cluster, "ascii", "deploy")
 
@@ -108,11 +125,14 @@ def test_a_database_that_is_not_utf8_is_refused_with_what_to_do(cluster):
 def test_a_restored_dump_has_the_same_rows_and_a_log_that_is_not_its_own(cluster, tmp_path):
     database = fresh_database(cluster, "original")
     sqitch(cluster, database, "deploy")
-    cluster.sql("""
+    cluster.sql(
+        """
         INSERT INTO domain (name) VALUES ('example.org');
         INSERT INTO cn_mapping (cn, identity)
         VALUES ('0004F224A6AC', 'alice@example.org'), ('0004F224A6AC', 'x@other.net');
-    """, database=database)
+    """,
+        database=database,
+    )
     run(cluster, "pg_dump", "--format=custom", "-f", tmp_path / "dump", database)
     restored = fresh_database(cluster, "restored")
     run(cluster, "pg_restore", "--exit-on-error", "-d", restored, tmp_path / "dump")
@@ -120,12 +140,15 @@ def test_a_restored_dump_has_the_same_rows_and_a_log_that_is_not_its_own(cluster
     own = "database_oid = (SELECT oid FROM pg_database WHERE datname = current_database())"
     assert cluster.sql(f"SELECT count(*) FROM change_log WHERE {own}", database=restored) == "0"
     cluster.sql("DELETE FROM cn_mapping WHERE identity = 'x@other.net'", database=restored)
-    assert cluster.sql(f"SELECT kind, key FROM change_log WHERE {own}",
-                       database=restored) == "peer|{device,0004F224A6AC}"
+    assert (
+        cluster.sql(f"SELECT kind, key FROM change_log WHERE {own}", database=restored)
+        == "peer|{device,0004F224A6AC}"
+    )
 
 
 def test_schema_sql_and_the_schema_reference_are_what_the_migrations_make(tmp_path):
     subprocess.run([str(MIGRATIONS / "dump-schema.sh"), str(tmp_path)], check=True)
     for name in ["schema/schema.sql", "docs/schema.md"]:
-        assert (postgres.ROOT / name).read_text() == (tmp_path / name).read_text(), \
-            f"{name} differs: run migrations/dump-schema.sh"
+        assert (postgres.ROOT / name).read_text() == (
+            tmp_path / name
+        ).read_text(), f"{name} differs: run migrations/dump-schema.sh"

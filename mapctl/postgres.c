@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Connections and queries for one operator at a time. */
-#include "mapctl/database.h"
+#include "mapctl/postgres.h"
 
 #include "mapctl/command.h"
 
@@ -13,7 +13,7 @@ static void complain_libpq(const char *what, const char *message)
     complain("%s: %.*s", what, (int)strcspn(message, "\n"), message);
 }
 
-PGconn *database_open(const char *conninfo)
+PGconn *postgres_open(const char *conninfo)
 {
     static const char *const KEYWORDS[] = { "fallback_application_name", "connect_timeout",
                                             "dbname", NULL };
@@ -29,7 +29,7 @@ PGconn *database_open(const char *conninfo)
     return NULL;
 }
 
-bool database_export(const char *conninfo)
+bool postgres_export(const char *conninfo)
 {
     char *message = NULL;
     PQconninfoOption *options = PQconninfoParse(conninfo, &message);
@@ -50,7 +50,7 @@ bool database_export(const char *conninfo)
     return done;
 }
 
-PGresult *database_query(PGconn *connection, const char *query)
+PGresult *postgres_query(PGconn *connection, const char *query)
 {
     PGresult *result = PQexec(connection, query);
 

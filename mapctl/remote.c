@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Asking mapperd and proxy, one command at a time. */
-#include "mapctl/client.h"
+#include "mapctl/remote.h"
 
 #include "common/clock.h"
 #include "mapctl/command.h"
@@ -16,39 +16,39 @@
 /* A user with a thousand rules of 4 KB is far below. */
 static const struct resp_limits LIMITS = { .value_max = 16u << 20, .items_max = 1u << 20 };
 
-enum error client_open(struct client *client, const char *program, const char *path)
+enum error remote_open(struct remote *remote, const char *program, const char *path)
 {
     struct sockaddr_un address = { .sun_family = AF_UNIX };
-    struct timeval limit = { .tv_sec = CLIENT_TIMEOUT_MS / 1000 };
+    struct timeval limit = { .tv_sec = REMOTE_TIMEOUT_MS / 1000 };
 
-    *client = (struct client){ .program = program, .path = path, .descriptor = -1 };
+    *remote = (struct remote){ .program = program, .path = path, .descriptor = -1 };
     if (strlen(path) >= sizeof(address.sun_path)) {
         complain("%s: the path of a socket has at most %zu octets", path,
                  sizeof(address.sun_path) - 1);
         return ERROR_UNREACHABLE;
     }
     memcpy(address.sun_path, path, strlen(path));
-    client->descriptor = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (client->descriptor >= 0 &&
-        setsockopt(client->descriptor, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit)) == 0 &&
-        connect(client->descriptor, (const struct sockaddr *)&address, sizeof(address)) == 0)
+    remote->descriptor = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (remote->descriptor >= 0 &&
+        setsockopt(remote->descriptor, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit)) == 0 &&
+        connect(remote->descriptor, (const struct sockaddr *)&address, sizeof(address)) == 0)
         return ERROR_NONE;
     complain("%s does not answer at %s: %s", program, path, strerror(errno));
-    client_close(client);
+    remote_close(remote);
     return ERROR_UNREACHABLE;
 }
 
-void client_close(struct client *client)
+void remote_close(struct remote *remote)
 {
-    if (client->descriptor >= 0)
-        close(client->descriptor);
-    client->descriptor = -1;
+    if (remote->descriptor >= 0)
+        close(remote->descriptor);
+    remote->descriptor = -1;
 }
 
-static bool send_all(struct client *client, struct slice bytes)
+static bool send_all(struct remote *remote, struct slice bytes)
 {
     while (bytes.size > 0) {
-        ssize_t sent = send(client->descriptor, bytes.data, bytes.size, MSG_NOSIGNAL);
+        ssize_t sent = send(remote->descriptor, bytes.data, bytes.size, MSG_NOSIGNAL);
         if (sent < 0 && errno == EINTR)
             continue;
         if (sent <= 0)
@@ -60,9 +60,9 @@ static bool send_all(struct client *client, struct slice bytes)
 }
 
 /* Reads some bytes; false with errno when none come before `due_mono_ms`. */
-static bool receive(struct client *client, struct buffer *bytes, uint64_t due_mono_ms)
+static bool receive(struct remote *remote, struct buffer *bytes, uint64_t due_mono_ms)
 {
-    struct pollfd wait = { .fd = client->descriptor, .events = POLLIN };
+    struct pollfd wait = { .fd = remote->descriptor, .events = POLLIN };
     uint64_t now = clock_mono_ms();
     char *room = buffer_reserve(bytes, READ_SIZE);
     ssize_t size;
@@ -71,7 +71,7 @@ static bool receive(struct client *client, struct buffer *bytes, uint64_t due_mo
     if (room == NULL || now >= due_mono_ms || poll(&wait, 1, (int)(due_mono_ms - now)) == 0)
         return false;
     do {
-        size = recv(client->descriptor, room, READ_SIZE, 0);
+        size = recv(remote->descriptor, room, READ_SIZE, 0);
     } while (size < 0 && errno == EINTR);
     if (size == 0)
         errno = ECONNRESET;
@@ -81,16 +81,16 @@ static bool receive(struct client *client, struct buffer *bytes, uint64_t due_mo
     return true;
 }
 
-static enum error give_up(const struct client *client, const char *why)
+static enum error give_up(const struct remote *remote, const char *why)
 {
-    complain("%s at %s: %s", client->program, client->path, why);
+    complain("%s at %s: %s", remote->program, remote->path, why);
     return ERROR_UNREACHABLE;
 }
 
-enum error client_ask(struct client *client, struct reply *reply, const struct slice *words,
+enum error remote_ask(struct remote *remote, struct reply *reply, const struct slice *words,
                       size_t count)
 {
-    uint64_t due_mono_ms = clock_mono_ms() + CLIENT_TIMEOUT_MS;
+    uint64_t due_mono_ms = clock_mono_ms() + REMOTE_TIMEOUT_MS;
     struct buffer command;
     enum error error;
     size_t used;
@@ -101,19 +101,19 @@ enum error client_ask(struct client *client, struct reply *reply, const struct s
     resp_add_array(&command, count);
     for (size_t i = 0; i < count; i++)
         resp_add_bulk(&command, words[i]);
-    sent = !command.failed && send_all(client, buffer_slice(&command));
+    sent = !command.failed && send_all(remote, buffer_slice(&command));
     buffer_free(&command);
     if (!sent)
-        return give_up(client, strerror(errno));
+        return give_up(remote, strerror(errno));
     do {
-        if (!receive(client, &reply->bytes, due_mono_ms))
-            return give_up(client, strerror(errno));
+        if (!receive(remote, &reply->bytes, due_mono_ms))
+            return give_up(remote, strerror(errno));
         error = resp_read_value(buffer_slice(&reply->bytes), &LIMITS, &reply->value, &used);
     } while (error == ERROR_INCOMPLETE);
     if (error != ERROR_NONE)
-        return give_up(client, "what it answers is not RESP2");
+        return give_up(remote, "what it answers is not RESP2");
     if (reply->value.type == RESP_FAILURE) {
-        complain("%s at %s answers: %.*s", client->program, client->path,
+        complain("%s at %s answers: %.*s", remote->program, remote->path,
                  (int)reply->value.text.size, reply->value.text.data);
         return ERROR_UNREACHABLE;
     }

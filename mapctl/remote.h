@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A blocking RESP2 client on a unix socket, for mapperd and for the proxy's control socket. Every
- * wait ends after CLIENT_TIMEOUT_MS. */
-#ifndef HOLDLINE_MAPCTL_CLIENT_H
-#define HOLDLINE_MAPCTL_CLIENT_H
+ * wait ends after REMOTE_TIMEOUT_MS. */
+#ifndef HOLDLINE_MAPCTL_REMOTE_H
+#define HOLDLINE_MAPCTL_REMOTE_H
 
 #include "common/buffer.h"
 #include "common/error.h"
 #include "common/resp.h"
 
-#define CLIENT_TIMEOUT_MS 5000
+#define REMOTE_TIMEOUT_MS 5000
 
-struct client {
+struct remote {
     const char *program; /* for messages */
     const char *path;
     int descriptor;
@@ -23,12 +23,12 @@ struct reply {
 };
 
 /* ERROR_UNREACHABLE: already said on standard error, with what to look at. */
-enum error client_open(struct client *client, const char *program, const char *path) MUST_CHECK;
-void client_close(struct client *client);
+enum error remote_open(struct remote *remote, const char *program, const char *path) MUST_CHECK;
+void remote_close(struct remote *remote);
 
 /* Sends one command and reads its reply, which is freed with reply_free() whatever the outcome.
  * ERROR_UNREACHABLE: no reply, or a failure such as -LOADING; already said on standard error. */
-enum error client_ask(struct client *client, struct reply *reply, const struct slice *words,
+enum error remote_ask(struct remote *remote, struct reply *reply, const struct slice *words,
                       size_t count) MUST_CHECK;
 void reply_free(struct reply *reply);
 
