@@ -177,6 +177,16 @@ static void run_info(struct client *client)
 
 /* ---- commands ---- */
 
+static void run_reload(struct client *client)
+{
+    const struct control_view *view = client->control->view;
+
+    if (view->reload(view->owner) == ERROR_NONE)
+        resp_add_status(&client->out, "OK");
+    else
+        resp_add_failure(&client->out, "ERR not reloaded, the log says why; the old one runs on");
+}
+
 static void run_command(struct client *client, const struct resp_command *command)
 {
     struct slice name = command->args[0];
@@ -188,6 +198,8 @@ static void run_command(struct client *client, const struct resp_command *comman
             resp_add_status(&client->out, "PONG");
     } else if (slice_equal_nocase(name, SLICE("INFO"))) {
         run_info(client);
+    } else if (slice_equal_nocase(name, SLICE("RELOAD"))) {
+        run_reload(client);
     } else if (slice_equal_nocase(name, SLICE("COMMAND"))) {
         resp_add_array(&client->out, 0);
     } else if (slice_equal_nocase(name, SLICE("QUIT"))) {

@@ -19,6 +19,9 @@ struct control_view {
     const struct config *config;
     const struct address *bound;            /* one a listener, in the configuration's order */
     const struct counters *const *counters; /* one a worker */
+    /* RELOAD: ERROR_NONE, or the running configuration stays and the log says why. */
+    enum error (*reload)(void *owner);
+    void *owner;
 };
 
 /* Binds config->control_socket, mode 0660; a dead socket file of an earlier run is replaced, a

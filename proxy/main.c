@@ -23,7 +23,8 @@
 
 struct proxy {
     struct worker_shared shared;
-    const struct config *config;
+    const struct config *config;   /* that it was started with */
+    const struct config *reloaded; /* that new connections are served by; NULL = the same */
     struct token_keys *keys;
     struct address *bound; /* one a listener */
     struct worker **workers;
@@ -122,6 +123,28 @@ static enum error make_workers(struct proxy *proxy)
     return error;
 }
 
+/* On main's thread, beside the workers': they serve on while files are read. */
+static enum error reload(void *owner)
+{
+    struct proxy *proxy = owner;
+    const struct config *running = proxy->reloaded ? proxy->reloaded : proxy->config;
+    struct config *next;
+    enum error error = config_reload(running, &next);
+
+    if (error != ERROR_NONE) {
+        log_write(LOG_ERROR, "reload-failed", "%s; the old configuration runs on",
+                  error_text(error));
+        return error;
+    }
+    for (unsigned i = 0; i < proxy->config->workers; i++)
+        worker_reload(proxy->workers[i], next);
+    log_set_level(next->log_level);
+    config_drop(proxy->reloaded);
+    proxy->reloaded = next;
+    log_write(LOG_NOTICE, "reloaded", "for new connections");
+    return ERROR_NONE;
+}
+
 static enum error prepare(struct proxy *proxy)
 {
     const struct config *config = proxy->config;
@@ -141,7 +164,11 @@ static enum error prepare(struct proxy *proxy)
     error = make_workers(proxy);
     if (error != ERROR_NONE)
         return error;
-    proxy->view = (struct control_view){ config, proxy->bound, proxy->counters };
+    proxy->view = (struct control_view){ .config = config,
+                                         .bound = proxy->bound,
+                                         .counters = proxy->counters,
+                                         .reload = reload,
+                                         .owner = proxy };
     proxy->loop = ev_default_loop(EVFLAG_AUTO);
     if (!proxy->loop)
         return ERROR_SYSTEM;
@@ -161,9 +188,9 @@ static void on_end_signal(struct ev_loop *loop, ev_signal *watcher, int events)
 static void on_hangup(struct ev_loop *loop, ev_signal *watcher, int events)
 {
     (void)loop;
-    (void)watcher;
     (void)events;
     log_reopen();
+    (void)reload(watcher->data); /* it has said how it went */
 }
 
 static void wait_for_end(struct proxy *proxy)
@@ -173,6 +200,7 @@ static void wait_for_end(struct proxy *proxy)
     ev_signal_init(&terminate, on_end_signal, SIGTERM);
     ev_signal_init(&interrupt, on_end_signal, SIGINT);
     ev_signal_init(&hangup, on_hangup, SIGHUP);
+    hangup.data = proxy;
     ev_signal_start(proxy->loop, &terminate);
     ev_signal_start(proxy->loop, &interrupt);
     ev_signal_start(proxy->loop, &hangup);
@@ -232,6 +260,7 @@ static int run(struct config *config)
     if (error == ERROR_NONE)
         error = serve(&proxy);
     release(&proxy);
+    config_drop(proxy.reloaded);
     config_drop(config);
     log_write(error == ERROR_NONE ? LOG_NOTICE : LOG_ERROR, "stopped", "%s", error_text(error));
     log_close();

@@ -49,6 +49,7 @@ struct worker {
     uint64_t changes[CHANGES_MAX];
     unsigned change_count;
     struct task change_task;
+    _Atomic(const struct config *) reloaded; /* waits to be taken over; a reference */
     bool stopping, started;
     pthread_t thread;
 };
@@ -106,12 +107,23 @@ static void on_sleep_over(struct ev_loop *loop, ev_timer *watcher, int events)
     (void)events;
 }
 
+static void take_over_config(struct worker *worker)
+{
+    const struct config *config = atomic_exchange(&worker->reloaded, NULL);
+
+    if (!config)
+        return;
+    net_reconfigure(worker->net, config);
+    config_drop(config);
+}
+
 static void on_mail(struct ev_loop *loop, ev_async *watcher, int events)
 {
     struct worker *worker = watcher->data;
 
     (void)loop;
     (void)events;
+    take_over_config(worker);
     delivery_read_box(worker->delivery);
 }
 
@@ -173,7 +185,6 @@ static void on_opened(void *owner, struct connection *c)
     endpoint->connection = c;
     endpoint->flow = connection_flow(c);
     connection_set_peer(c, endpoint);
-    atomic_fetch_add_explicit(&worker->counters.connections, 1, memory_order_relaxed);
     if (open_peer(worker, c, endpoint) != ERROR_NONE) {
         connection_close(c, END_MEMORY);
         return;
@@ -202,7 +213,6 @@ static void on_closed(void *owner, struct connection *c, enum connection_end end
     if (!endpoint)
         return;
     connection_set_peer(c, NULL);
-    atomic_fetch_sub_explicit(&worker->counters.connections, 1, memory_order_relaxed);
     endpoint->closed = true;
     if (worker->requests)
         request_layer_endpoint_gone(worker->requests, endpoint);
@@ -479,6 +489,12 @@ void worker_stop(struct worker *worker)
         log_write(LOG_ERROR, "stop-failed", "worker %u takes no letter", worker->base.index);
 }
 
+void worker_reload(struct worker *worker, const struct config *config)
+{
+    config_drop(atomic_exchange(&worker->reloaded, config_hold(config)));
+    ev_async_send(worker->base.loop, &worker->mail);
+}
+
 void worker_join(struct worker *worker)
 {
     if (worker->started)
@@ -503,6 +519,7 @@ void worker_free(struct worker *worker)
         peers_free(worker->peers);
     if (worker->ask)
         ask_free(worker->ask);
+    config_drop(atomic_exchange(&worker->reloaded, NULL));
     timer_stop(&worker->base.timers, &worker->drain);
     timer_stop(&worker->base.timers, &worker->figures);
     timers_free(&worker->base.timers);

@@ -29,6 +29,9 @@ enum error worker_start(struct worker *worker) MUST_CHECK;
 /* Asks it to stop in order: no new connections, parked requests end in 503, what is under way may
  * finish for a moment. Any thread. */
 void worker_stop(struct worker *worker);
+/* New connections are served by `config` from here on (net_reconfigure()); it takes a reference of
+ * its own. Any thread; of two at once the last one counts. */
+void worker_reload(struct worker *worker, const struct config *config);
 void worker_join(struct worker *worker); /* harmless when it was never started */
 void worker_free(struct worker *worker);
 
