@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Phones register and reach each other through the proxy: MESSAGE, calls, CANCEL, forking, a next
 hop over TCP, and calls that end when a permission does."""
+import pytest
+
 from tests.system.lib import (
     Pbx,
     Phone,
@@ -12,6 +14,8 @@ from tests.system.lib import (
     uri_of,
     wait_until,
 )
+
+pytestmark = pytest.mark.tsan
 
 
 def send_message(caller, to, body="hello", **headers):
