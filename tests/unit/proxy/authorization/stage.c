@@ -24,6 +24,8 @@ static void on_changed(void *owner, uint64_t tag)
 
     if (stage->changed_count < sizeof stage->changed / sizeof *stage->changed)
         stage->changed[stage->changed_count++] = tag;
+    if (stage->on_changed)
+        stage->on_changed(tag);
 }
 
 void stage_listen(struct stage *stage)

@@ -21,6 +21,7 @@ struct stage {
     struct stage_end questions, writes;
     uint64_t changed[64]; /* tags that ask reported */
     size_t changed_count;
+    void (*on_changed)(uint64_t tag); /* may be NULL */
 };
 
 /* A listening socket and an ask that has not connected yet. */
