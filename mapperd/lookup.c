@@ -28,13 +28,60 @@ static bool damaged(struct server *server, enum error e)
     return true;
 }
 
+/* Whether the cache holds this store as it is in this very snapshot. */
+static bool cached_trust(struct server *server, struct slice store, struct record_store *record)
+{
+    const struct trust_cache *c = &server->trust;
+    if (c->serial.serial != server->reader.serial.serial ||
+        c->serial.epoch != server->reader.serial.epoch || c->generation == 0 ||
+        !slice_equal(store, (struct slice){ c->name, c->name_size }))
+        return false;
+    record->state = c->state;
+    record->form = c->form;
+    record->prefix_count = c->prefix_count;
+    for (size_t i = 0; i < c->prefix_count; i++)
+        record->prefixes[i] = c->prefixes[i];
+    return true;
+}
+
+/* The map's bytes go with the snapshot: what is kept is copied. */
+static void keep_trust(struct server *server, struct slice store, const struct record_store *record)
+{
+    struct trust_cache *c = &server->trust;
+    size_t used = 0;
+    c->generation = 0;
+    if (record->prefix_count > sizeof(c->prefixes) / sizeof(c->prefixes[0]))
+        return;
+    for (size_t i = 0; i < record->prefix_count; i++) {
+        struct slice prefix = record->prefixes[i];
+        if (prefix.size > sizeof(c->text) - used)
+            return;
+        memcpy(c->text + used, prefix.data, prefix.size);
+        c->prefixes[i] = (struct slice){ c->text + used, prefix.size };
+        used += prefix.size;
+    }
+    memcpy(c->name, store.data, store.size);
+    c->name_size = store.size;
+    c->state = record->state;
+    c->form = record->form;
+    c->prefix_count = record->prefix_count;
+    c->serial = server->reader.serial;
+    c->generation = store_generation(server->reader.store);
+}
+
 static enum error get_trust(struct server *server, struct slice store, struct record_store *record)
 {
     struct slice value;
     if (store.size == 0 || store.size > STORE_NAME_MAX)
         return ERROR_NOT_FOUND;
+    if (cached_trust(server, store, record))
+        return ERROR_NONE;
     enum error e = store_get(&server->reader, STORE_TRUST, store, &value);
-    return e == ERROR_NONE ? record_store_read(value, record) : e;
+    if (e == ERROR_NONE)
+        e = record_store_read(value, record);
+    if (e == ERROR_NONE)
+        keep_trust(server, store, record);
+    return e;
 }
 
 static enum error get_peer(struct server *server, struct slice store, struct slice cn,

@@ -10,6 +10,7 @@
 #include "mapperd/feed.h"
 #include "mapperd/gate.h"
 #include "mapperd/options.h"
+#include "mapperd/record.h"
 #include "mapperd/store.h"
 
 #include <ev.h>
@@ -52,6 +53,19 @@ struct client {
     struct client *next_subscriber, **at_subscriber;
 };
 
+/* A trust store's record, read once for a snapshot and not for each PEER. */
+struct trust_cache {
+    struct store_serial serial;
+    uint64_t generation; /* of the store; 0: empty */
+    char name[STORE_NAME_MAX];
+    size_t name_size;
+    enum record_state state;
+    enum cn_form form;
+    size_t prefix_count;
+    struct slice prefixes[4]; /* into text; a store with more is not kept */
+    char text[256];
+};
+
 struct server_counts {
     uint64_t connections, refused_connections, commands, malformed, denied, loading, stale;
     uint64_t lookups, known, unknown, published, subscribers_closed, standstills;
@@ -72,7 +86,8 @@ struct server {
 
     struct gate gate;
     struct store_reader reader; /* reader.store NULL: none */
-    char head[64];              /* epoch and serial of the snapshot, as RESP */
+    struct trust_cache trust;
+    char head[64]; /* epoch and serial of the snapshot, as RESP */
     size_t head_size;
     struct store_serial published; /* of the last message, or of the store at its begin */
     uint64_t proof_boot_ms;        /* UINT64_MAX: unknown */
