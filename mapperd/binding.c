@@ -154,11 +154,9 @@ static const struct database_statement *parameters_of(const struct bind_request 
     return &STATEMENT_BIND;
 }
 
-/* Hybrid clock: never behind this machine's, always above every version seen. */
 static struct record_version next_version(struct feed *feed)
 {
-    uint64_t now = clock_unix_ms(), seen = feed->meta.version_seen_ms;
-    feed->meta.version_seen_ms = now > seen ? now : seen + 1;
+    feed->meta.version_seen_ms = record_version_next(clock_unix_ms(), feed->meta.version_seen_ms);
     return (struct record_version){ feed->meta.version_seen_ms, feed->meta.origin.mapperd_id };
 }
 

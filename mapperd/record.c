@@ -279,6 +279,11 @@ int record_version_compare(struct record_version a, struct record_version b)
     return a.by == b.by ? 0 : a.by < b.by ? -1 : 1;
 }
 
+uint64_t record_version_next(uint64_t now_unix_ms, uint64_t seen_unix_ms)
+{
+    return now_unix_ms > seen_unix_ms ? now_unix_ms : seen_unix_ms + 1;
+}
+
 static const char *const GROUND_TEXTS[] = { "", "mapping", "name", "digest" };
 
 bool record_ground_from_text(struct slice text, enum record_ground *ground)

@@ -106,6 +106,9 @@ struct record_version {
 /* < 0, 0, > 0. The version alone decides between two rows of one key. */
 int record_version_compare(struct record_version a, struct record_version b);
 
+/* The hybrid clock: never behind this machine's, always above every version seen. */
+uint64_t record_version_next(uint64_t now_unix_ms, uint64_t seen_unix_ms);
+
 enum record_ground { GROUND_NONE = 0, GROUND_MAPPING, GROUND_NAME, GROUND_DIGEST };
 bool record_ground_from_text(struct slice text, enum record_ground *ground);
 const char *record_ground_text(enum record_ground ground);
