@@ -332,7 +332,7 @@ static void take_failure(struct feed *feed, struct bind_request *request, const 
 static void take_enrolment(struct feed *feed, const PGresult *result)
 {
     struct binder *b = &feed->binder;
-    uint64_t id, system, oid;
+    uint64_t id, system, oid, started;
     if (result == NULL) {
         if (b->state == BINDER_READY)
             work(feed);
@@ -341,13 +341,15 @@ static void take_enrolment(struct feed *feed, const PGresult *result)
     if (PQresultStatus(result) != PGRES_TUPLES_OK || PQntuples(result) != 1 ||
         database_u64(result, 0, 0, &id) != ERROR_NONE ||
         database_u64(result, 0, 1, &system) != ERROR_NONE ||
-        database_u64(result, 0, 2, &oid) != ERROR_NONE || id == 0 || id > INT32_MAX) {
+        database_u64(result, 0, 2, &oid) != ERROR_NONE ||
+        database_u64(result, 0, 4, &started) != ERROR_NONE || id == 0 || id > INT32_MAX) {
         log_write(LOG_ERROR, "enrol-failed", "%s", PQresultErrorMessage(result));
         go_away(feed, "enrolment failed");
         return;
     }
     /* Two servers that both answer to the same name must never feed one store. */
-    bool same = feed->server.system_id == system && feed->server.database_oid == oid;
+    bool same = feed->server.system_id == system && feed->server.database_oid == oid &&
+                feed->server_started == started;
     if (database_true(result, 0, 3) || !same) {
         go_away(feed, "not the server that the log is read from");
         return;

@@ -174,6 +174,8 @@ static void on_read(struct ev_loop *loop, ev_io *w, int events)
         lose(db, PQerrorMessage(db->pg));
         return;
     }
+    if (db->awaiting) /* a long answer is no hang */
+        arm_deadline(db, db->statement_deadline_s);
     while (take_result(db))
         ;
     if (db->state == DATABASE_CLOSED)

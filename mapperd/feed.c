@@ -179,30 +179,63 @@ static void forget_store(struct feed *feed)
     feed_end("damaged generations wait for their last reader");
 }
 
+/* What was not committed did not happen: above all, the position has not moved past keys that were
+ * not queued. */
+static bool reload_meta(struct feed *feed)
+{
+    struct store_writer writer;
+    struct meta meta;
+    if (feed->store == NULL || feed->store == feed->fill.store)
+        return true; /* an unfinished one is thrown away */
+    meta_init(&meta);
+    if (store_begin(feed->store, &writer) != ERROR_NONE)
+        return false;
+    bool good = meta_read(&writer, &meta) == ERROR_NONE;
+    store_abort(&writer);
+    if (!good) {
+        meta_free(&meta);
+        return false;
+    }
+    if (meta.version_seen_ms < feed->meta.version_seen_ms)
+        meta.version_seen_ms = feed->meta.version_seen_ms;
+    meta.origin.mapperd_id = feed->meta.origin.mapperd_id;
+    meta_free(&feed->meta);
+    feed->meta = meta;
+    feed->queue_may_hold = true;
+    return true;
+}
+
 void feed_store_failed(struct feed *feed, enum error e, const char *doing)
 {
     log_write(LOG_ERROR, "store-failed", "%s: %s", doing, error_text(e));
-    if (e == ERROR_LIBRARY || e == ERROR_MALFORMED)
+    if (e == ERROR_LIBRARY || e == ERROR_MALFORMED || !reload_meta(feed))
         forget_store(feed);
     feed_raise(feed, FEED_EVENT_LOST);
 }
 
 static void disconnect(struct feed *feed)
 {
+    /* What comes too early is tried again soon; what fails again and again after that, more slowly.
+     */
+    double wait_s = FEED_RETRY_S * (double)(1u << (feed->failures < 4 ? feed->failures : 4));
     database_close(&feed->log);
     database_close(&feed->keys);
     feed->connected = 0;
+    feed->hinted = false;
     feed->fill.running = feed->fill.discard = false;
     fill_drop(feed);
+    /* A gate that a poll carried and nobody answered is carried by the next. */
+    if (feed->gate < feed->mark.gate)
+        feed->gate = feed->mark.gate;
+    if (feed->gate < feed->poll.gate)
+        feed->gate = feed->poll.gate;
     poll_reset(&feed->poll);
     reread_reset(&feed->reread);
-    if (feed->mark.gate != 0 && feed->gate == 0)
-        feed->gate = feed->mark.gate;
     feed->mark = (struct mark){ .set = false };
     atomic_store(&feed->statistics.database, false);
     atomic_store(&feed->statistics.refilling, false);
     ev_timer_stop(feed->loop, &feed->poll_timer);
-    ev_timer_set(&feed->retry, FEED_RETRY_S, 0.);
+    ev_timer_set(&feed->retry, wait_s, 0.);
     ev_timer_start(feed->loop, &feed->retry);
     feed_tell_plain(feed, FEED_LOST, 0);
 }
@@ -218,8 +251,10 @@ static enum error add_history(struct feed *feed, struct buffer *xids, struct buf
         return e;
     buffer_add_char(xids, '{');
     buffer_add_char(stamps, '{');
+    feed->recent_count = 0;
     store_walk_writer(&writer, STORE_RECENT, SLICE(""), &walk);
     while (store_walk_next(&walk, &key, &value)) {
+        feed->recent_count++;
         if (key.size != 16)
             continue;
         const char *comma = buffer_size(xids) > 1 ? "," : "";
@@ -284,26 +319,32 @@ static void ask_listen(struct feed *feed)
 
 static void take_hello(struct feed *feed, const PGresult *result, bool of_log)
 {
-    uint64_t system, oid;
+    uint64_t system, oid, started;
     if (PQresultStatus(result) != PGRES_TUPLES_OK || PQntuples(result) != 1 ||
         database_u64(result, 0, 0, &system) != ERROR_NONE ||
-        database_u64(result, 0, 1, &oid) != ERROR_NONE) {
+        database_u64(result, 0, 1, &oid) != ERROR_NONE ||
+        database_u64(result, 0, 4, &started) != ERROR_NONE) {
         feed_raise(feed, FEED_EVENT_LOST);
         return;
     }
     if (database_true(result, 0, 2)) {
-        log_write(LOG_WARNING, "database-is-standby",
+        log_write(feed->unreachable ? LOG_DEBUG : LOG_WARNING, "database-is-standby",
                   "the connection text must lead to the primary");
+        feed->unreachable = true;
         feed_raise(feed, FEED_EVENT_LOST);
         return;
     }
     if (of_log) {
         feed->server.system_id = system;
         feed->server.database_oid = (uint32_t)oid;
+        feed->server_started = started;
         buffer_reset(&feed->server_snapshot);
         buffer_add(&feed->server_snapshot, database_text(result, 0, 3));
-    } else if (feed->server.system_id != system || feed->server.database_oid != oid) {
-        log_write(LOG_WARNING, "database-differs", "two connections reached two servers");
+    } else if (feed->server.system_id != system || feed->server.database_oid != oid ||
+               feed->server_started != started) {
+        log_write(feed->unreachable ? LOG_DEBUG : LOG_WARNING, "database-differs",
+                  "two connections reached two servers");
+        feed->unreachable = true;
         feed_raise(feed, FEED_EVENT_LOST);
     }
 }
@@ -411,6 +452,12 @@ static void check_result(struct feed *feed, const PGresult *result)
 static void become(struct feed *feed, enum feed_state state)
 {
     assert(feed_state_allowed(feed->state, state));
+    if (state == FEED_STATE_AWAY && feed->state == FEED_STATE_CONNECTING)
+        feed->failures = 0; /* the server is away: asking often costs it nothing */
+    else if (state == FEED_STATE_AWAY)
+        feed->failures++;
+    else if (state == FEED_STATE_FEEDING)
+        feed->failures = 0;
     if (feed->state != state && (state == FEED_STATE_FEEDING || state == FEED_STATE_FILLING ||
                                  feed->state == FEED_STATE_FEEDING))
         log_write(LOG_NOTICE, "feed", "%s", feed_state_text(state));
@@ -488,7 +535,7 @@ static void on_log_result(struct database *db, const PGresult *result)
     if (result == NULL && db->state == DATABASE_IDLE && !feed->poll.running) {
         ev_timer_set(&feed->poll_timer, (double)feed->options->poll_ms / 1000., 0.);
         ev_timer_start(feed->loop, &feed->poll_timer);
-        if (feed->gate != 0)
+        if (feed->gate != 0 || feed->hinted)
             poll_send(feed);
     }
 }
@@ -517,6 +564,8 @@ static void on_lost(struct database *db, const char *why)
 static void on_hint(struct database *db)
 {
     struct feed *feed = db->context;
+    /* Of a commit that a poll under way may not see. */
+    feed->hinted = feed->poll.running;
     if (feed->state == FEED_STATE_FILLING || feed->state == FEED_STATE_FEEDING)
         poll_send(feed);
 }

@@ -174,7 +174,10 @@ struct feed {
     size_t recent_count;
     struct binder binder;
     struct queue_batch taken;
-    bool unreachable; /* and said so */
+    bool unreachable;        /* and said so */
+    bool hinted;             /* a NOTIFY came while a poll was under way */
+    unsigned failures;       /* in a row, behind a connection that stood */
+    uint64_t server_started; /* of the server process; no two servers share it */
     bool stopping;
 };
 

@@ -265,6 +265,13 @@ static enum error write_range(struct feed *feed, const struct range *range, cons
     return ERROR_NONE;
 }
 
+/* A new generation that can't be written says nothing against the one that is served. */
+static enum error without_blame(const struct feed *feed, enum error e)
+{
+    bool damage = e == ERROR_LIBRARY || e == ERROR_MALFORMED;
+    return damage && feed->fill.store != feed->store ? ERROR_SYSTEM : e;
+}
+
 static void take_range(struct feed *feed, const PGresult *result)
 {
     struct fill *fill = &feed->fill;
@@ -273,7 +280,7 @@ static void take_range(struct feed *feed, const PGresult *result)
         (fill->after[0].failed || fill->after[1].failed || fill->after[2].failed))
         e = ERROR_MEMORY;
     if (e != ERROR_NONE) {
-        feed_store_failed(feed, e, "fill");
+        feed_store_failed(feed, without_blame(feed, e), "fill");
         return;
     }
     /* Only an empty range is surely the end. */
@@ -305,7 +312,6 @@ static enum error hand_over(struct feed *feed, struct meta *meta)
     struct store_writer from, to;
     struct store_walk walk;
     struct slice key, value;
-    size_t count;
     enum error e = store_begin(feed->store, &from);
     if (e != ERROR_NONE)
         return e;
@@ -314,7 +320,7 @@ static enum error hand_over(struct feed *feed, struct meta *meta)
         store_abort(&from);
         return e;
     }
-    e = key_queue_copy(&from, &to, SIZE_MAX - 1, &count);
+    e = key_queue_copy(&from, &to);
     store_walk_writer(&from, STORE_RECENT, SLICE(""), &walk);
     while (store_walk_next(&walk, &key, &value))
         store_put(&to, STORE_RECENT, key, value);
@@ -361,12 +367,14 @@ static void retire(struct feed *feed, struct store *store)
 void fill_install(struct feed *feed)
 {
     struct fill *fill = &feed->fill;
+    struct store_serial old = feed->meta.serial;
     enum error e = seal(feed);
     if (e == ERROR_NONE)
         e = folder_install(&feed->folder, fill->store);
     if (e != ERROR_NONE) {
         feed->meta.refill = true;
-        feed_store_failed(feed, e, "install");
+        feed->meta.serial = old;
+        feed_store_failed(feed, without_blame(feed, e), "install");
         return;
     }
     if (fill->store != feed->store) {

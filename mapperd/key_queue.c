@@ -158,17 +158,13 @@ enum error key_queue_front(struct store_writer *writer, struct key_batch *batch)
     return e;
 }
 
-enum error key_queue_copy(struct store_writer *from, struct store_writer *to, size_t limit,
-                          size_t *count)
+enum error key_queue_copy(struct store_writer *from, struct store_writer *to)
 {
     struct store_walk walk;
     struct slice key, value;
-    *count = 0;
     store_walk_writer(from, STORE_QUEUE, (struct slice){ "", 0 }, &walk);
-    while (*count <= limit && store_walk_next(&walk, &key, &value)) {
+    while (store_walk_next(&walk, &key, &value))
         store_put(to, STORE_QUEUE, key, value);
-        ++*count;
-    }
     store_walk_end(&walk);
     return walk.error;
 }

@@ -49,8 +49,7 @@ struct key_batch {
     struct buffer memory;
 };
 enum error key_queue_front(struct store_writer *writer, struct key_batch *batch) MUST_CHECK;
-/* All entries of one store into another. *count beyond `limit`: nothing is copied. */
-enum error key_queue_copy(struct store_writer *from, struct store_writer *to, size_t limit,
-                          size_t *count) MUST_CHECK;
+/* All entries of one store into another. */
+enum error key_queue_copy(struct store_writer *from, struct store_writer *to) MUST_CHECK;
 
 #endif

@@ -30,6 +30,7 @@ void poll_send(struct feed *feed)
     poll_reset(poll);
     poll->gate = feed->gate;
     feed->gate = 0;
+    feed->hinted = false;
     poll->after_fill = feed->fill.store != NULL && feed->fill.table == FILL_DONE;
     snprintf(system, sizeof(system), "%lld", (long long)feed->server.system_id);
     snprintf(oid, sizeof(oid), "%lu", (unsigned long)feed->server.database_oid);

@@ -268,20 +268,17 @@ static bool was_read(const struct reread *reread, struct slice wanted)
     return false;
 }
 
-/* The table is the truth for an AoR that was read: what is not there any more was deleted there,
- * since nothing gets in here without having been confirmed by it. What was bound meanwhile is newer
- * than this reading and stays. */
-static void remove_missing(struct feed *feed, struct store_writer *writer, struct slice aor)
+/* Some keys of the AoR that the store holds and the reading does not. */
+static size_t find_missing(struct feed *feed, struct store_writer *writer, struct slice aor,
+                           struct record_key *doomed, size_t max)
 {
-    struct record_key prefix, doomed[64];
+    struct record_key prefix;
     struct store_walk walk;
     struct slice key, value;
     size_t count = 0;
-    if (touched(&feed->reread, aor))
-        return;
     record_binding_prefix(&prefix, aor);
     store_walk_writer(writer, STORE_BINDING, record_key_slice(&prefix), &walk);
-    while (count < 64 && store_walk_next(&walk, &key, &value) && key.size >= prefix.size &&
+    while (count < max && store_walk_next(&walk, &key, &value) && key.size >= prefix.size &&
            memcmp(key.data, prefix.bytes, prefix.size) == 0) {
         if (!was_read(&feed->reread, key)) {
             record_key_start(&doomed[count]);
@@ -291,8 +288,23 @@ static void remove_missing(struct feed *feed, struct store_writer *writer, struc
     store_walk_end(&walk);
     if (walk.error != ERROR_NONE && writer->error == ERROR_NONE)
         writer->error = walk.error;
-    for (size_t i = 0; i < count; i++)
-        store_delete(writer, STORE_BINDING, record_key_slice(&doomed[i]));
+    return count;
+}
+
+/* The table is the truth for an AoR that was read: what is not there any more was deleted there,
+ * since nothing gets in here without having been confirmed by it. What was bound meanwhile is newer
+ * than this reading and stays. */
+static void remove_missing(struct feed *feed, struct store_writer *writer, struct slice aor)
+{
+    struct record_key doomed[16];
+    size_t count;
+    if (touched(&feed->reread, aor))
+        return;
+    do {
+        count = find_missing(feed, writer, aor, doomed, 16);
+        for (size_t i = 0; i < count; i++)
+            store_delete(writer, STORE_BINDING, record_key_slice(&doomed[i]));
+    } while (count > 0 && writer->error == ERROR_NONE);
 }
 
 static void write_put(struct feed *feed, struct store_writer *writer, const struct put_head *head,

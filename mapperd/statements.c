@@ -4,6 +4,10 @@
 
 #define FLOOR "coalesce((SELECT f.xid FROM public.change_log_floor f), '0'::xid8)"
 
+/* Names one server process: after a failover two servers may be of one system, and both think that
+ * they lead. */
+#define STARTED "(extract(epoch FROM pg_postmaster_start_time()) * 1000000)::int8"
+
 /* Settings of the session come with the first question. seqscan and jit: a plan must not change
  * with the size of a table that was small when it was made. row_security off: a mistake raises an
  * error and never hides rows. */
@@ -11,7 +15,7 @@ const struct database_statement STATEMENT_HELLO = {
     "hello",
     "SELECT (SELECT c.system_identifier FROM pg_control_system() c),"
     " (SELECT d.oid FROM pg_database d WHERE d.datname = current_database()),"
-    " pg_is_in_recovery(), pg_current_snapshot()::text, " FLOOR ","
+    " pg_is_in_recovery(), pg_current_snapshot()::text, " STARTED ","
     " set_config('enable_seqscan', 'off', false), set_config('jit', 'off', false),"
     " set_config('row_security', 'off', false), set_config('client_encoding', 'UTF8', false),"
     " set_config('default_transaction_isolation', 'read committed', false)"
@@ -156,7 +160,7 @@ const struct database_statement STATEMENT_FILL_BINDING = {
 const struct database_statement STATEMENT_ENROL = {
     "enrol", "SELECT public.mapperd_enrol($1::text), (SELECT c.system_identifier"
              " FROM pg_control_system() c), (SELECT d.oid FROM pg_database d"
-             " WHERE d.datname = current_database()), pg_is_in_recovery()"
+             " WHERE d.datname = current_database()), pg_is_in_recovery(), " STARTED
 };
 
 const struct database_statement STATEMENT_COUNTER = {

@@ -6,7 +6,7 @@
 #include "mapperd/database.h"
 
 /* Asked on each connection before anything else. → system id int8, database oid, in recovery,
- * snapshot text, floor xid8 */
+ * snapshot text, start of the server */
 extern const struct database_statement STATEMENT_HELLO;
 /* $1 position (pg_snapshot text or NULL), $2 xid8[] text, $3 int8[] text: → position is usable,
  * statements missing */

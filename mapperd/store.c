@@ -40,7 +40,9 @@ static enum error library_error(const char *what, int code)
     if (code == ENOMEM)
         return ERROR_MEMORY;
     log_write(LOG_ERROR, "lmdb-failed", "%s: %s", what, mdb_strerror(code));
-    return code == MDB_MAP_FULL ? ERROR_TOO_LARGE : ERROR_LIBRARY;
+    if (code == MDB_MAP_FULL || code == MDB_TXN_FULL)
+        return ERROR_TOO_LARGE;
+    return code > 0 ? ERROR_SYSTEM : ERROR_LIBRARY; /* a full disk is no damage */
 }
 
 /* Against damage, not against forgery: each step is a bijection of the sum, so that no change of a
