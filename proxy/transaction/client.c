@@ -12,8 +12,9 @@
 #include <assert.h>
 #include <utlist.h>
 
-#define NEVER   UINT64_MAX
-#define KEY_MAX 96 /* branch, method and their lengths */
+#define NEVER UINT64_MAX
+/* Branch, method and their lengths. */
+#define KEY_MAX (TRANSACTION_BRANCH_MAX + TRANSACTION_METHOD_MAX + 16)
 
 enum client_event {
     CLIENT_START,

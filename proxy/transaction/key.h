@@ -6,7 +6,7 @@
 
 #include "proxy/transaction/transaction.h"
 
-#define TRANSACTION_METHOD_MAX 32
+#define TRANSACTION_METHOD_MAX 64 /* RFC 4475 3.1.1.2 has one of 44 */
 
 struct transaction_key {
     unsigned hash; /* for uthash's _BYHASHVALUE: found and added with one computation */

@@ -697,7 +697,7 @@ static void test_keys_methods_and_shared_branches_are_bounded(void **state)
     assert_int_equal(server_transaction_new(&w.servers, &id, &way, &world_server_user, &w, &t),
                      ERROR_TOO_LARGE);
     id = world_id("INVITE", "z9hG4bKa");
-    id.method = (struct slice){ large, 33 };
+    id.method = (struct slice){ large, 65 };
     assert_int_equal(server_transaction_new(&w.servers, &id, &way, &world_server_user, &w, &t),
                      ERROR_TOO_LARGE);
     for (size_t i = 0; i < 4; i++)
