@@ -7,12 +7,14 @@
     phone.py    a phone with a client certificate on TLS
     baresip.py  a real phone program
     pbx.py      a plain TCP server as a route's next hop
+    relay.py    a wire between proxy and mapperd that can be slowed down, cut or spoken into
 """
 from .agent import SDP, Agent, Call, Stream, establish
 from .baresip import Baresip
 from .helpers import cn_of, psycopg2_connect, resp, sql, unique, wait_until
 from .pbx import Pbx
 from .phone import Phone, certificate, knows, provision, ready_phone
+from .relay import Relay, use_relay
 from .sip import Message, new_branch, new_call_id, new_tag, parameter_of, split_list, uri_of
 
 __all__ = [
@@ -23,6 +25,7 @@ __all__ = [
     "Message",
     "Pbx",
     "Phone",
+    "Relay",
     "Stream",
     "certificate",
     "cn_of",
@@ -40,5 +43,6 @@ __all__ = [
     "sql",
     "unique",
     "uri_of",
+    "use_relay",
     "wait_until",
 ]
