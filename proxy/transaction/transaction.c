@@ -7,7 +7,6 @@
 #include "proxy/sip/message.h"
 
 #include <assert.h>
-#include <stdio.h>
 
 #define COOKIE       "z9hG4bK"
 #define RANDOM_COUNT 20 /* 5 bits each */
@@ -46,13 +45,20 @@ void transaction_id_of(struct transaction_id *id, const struct message *message,
 
 void transaction_branch_make(char *out, unsigned worker)
 {
-    char token[RANDOM_COUNT + 1];
-    int size;
+    char digits[5];
+    size_t count = 0;
 
     assert(worker <= WORKERS_MAX);
-    random_token(token, RANDOM_COUNT);
-    size = snprintf(out, TRANSACTION_BRANCH_MAX + 1, COOKIE "%u.%s", worker, token);
-    assert(size > 0 && size <= TRANSACTION_BRANCH_MAX);
+    do {
+        digits[count++] = (char)('0' + worker % 10);
+        worker /= 10;
+    } while (worker > 0);
+    memcpy(out, COOKIE, sizeof(COOKIE) - 1);
+    out += sizeof(COOKIE) - 1;
+    while (count > 0)
+        *out++ = digits[--count];
+    *out++ = '.';
+    random_token(out, RANDOM_COUNT);
 }
 
 bool transaction_branch_worker(struct slice branch, unsigned workers, unsigned *worker)
