@@ -2,7 +2,9 @@
 """Our own stack, from the lab: release build, one worker; proxy and mapperd on the server's
 processor, PostgreSQL on the other. Logs at level notice, since the peers log nothing either."""
 import shutil
+import time
 
+from tests.lab.resp import Resp
 from tests.lab.stack import Stack
 
 from . import machine
@@ -52,7 +54,7 @@ class Ours:
         return self.stack.path("ca.pem"), self.stack.path("ca.key")
 
     def provision(self, first, count):
-        """Phones by sipload's numbering, with two identities each."""
+        """Phones by sipload's numbering, with two identities each; mapperd knows them afterwards."""
         self.stack.postgres.sql(
             f"""INSERT INTO cn_mapping (cn, identity)
                 SELECT '0004F2' || lpad(upper(to_hex(i)), 6, '0'),
@@ -60,6 +62,13 @@ class Ours:
                 FROM generate_series({first}, {first + count - 1}) AS i,
                      unnest(ARRAY['u', 'alt']) AS name"""
         )
+        deadline = time.monotonic() + 30
+        with Resp(self.stack.mapperd_socket) as mapperd:
+            for number in (first, first + count - 1):
+                while mapperd.command("PEER", "device", f"0004F2{number:06X}")[2] != "known":
+                    if time.monotonic() > deadline:
+                        raise SystemExit("mapperd does not learn of the phones")
+                    time.sleep(0.02)
 
     def stop(self):
         self.stack.end()
