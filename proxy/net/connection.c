@@ -251,6 +251,7 @@ static void run_tell(struct task *task)
 void connection_free(struct connection *c)
 {
     stream_close(&c->stream);
+    tls_session_release(&c->session);
     buffer_free(&c->input);
     buffer_free(&c->output);
     peer_identity_free(c->identity);
@@ -271,6 +272,7 @@ static void nearer(struct deadline *d, uint64_t since_mono_ms, uint64_t ms, enum
         *d = (struct deadline){ since_mono_ms + ms, end };
 }
 
+/* A stranger on the routes' listener gets nothing but 403: it shall not hold a place for long. */
 static struct deadline next_deadline(const struct connection *c)
 {
     const struct config_timers *t = &c->config->timers;
@@ -283,7 +285,9 @@ static struct deadline next_deadline(const struct connection *c)
         nearer(&d, c->begun_mono_ms, t->handshake_timeout_ms, END_HANDSHAKE);
         break;
     case CONNECTION_OPEN:
-        if (t->idle_timeout_ms)
+        if (c->transport == TRANSPORT_TCP && !c->route)
+            nearer(&d, c->received_mono_ms, t->message_timeout_ms, END_IDLE);
+        else if (t->idle_timeout_ms)
             nearer(&d, c->received_mono_ms, t->idle_timeout_ms, END_IDLE);
         if (c->message_begun_mono_ms)
             nearer(&d, c->message_begun_mono_ms, t->message_timeout_ms, END_MESSAGE_TIMEOUT);
@@ -312,6 +316,13 @@ void connection_arm(struct connection *c)
         connection_close(c, END_MEMORY);
 }
 
+void connection_log_suppressed(struct log_line *line, struct log_limit *limit)
+{
+    unsigned suppressed = log_limit_suppressed(limit);
+    if (suppressed)
+        log_number(line, "suppressed", suppressed);
+}
+
 static void log_handshake_failure(struct connection *c, const char *why)
 {
     struct log_line line;
@@ -321,6 +332,12 @@ static void log_handshake_failure(struct connection *c, const char *why)
     connection_log(&line, c);
     log_word(&line, "listener", c->listener->name);
     log_text(&line, "detail", slice_of(why));
+    if (c->session.refused) {
+        char cn[CN_MAX_OCTETS + 1];
+        size_t size = tls_session_refused_cn(&c->session, cn);
+        log_text(&line, "cn", (struct slice){ cn, size });
+    }
+    connection_log_suppressed(&line, &c->net->handshake_limit);
     log_end(&line);
 }
 
@@ -464,6 +481,7 @@ static const char *handshake_failure(struct connection *c)
 static void handshake_failed(struct connection *c)
 {
     log_handshake_failure(c, handshake_failure(c));
+    tls_session_release(&c->session);
     tls_error_text();
     if (c->stream.ended || c->stream.error_number)
         connection_close(c, END_HANDSHAKE);

@@ -87,6 +87,7 @@ static void log_refused(struct net *net, const struct listener *l, const char *w
     log_word(&line, "listener", l->options->name);
     log_text(&line, "detail", slice_of(why));
     log_number(&line, "connections", (long long)net->connections);
+    connection_log_suppressed(&line, &net->refused_limit);
     log_end(&line);
 }
 

@@ -116,6 +116,9 @@ void connection_arm(struct connection *c);
 void connection_tell(struct connection *c);
 void connection_free(struct connection *c);
 
+/* Adds how many lines of that limit were left out since the last one. */
+void connection_log_suppressed(struct log_line *line, struct log_limit *limit);
+
 /* ---- receive.c ---- */
 
 /* Reads, frames and hands up until nothing more is there or the connection is no longer open. */

@@ -79,6 +79,13 @@ static int verify_in_stores(const struct tls_context *context, X509_STORE_CTX *c
     return best;
 }
 
+static void remember_refused(struct tls_session *session, X509 *leaf)
+{
+    tls_session_release(session);
+    if (leaf && X509_up_ref(leaf) == 1)
+        session->refused = leaf;
+}
+
 static int verify_callback(X509_STORE_CTX *ctx, void *argument)
 {
     SSL *ssl = X509_STORE_CTX_get_ex_data(ctx, SSL_get_ex_data_X509_STORE_CTX_idx());
@@ -86,6 +93,8 @@ static int verify_callback(X509_STORE_CTX *ctx, void *argument)
     session->store = NULL;
     int error = verify_in_stores(argument, ctx, &session->store);
     session->verify_error = error;
+    if (error != X509_V_OK)
+        remember_refused(session, X509_STORE_CTX_get0_cert(ctx));
     X509_STORE_CTX_set_error(ctx, error);
     return error == X509_V_OK && session->store;
 }
@@ -262,6 +271,18 @@ SSL *tls_context_accept(struct tls_context *context, struct tls_session *session
     SSL_set_app_data(ssl, session);
     SSL_set_accept_state(ssl);
     return ssl;
+}
+
+void tls_session_release(struct tls_session *session)
+{
+    X509_free(session->refused);
+    session->refused = NULL;
+}
+
+size_t tls_session_refused_cn(const struct tls_session *session, char *out)
+{
+    out[0] = 0;
+    return session->refused ? peer_identity_cn(session->refused, out) : 0;
 }
 
 enum error tls_session_identity(const struct tls_session *session, SSL *ssl,

@@ -42,12 +42,20 @@ const struct trust_store *tls_context_store(const struct tls_context *context, s
 struct tls_session {
     const struct trust_store *store; /* that verified the client's chain; NULL = none did */
     int verify_error;        /* X509_V_ERR_ of the last handshake that failed for its certificate */
+    X509 *refused;           /* the leaf of that; for tls_session_refused_cn() */
     bool established;        /* set by the connection after the handshake */
     unsigned later_messages; /* handshake messages after that: key updates */
 };
 
 /* A server SSL without BIOs; NULL without memory. Free with SSL_free(). */
 SSL *tls_context_accept(struct tls_context *context, struct tls_session *session) MUST_CHECK;
+
+/* Lets go of what a refusal left; harmless otherwise. */
+void tls_session_release(struct tls_session *session);
+
+/* The CN of the certificate that was refused, for the log; "" when there is none that counts. out
+ * has CN_MAX_OCTETS + 1 bytes. Its size. */
+size_t tls_session_refused_cn(const struct tls_session *session, char *out);
 
 /* After the handshake: who the peer is. ERROR_NOT_FOUND when no store verified a certificate of its
  * own (never after a handshake that succeeded: checked all the same). */

@@ -50,7 +50,7 @@ static size_t utf8_of(const ASN1_STRING *string, char *out)
 }
 
 /* The last CN of the subject is the most specific; an earlier one never stands in for it. */
-static size_t read_cn(X509 *certificate, char *out)
+size_t peer_identity_cn(X509 *certificate, char *out)
 {
     const X509_NAME *subject = X509_get_subject_name(certificate);
     int last = -1;
@@ -167,7 +167,7 @@ enum error peer_identity_read(X509 *certificate, const char *store, struct peer_
     *out = NULL;
     if (!read_not_after(certificate, &not_after_unix_s))
         return ERROR_MALFORMED;
-    size_t cn_size = read_cn(certificate, cn), store_size = strlen(store);
+    size_t cn_size = peer_identity_cn(certificate, cn), store_size = strlen(store);
     bool has_alternative_name = read_alternative_names(certificate, &names);
 
     /* One block: the struct, its names, then the texts, which need no alignment. */

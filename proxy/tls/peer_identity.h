@@ -30,6 +30,8 @@ struct peer_identity {
  * stands twice, gives no names. ERROR_MEMORY, ERROR_MALFORMED (no readable notAfter). */
 enum error peer_identity_read(X509 *certificate, const char *store,
                               struct peer_identity **out) MUST_CHECK;
+/* The CN alone, by the same rules: its size, 0 for none. out has CN_MAX_OCTETS + 1 bytes. */
+size_t peer_identity_cn(X509 *certificate, char *out);
 void peer_identity_free(struct peer_identity *identity);
 
 #endif

@@ -479,6 +479,24 @@ static void test_silence_ends_a_connection_only_where_it_is_configured(void **st
     }
 }
 
+static void test_T30_a_stranger_on_tcp_holds_no_place_for_long(void **state)
+{
+    (void)state;
+    struct net_client c;
+    net_world_open(&w, "message_timeout = 10000\n");
+    net_client_open(&w, &c, false);
+    w.last->route = NULL; /* as from an address that is no route's */
+    timer_stop(&w.base.timers, &w.last->timer);
+    connection_arm(w.last);
+    net_world_pass(&w, 9999);
+    assert_int_equal(w.closed, 0);
+    net_world_pass(&w, 1);
+    assert_int_equal(w.closed, 1);
+    assert_int_equal(w.last_end, END_IDLE);
+    net_client_close(&c);
+    net_world_close(&w);
+}
+
 static void test_a_stale_flow_finds_nothing(void **state)
 {
     (void)state;
@@ -639,6 +657,7 @@ int main(void)
         cmocka_unit_test(test_a_slow_reader_gets_everything_in_the_end),
         cmocka_unit_test(test_T30_a_half_closed_connection_gets_its_answer_and_ends),
         cmocka_unit_test(test_silence_ends_a_connection_only_where_it_is_configured),
+        cmocka_unit_test(test_T30_a_stranger_on_tcp_holds_no_place_for_long),
         cmocka_unit_test(test_a_stale_flow_finds_nothing),
         cmocka_unit_test(test_closing_inside_a_handler_is_safe),
         cmocka_unit_test(test_output_of_a_dead_connection_goes_nowhere),

@@ -100,6 +100,7 @@ static void shake_hands(struct meeting *m)
 
 static void part(struct meeting *m)
 {
+    tls_session_release(&m->session);
     SSL_free(m->client);
     SSL_free(m->server);
     SSL_CTX_free(m->client_context);
@@ -159,6 +160,9 @@ static void test_T13_the_alert_says_what_was_wrong(void **state)
     shake_hands(&m);
     assert_false(m.server_done);
     assert_int_equal(m.session.verify_error, X509_V_ERR_CERT_HAS_EXPIRED);
+    char cn[CN_MAX_OCTETS + 1];
+    assert_int_equal(tls_session_refused_cn(&m.session, cn), 1);
+    assert_string_equal(cn, "a");
     char byte;
     ERR_clear_error();
     assert_true(SSL_read(m.client, &byte, 1) <= 0);
