@@ -37,6 +37,7 @@ static void try_uri(struct slice text)
     CHECK(lies_within(uri.user, text) && lies_within(uri.host, text) &&
           lies_within(uri.params, text) && lies_within(uri.headers, text));
     (void)uri_is_loose(&uri);
+    (void)uri_has_routing_param(&uri);
     if (uri_identity(&uri, &identity) == ERROR_NONE)
         CHECK(identity.size > 0 && identity.size <= IDENTITY_MAX);
 }

@@ -12,7 +12,7 @@ import re
 
 import pytest
 
-from tests.system.lib import Phone, new_branch, provision, ready_phone, resp, sql
+from tests.system.lib import Phone, new_branch, provision, resp, sql
 from tests.system.lib.sip import Framer
 
 MESSAGES = pathlib.Path(__file__).resolve().parents[1] / "fuzz" / "seeds" / "sip_message"
@@ -46,6 +46,11 @@ def device(lab):
     for domain in DOMAINS:
         provision(lab, phone.cn, domain)
     return phone.connect()
+
+
+def known_phone(lab):
+    """Connected and permitted, without a registration."""
+    return Phone(lab).provision().connect()
 
 
 def register_as(phone, uri):
@@ -314,7 +319,7 @@ def options(phone, headers="Content-Length: 0\r\n", body="", **names):
     ],
 )
 def test_T33_nothing_behind_a_doubtful_length_is_read(lab, headers):
-    phone = ready_phone(lab)
+    phone = known_phone(lab)
     smuggled = options(phone)
     phone.send(options(phone, headers) + smuggled)
     assert phone.expect(400)
@@ -323,7 +328,7 @@ def test_T33_nothing_behind_a_doubtful_length_is_read(lab, headers):
 
 
 def test_T33_a_message_in_a_body_is_body(lab):
-    phone = ready_phone(lab)
+    phone = known_phone(lab)
     inner = options(phone, branch="z9hG4bKinner")
     phone.send(options(phone, f"Content-Length: {len(inner)}\r\n", inner))
     assert phone.expect(200).branch != "z9hG4bKinner"
@@ -343,18 +348,18 @@ def test_T33_a_message_in_a_body_is_body(lab):
     ids=["one-megabyte", "folds", "vias", "headers", "body"],
 )
 def test_T32_a_message_without_end_is_refused_and_the_connection_closed(lab, headers):
-    phone = ready_phone(lab)
+    phone = known_phone(lab)
     try:
         phone.send(options(phone, headers))
     except OSError:
         pass  # closed while we were still writing
     assert phone.expect_closed()
     assert {m.status for m in phone.inbox} <= {400, 413, 513}
-    assert_open(ready_phone(lab))
+    assert_open(known_phone(lab))
 
 
 def test_T34_pings_and_garbage(lab):
-    phone = ready_phone(lab)
+    phone = known_phone(lab)
     for _ in range(5):
         assert_open(phone)
     phone.send(b"\r\n" + options(phone).encode() + b"\r\n" + options(phone).encode())
@@ -385,7 +390,7 @@ FROMS_OF_ANOTHER = [
 
 @pytest.mark.parametrize("value", FROMS_OF_ANOTHER)
 def test_T06_no_trick_in_From_lends_an_identity(lab, value):
-    phone = ready_phone(lab)
+    phone = known_phone(lab)
     value = value.format(user=phone.user, domain=phone.domain, upper=phone.user.upper())
     text = options(phone).replace(f"From: <sip:{phone.user}@{phone.domain}>", f"From: {value}")
     phone.send(text)
@@ -396,7 +401,7 @@ def test_T06_no_trick_in_From_lends_an_identity(lab, value):
 
 @pytest.mark.parametrize("second", ["From", "f", "FROM ", "F\t"])
 def test_T06_two_Froms_are_refused(lab, second):
-    phone = ready_phone(lab)
+    phone = known_phone(lab)
     extra = f"{second}: <sip:boss@{phone.domain}>;tag=2\r\nContent-Length: 0\r\n"
     phone.send(options(phone, extra))
     assert phone.expect(400)
@@ -418,7 +423,7 @@ FROMS_OF_ONES_OWN = [
 
 @pytest.mark.parametrize("value", FROMS_OF_ONES_OWN)
 def test_T07_all_spellings_of_ones_own_identity_are_it(lab, value):
-    phone = ready_phone(lab)
+    phone = known_phone(lab)
     value = value.format(
         user=phone.user,
         domain=phone.domain,
