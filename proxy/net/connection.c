@@ -350,7 +350,10 @@ static void on_timer(struct connection *c)
     }
     if (c->state == CONNECTION_HANDSHAKING)
         log_handshake_failure(c, "too slow");
-    connection_close(c, d.end);
+    if (d.end == END_IDLE)
+        connection_close_after_flush(c, d.end); /* it may only be quiet: it gets a proper end */
+    else
+        connection_close(c, d.end);
 }
 
 /* ---- Output ---- */

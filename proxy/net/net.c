@@ -218,6 +218,8 @@ void net_destroy(struct net *net)
         struct connection *c = net->slots[i].connection;
         if (!c)
             continue;
+        if (c->state == CONNECTION_OPEN)
+            stream_end(&c->stream);
         connection_close(c, END_BY_US);
         run_queue_remove(&net->base->run_queue, &c->task);
         connection_tell(c);

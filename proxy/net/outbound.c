@@ -15,7 +15,8 @@
  */
 static bool leads_there(const struct connection *c, const struct config_route *route)
 {
-    return strcmp(c->route->name, route->name) == 0 && c->route->transport == route->transport &&
+    return !c->peer_ended && strcmp(c->route->name, route->name) == 0 &&
+           c->route->transport == route->transport &&
            address_same_host(&c->remote, &route->address) &&
            address_port(&c->remote) == address_port(&route->address);
 }

@@ -2,6 +2,7 @@
 /* A configuration is taken whole or refused with file, line and what to write. */
 #include "proxy/config.h"
 
+#include "common/mem.h"
 #include "proxy/tls/context.h"
 #include "tests/unit/proxy/tls/certificates.h"
 
@@ -299,6 +300,28 @@ static void test_a_reload_gives_a_new_whole_or_keeps_the_old(void **state)
     config_drop(next);
 }
 
+static void test_without_memory_there_is_no_configuration(void **state)
+{
+    (void)state;
+    bool failed = true;
+    for (unsigned n = 1; failed; n++) {
+        struct config *c;
+        char text[4096];
+        snprintf(text, sizeof(text),
+                 "workers = 1\naliases = {\"a.org\"}\n" STORES TLS("\"device\", \"corp\"")
+                     TCP ROUTE,
+                 folder);
+        write_file("conf", text);
+        mem_fail_nth_for_tests(n);
+        enum error e = config_load(path_of("conf"), &c);
+        failed = mem_failed_for_tests();
+        mem_fail_nth_for_tests(0);
+        assert_true(failed == (e != ERROR_NONE));
+        assert_true(failed == (c == NULL));
+        config_drop(c);
+    }
+}
+
 static void test_every_option_is_explained(void **state)
 {
     (void)state;
@@ -325,6 +348,7 @@ int main(void)
         cmocka_unit_test(test_a_name_may_be_advertised),
         cmocka_unit_test(test_routes_must_lead_somewhere),
         cmocka_unit_test(test_a_reload_gives_a_new_whole_or_keeps_the_old),
+        cmocka_unit_test(test_without_memory_there_is_no_configuration),
         cmocka_unit_test(test_every_option_is_explained),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);

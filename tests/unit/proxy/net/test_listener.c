@@ -95,6 +95,25 @@ static void test_workers_share_a_port_that_the_kernel_chose(void **state)
     close(b);
 }
 
+static void test_ipv6_is_listened_to_alone(void **state)
+{
+    (void)state;
+    struct address wish, bound, again;
+    int six, four;
+    assert_int_equal(address_from_text(&wish, SLICE("[::1]:0")), ERROR_NONE);
+    if (listener_bind(&wish, &bound, &six) != ERROR_NONE)
+        skip(); /* a machine without IPv6 */
+    assert_int_equal(bound.family, AF_INET6);
+    close(six);
+    assert_int_equal(address_from_text(&wish, SLICE("[::]:0")), ERROR_NONE);
+    assert_int_equal(listener_bind(&wish, &bound, &six), ERROR_NONE);
+    assert_int_equal(address_from_text(&wish, SLICE("0.0.0.0:0")), ERROR_NONE);
+    address_set_port(&wish, address_port(&bound));
+    assert_int_equal(listener_bind(&wish, &again, &four), ERROR_NONE);
+    close(six);
+    close(four);
+}
+
 static void test_a_port_of_another_program_is_an_error(void **state)
 {
     (void)state;
@@ -387,6 +406,7 @@ int main(void)
         cmocka_unit_test(test_addresses_are_read_and_written),
         cmocka_unit_test(test_hosts_are_compared_without_port_and_mapping),
         cmocka_unit_test(test_workers_share_a_port_that_the_kernel_chose),
+        cmocka_unit_test(test_ipv6_is_listened_to_alone),
         cmocka_unit_test(test_a_port_of_another_program_is_an_error),
         cmocka_unit_test(test_what_peers_are_told_to_send_to),
         cmocka_unit_test(test_T41_without_descriptors_new_peers_are_refused_and_old_ones_served),
