@@ -23,7 +23,6 @@ struct endpoint {
      * can be told apart by who sent them. The device key needs mapperd's answer and comes later. */
     uint64_t certificate;
     uint64_t device;          /* keyed hash of the device key; 0 = not known yet */
-    unsigned parked;          /* requests of it that wait */
     uint64_t last_group;      /* delivery: the last group of orders that was written here */
     struct request *requests; /* arrived here and not finished; owned by the request layer */
     struct registration

@@ -298,7 +298,7 @@ static enum reason over_bound(const struct request_layer *layer, const struct en
     const struct config_bounds *bounds = &layer->base->config->bounds;
     unsigned factor = m->method == METHOD_ACK || m->method == METHOD_BYE ? 2 : 1;
 
-    if (endpoint->parked >= bounds->park_per_device * factor)
+    if (device_load_parked(layer->loads, endpoint->certificate) >= bounds->park_per_device * factor)
         return REASON_PARK_BOUND_DEVICE;
     if (atomic_load_explicit(layer->parked_total, memory_order_relaxed) >=
         bounds->park_total * factor)

@@ -64,12 +64,12 @@ static void count_parked(struct request *request, bool parked)
         atomic_fetch_add_explicit(&layer->base->counters->parked, 1, memory_order_relaxed);
         counter_add(&layer->base->counters->parked_total);
         if (request->endpoint)
-            request->endpoint->parked++;
+            request->load = device_load_add(&layer->loads, request->endpoint->certificate);
     } else {
         atomic_fetch_sub_explicit(layer->parked_total, 1, memory_order_relaxed);
         atomic_fetch_sub_explicit(&layer->base->counters->parked, 1, memory_order_relaxed);
-        if (request->endpoint)
-            request->endpoint->parked--;
+        device_load_remove(&layer->loads, request->load);
+        request->load = NULL;
     }
 }
 

@@ -26,6 +26,7 @@
 #include "proxy/net/connection.h"
 #include "proxy/net/net.h"
 #include "proxy/registrar/registrar.h"
+#include "proxy/request/load.h"
 #include "proxy/request/request.h"
 #include "proxy/request/request_layer.h"
 #include "proxy/route/target.h"
@@ -108,6 +109,7 @@ struct request {
     struct registrar_job *job; /* a REGISTER that is being stored */
     struct task settle, death;
     bool parked_counted;
+    struct device_load *load; /* of its device, while it is parked */
 };
 
 struct request_layer {
@@ -127,8 +129,9 @@ struct request_layer {
     struct buffer out;       /* where a message is put together before it leaves */
     uint64_t next_group;
     atomic_uint *parked_total; /* of all workers */
-    struct log_limit limit;    /* against floods of lines about refused messages */
-    char to_tag[17];           /* on To of our own responses */
+    struct device_load *loads;
+    struct log_limit limit; /* against floods of lines about refused messages */
+    char to_tag[17];        /* on To of our own responses */
     bool stopping;
 };
 

@@ -25,6 +25,7 @@ class Relay:
         self.delay_s = 0
         self.answer = None
         self.connections = 0
+        self.asked = b""  # all that the proxy has said
         self.listener = socket.socket(socket.AF_UNIX)
         self.listener.bind(self.path)
         os.chmod(self.folder, 0o755)
@@ -80,6 +81,7 @@ class Relay:
         if not data:
             self._drop(end)
         elif end not in self.from_server:
+            self.asked += data
             self._pass(self.pairs[end], data)
         elif self.answer is not None:
             self._pass(self.pairs[end], self.answer)
