@@ -11,7 +11,7 @@ import pytest
 from tests.lab import postgres
 from tests.lab.stack import ROOT, SANITIZERS, without_randomization
 
-CMOCKA_TEST = re.compile(r"\bcmocka_unit_test\w*\(\s*(\w+)")
+CMOCKA_TEST = re.compile(r"\b(?:cmocka_unit_test\w*|TEST)\(\s*(test_\w+)")
 FUZZ_SECONDS = int(os.environ.get("FUZZ_SECONDS", "3"))
 
 
