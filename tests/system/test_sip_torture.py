@@ -4,8 +4,8 @@ else breaks parsers: two readings of an identity (T6, T7), messages without end 
 (T33), pings and garbage (T34).
 
 Only what a test needs is rewritten in a message: the host of a Route, to the proxy's own, the
-Request-URI of a request to nobody, and a To tag goes, since a dialog that the proxy does not know is
-refused.
+Request-URI of a request to nobody, and a To tag goes, since a dialog that the proxy does not know
+is refused.
 """
 import pathlib
 import re
