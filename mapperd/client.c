@@ -55,7 +55,7 @@ unsigned client_permissions(const struct server *server, int descriptor, uint32_
     struct ucred peer;
     struct peer_groups groups;
     socklen_t size = sizeof(peer);
-    const struct options *o = server->options;
+    const struct options *o = server_live(server);
     unsigned permissions = PERMISSION_NONE;
     if (getsockopt(descriptor, SOL_SOCKET, SO_PEERCRED, &peer, &size) != 0 || size != sizeof(peer))
         return PERMISSION_NONE;

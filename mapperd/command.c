@@ -165,7 +165,7 @@ static bool may_answer(struct client *client)
 static bool may_look_up(struct client *client)
 {
     struct server *server = client->server;
-    uint64_t bound = server->options->staleness_bound_ms;
+    uint64_t bound = server_live(server)->staleness_bound_ms;
     if (!may_answer(client))
         return false;
     if (bound == 0 || server_age_ms(server) <= bound)

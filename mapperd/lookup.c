@@ -418,7 +418,7 @@ static void add_peer_lines(struct server *server, struct buffer *line, struct bu
     buffer_add_text(line, "store state=");
     buffer_add_text(line, peer.store == RECORD_ENABLED    ? "enabled"
                           : peer.store == RECORD_DISABLED ? "disabled"
-                                                          : "unknown");
+                                                          : "none");
     buffer_add_text(line, " cn_form=");
     buffer_add_text(line, peer.store == RECORD_NONE ? "none" : FORMS[peer.form]);
     resp_add_bulk(out, buffer_slice(line));

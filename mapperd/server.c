@@ -277,14 +277,24 @@ static void on_end(struct ev_loop *loop, ev_signal *w, int events)
     ev_break(loop, EVBREAK_ALL);
 }
 
-/* Logs are rotated by SIGHUP; other options are read at start. */
+/* Rotates the log and takes what can change without a restart; a bad file keeps the old options. */
 static void on_hangup(struct ev_loop *loop, ev_signal *w, int events)
 {
+    struct server *server = w->data;
+    struct options next;
     (void)loop;
-    (void)w;
     (void)events;
     log_reopen();
     log_write(LOG_NOTICE, "log-reopened", "after SIGHUP");
+    if (options_read(server->config_path, &next) != ERROR_NONE) {
+        log_write(LOG_ERROR, "reload-failed", "%s has errors; nothing was changed",
+                  server->config_path);
+        return;
+    }
+    options_free(&server->reloaded);
+    server->reloaded = next;
+    log_set_level(next.log_level);
+    log_write(LOG_NOTICE, "reloaded", "%s", server->config_path);
 }
 
 /* Whether somebody answers on the path: a second mapperd must not take the first one's place. */
@@ -348,7 +358,7 @@ static void init_watchers(struct server *server)
     ev_signal_init(&server->hangup, on_hangup, SIGHUP);
     server->accept.data = server->woken.data = server->turn_end.data = server->turn_begin.data =
         server->turning.data = server->ticking.data = server->deadline.data =
-            server->accept_again.data = server;
+            server->accept_again.data = server->hangup.data = server;
     ev_async_start(loop, &server->woken);
     ev_prepare_start(loop, &server->turn_end);
     ev_check_start(loop, &server->turn_begin);
@@ -373,6 +383,7 @@ static void free_server(struct server *server)
         feed_stop(server->feed);
     queue_batch_free(&server->taken);
     buffer_free(&server->text);
+    options_free(&server->reloaded);
     if (server->listener >= 0) {
         close(server->listener);
         unlink(server->options->socket);

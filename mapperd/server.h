@@ -103,6 +103,7 @@ struct server {
     struct buffer text; /* scratch */
     struct server_counts counts;
     const char *config_path;
+    struct options reloaded; /* file NULL: none; else what SIGHUP has read */
 };
 
 /* server.c */
@@ -114,6 +115,12 @@ void server_damaged(struct server *server);
 /* The thread was stopped for so long: nothing is answered before the database has been asked. */
 void server_stood_still(struct server *server, uint64_t stood_ms);
 uint64_t server_age_ms(const struct server *server); /* UINT64_MAX: unknown */
+
+/* Options that SIGHUP can change. */
+static inline const struct options *server_live(const struct server *server)
+{
+    return server->reloaded.file != NULL ? &server->reloaded : server->options;
+}
 
 /* client.c */
 void client_accept(struct server *server, int descriptor);

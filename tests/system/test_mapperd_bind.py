@@ -242,7 +242,9 @@ def test_many_bindings_at_once_share_commits_and_answers_come_in_order(fresh_lab
     device = Device(lab)
     with Resp(lab.mapperd_socket) as client:
         for i in range(600):
-            client.send(*device.arguments(instance="<urn:many>", reg_id=i % 3 + 1, call_id=f"c{i}", cseq=i))
+            client.send(
+                *device.arguments(instance="<urn:many>", reg_id=i % 3 + 1, call_id=f"c{i}", cseq=i)
+            )
             client.send("PING", str(i))
         for i in range(600):
             assert client.receive()[2] == "OK"
@@ -339,7 +341,9 @@ def test_what_another_writer_puts_into_the_table_is_located_and_an_older_version
 def test_an_unbind_leaves_a_tombstone_that_an_older_bind_does_not_pass(lab):
     device = Device(lab)
     resp(lab, "UNBIND", device.aor, device.key, "<urn:i>", 1, "sip:a@192.0.2.1")
-    ((removed, version),) = sql(lab, "SELECT removed, version_ms FROM binding WHERE aor = %s", device.aor)
+    ((removed, version),) = sql(
+        lab, "SELECT removed, version_ms FROM binding WHERE aor = %s", device.aor
+    )
     assert removed
     (stood,) = sql(
         lab,

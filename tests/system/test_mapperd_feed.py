@@ -45,7 +45,7 @@ def new_mapping(lab):
 def tables(lab):
     rows = sql(
         lab,
-        "SELECT cn, array_agg(identity ORDER BY identity COLLATE \"C\") FROM cn_mapping"
+        'SELECT cn, array_agg(identity ORDER BY identity COLLATE "C") FROM cn_mapping'
         " WHERE trust_store = 'device' GROUP BY cn",
     )
     return {cn: identities for cn, identities in rows}
@@ -353,7 +353,9 @@ def test_mapperd_serves_while_the_database_is_stopped_and_catches_up_by_itself(f
     assert known(lab, other)
 
 
-def test_mapperd_that_starts_while_the_database_is_stopped_serves_within_seconds_with_its_age(fresh_lab):
+def test_mapperd_that_starts_while_the_database_is_stopped_serves_within_seconds_with_its_age(
+    fresh_lab,
+):
     lab = fresh_lab
     cn = new_mapping(lab)
     wait_until(lambda: info(lab)["age_ms"] != "unknown")
@@ -406,7 +408,11 @@ def test_a_first_start_without_database_answers_loading_and_then_fills(fresh_lab
     lab.postgres.stop()
     shutil.rmtree(lab.path("lmdb"))
     start_without_waiting(lab)
-    for command in (("PEER", "device", cn), ("RIGHTS", "a@example.org"), ("LOCATE", "a@example.org")):
+    for command in (
+        ("PEER", "device", cn),
+        ("RIGHTS", "a@example.org"),
+        ("LOCATE", "a@example.org"),
+    ):
         with pytest.raises(RespError, match="^LOADING"):
             resp(lab, *command)
     assert info(lab)["ready"] == "0"
@@ -517,12 +523,26 @@ def test_T55_hostile_rows_are_skipped_and_reported_and_nothing_else_suffers(fres
         cursor.execute("SET session_replication_role = replica")
         # Longer than PostgreSQL's own index entry would be refused by it; random text, since it compresses.
         long = "".join(random.Random(1).choices("abcdefghijklmnopqrstuvwxyz0123456789", k=2500))
-        for identity in (good, "with space@example.org", "bell\x07@example.org", f"{long}@example.org",
-                         "UPPER@EXAMPLE.ORG", "a@b@c", "", "line\nfeed@example.org", "x%zz@example.org"):
+        for identity in (
+            good,
+            "with space@example.org",
+            "bell\x07@example.org",
+            f"{long}@example.org",
+            "UPPER@EXAMPLE.ORG",
+            "a@b@c",
+            "",
+            "line\nfeed@example.org",
+            "x%zz@example.org",
+        ):
             cursor.execute("INSERT INTO cn_mapping (cn, identity) VALUES (%s, %s)", (cn, identity))
         for name in ("a\nb", "x" * 400, "\x01"):
-            cursor.execute("INSERT INTO cn_mapping (trust_store, cn, identity) VALUES ('corp', %s, %s)", (name, good))
-        cursor.execute("INSERT INTO sip_user (identity) VALUES (%s), ('bad user@example.org')", (good,))
+            cursor.execute(
+                "INSERT INTO cn_mapping (trust_store, cn, identity) VALUES ('corp', %s, %s)",
+                (name, good),
+            )
+        cursor.execute(
+            "INSERT INTO sip_user (identity) VALUES (%s), ('bad user@example.org')", (good,)
+        )
         cursor.execute(
             "INSERT INTO rights_rule (position, who_kind, who, methods, target_kind, target, effect)"
             " VALUES (5, 'user', %s, '{IN VITE}', 'user', 'a b c', 'deny'),"
@@ -576,8 +596,19 @@ def test_a_second_mapperd_on_one_folder_refuses_with_the_reason(fresh_lab):
     assert resp(lab, "PING") == "PONG"
 
 
-def test_sighup_opens_the_log_again(fresh_lab):
+def test_sighup_opens_the_log_again_and_takes_what_can_change(fresh_lab):
     lab = fresh_lab
-    lab.processes["mapperd"].send(signal.SIGHUP)
-    wait_until(lambda: "log-reopened" in lab.log_of("mapperd").read_text())
-    assert resp(lab, "PING") == "PONG"
+    cn, log = new_mapping(lab), lab.log_of("mapperd")
+    process = lab.processes["mapperd"]
+    config = lab.path("mapperd.conf")
+    good = config.read_text()
+    config.write_text(good + "no_such_option = 1\n")
+    process.send(signal.SIGHUP)
+    wait_until(lambda: "reload-failed" in log.read_text())
+    assert "log-reopened" in log.read_text() and known(lab, cn)
+    config.write_text(good + "staleness_bound_ms = 1\n")
+    process.send(signal.SIGHUP)
+    wait_until(lambda: "event=reloaded" in log.read_text())
+    with pytest.raises(RespError, match="^STALE"):
+        for _ in range(1000):
+            known(lab, cn)

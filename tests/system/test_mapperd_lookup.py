@@ -255,7 +255,9 @@ def test_wrong_arguments_are_errors_and_the_connection_goes_on(lab):
 
 
 @pytest.mark.lab(mapperd_conf={"output_max": 65536})
-def test_a_client_that_never_reads_is_bounded_and_a_subscriber_that_never_reads_is_closed(fresh_lab):
+def test_a_client_that_never_reads_is_bounded_and_a_subscriber_that_never_reads_is_closed(
+    fresh_lab,
+):
     lab = fresh_lab
     slow = Resp(lab.mapperd_socket)
     assert slow.command("SUBSCRIBE", "changed")[0] == "subscribe"

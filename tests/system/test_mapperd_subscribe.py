@@ -63,13 +63,24 @@ def test_a_subscription_is_ticked_at_once_and_then_twice_a_second(lab):
 def test_each_kind_of_change_is_named_with_rising_serials(fresh_lab):
     lab, user, cn = fresh_lab, f"{unique()}@example.org", cn_of()
     steps = [
-        (f"INSERT INTO cn_mapping (cn, identity) VALUES ('{cn}', '{user}')", [f"peer device {cn}", f"user {user}"]),
-        ("INSERT INTO cn_mapping (trust_store, cn, identity) VALUES ('corp', 'Big Box 7', 'example.net')",
-         ["peer corp Big Box 7"]),
+        (
+            f"INSERT INTO cn_mapping (cn, identity) VALUES ('{cn}', '{user}')",
+            [f"peer device {cn}", f"user {user}"],
+        ),
+        (
+            "INSERT INTO cn_mapping (trust_store, cn, identity) VALUES ('corp', 'Big Box 7', 'example.net')",
+            ["peer corp Big Box 7"],
+        ),
         (f"UPDATE sip_user SET state = 'disabled' WHERE identity = '{user}'", [f"user {user}"]),
         ("INSERT INTO user_group (name) VALUES ('g1')", ["group g1"]),
-        (f"INSERT INTO user_group_member (group_name, identity) VALUES ('g1', '{user}')", [f"user {user}"]),
-        ("INSERT INTO rights_rule (who_kind, who, effect) VALUES ('group', 'g1', 'deny')", ["group g1"]),
+        (
+            f"INSERT INTO user_group_member (group_name, identity) VALUES ('g1', '{user}')",
+            [f"user {user}"],
+        ),
+        (
+            "INSERT INTO rights_rule (who_kind, who, effect) VALUES ('group', 'g1', 'deny')",
+            ["group g1"],
+        ),
         ("INSERT INTO rights_rule (effect) VALUES ('deny')", ["rules"]),
         ("INSERT INTO domain (name) VALUES ('example.com')", ["domain example.com"]),
         ("UPDATE trust_store SET state = 'disabled' WHERE name = 'corp'", ["store corp"]),
@@ -92,8 +103,25 @@ def test_a_binding_is_never_published(lab):
     insert(lab, cn, user)
     wait_until(lambda: resp(lab, "PEER", "device", cn)[2] == "known")
     with Subscriber(lab) as subscriber:
-        resp(lab, "BIND", user, f"device:{cn}", "device", cn, "mapping", user, "", "0", "sip:a@192.0.2.1",
-             str(int(time.time()) + 60), "1000", "c", "1", "p/1/0/1/1", "")
+        resp(
+            lab,
+            "BIND",
+            user,
+            f"device:{cn}",
+            "device",
+            cn,
+            "mapping",
+            user,
+            "",
+            "0",
+            "sip:a@192.0.2.1",
+            str(int(time.time()) + 60),
+            "1000",
+            "c",
+            "1",
+            "p/1/0/1/1",
+            "",
+        )
         marker = cn_of()
         insert(lab, marker, user)
         found = [message[2] for message in subscriber.changes_until(f"peer device {marker}")]
