@@ -104,11 +104,22 @@ static void free_pending(struct client *client, struct pending *p)
     mem_free(p);
 }
 
+static void forget_flush(struct client *client)
+{
+    if (client->at_flush == NULL)
+        return;
+    *client->at_flush = client->next_flush;
+    if (client->next_flush != NULL)
+        client->next_flush->at_flush = client->at_flush;
+    client->at_flush = NULL;
+}
+
 void client_close(struct client *client)
 {
     struct server *server = client->server;
     struct pending *p;
     subscriber_remove(client);
+    forget_flush(client);
     while ((p = client->pending_first) != NULL) {
         client->pending_first = p->next;
         free_pending(client, p);
@@ -183,16 +194,93 @@ static bool write_out(struct client *client)
     return true;
 }
 
-void client_flush(struct client *client)
+/* At the end of the turn, so that a reader of many connections is woken once. */
+static void flush_later(struct client *client)
 {
-    if (client->out.failed || waiting_bytes(client) > client->server->options->output_max) {
+    struct server *server = client->server;
+    if (client->at_flush != NULL)
+        return;
+    client->next_flush = server->flush;
+    client->at_flush = &server->flush;
+    if (server->flush != NULL)
+        server->flush->at_flush = &client->next_flush;
+    server->flush = client;
+}
+
+/* The thread stood still after these answers were made: they are older than they may be. They are
+ * taken back, and made again once the gate opens; where that can't be done, the client is closed.
+ * False: closed. */
+static bool take_back(struct client *client)
+{
+    if (client->answered == 0)
+        return true;
+    if (client->committed || client->out.failed) {
+        client_close(client);
+        return false;
+    }
+    client->out.to = client->out.from + client->out_mark;
+    client->answered = 0;
+    return true;
+}
+
+static void flush(struct client *client)
+{
+    struct server *server = client->server;
+    server_look(server);
+    if (server->stood_in_turn && !take_back(client))
+        return;
+    buffer_consume(&client->in, client->answered);
+    client->answered = 0;
+    client->committed = false;
+    if (client->out.failed || waiting_bytes(client) > server->options->output_max) {
         log_write(LOG_WARNING, "client-closed", "it does not read its answers, uid %u",
                   client->uid);
+        server->counts.subscribers_closed += client->subscribed;
         client_close(client);
         return;
     }
-    if (write_out(client))
-        watch(client);
+    if (!write_out(client))
+        return;
+    watch(client);
+    /* What was left behind for the output's bound: no event would come for it. */
+    if (client->stopped && buffer_size(&client->out) == 0)
+        ev_feed_event(server->loop, &client->write, EV_WRITE);
+}
+
+void client_flush_all(struct server *server)
+{
+    struct client *client;
+    while ((client = server->flush) != NULL) {
+        forget_flush(client);
+        flush(client);
+    }
+}
+
+void client_add_message(struct client *client, struct slice payload)
+{
+    resp_add_array(&client->out, 3);
+    resp_add_bulk(&client->out, SLICE("message"));
+    resp_add_bulk(&client->out, SLICE("changed"));
+    resp_add_bulk(&client->out, payload);
+    client->committed |= client->answered > 0;
+    flush_later(client);
+}
+
+/* One command; its answer can be taken back as long as nothing but answers of this turn stand in
+ * `out` behind the mark. */
+static void run(struct client *client, const struct resp_command *command)
+{
+    struct pending *last = client->pending_last;
+    size_t held = last != NULL ? buffer_size(&last->after) : 0;
+    if (client->answered == 0)
+        client->out_mark = buffer_size(&client->out);
+    client->committed |= last != NULL;
+    client->server->counts.commands++;
+    command_run(client, command);
+    if (last != NULL) {
+        client->held_bytes += buffer_size(&last->after) - held;
+        client->out.failed |= last->after.failed;
+    }
 }
 
 /* Answers what is complete in the input. True: stopped for the output's bound, more may be there.
@@ -202,84 +290,38 @@ static bool answer_input(struct client *client)
     struct server *server = client->server;
     struct resp_command command;
     size_t used;
-    while (!client->closing && buffer_size(&client->in) > 0) {
+    while (!client->closing && !client->out.failed && buffer_size(&client->in) > client->answered) {
+        struct slice rest = buffer_slice(&client->in);
+        rest.data += client->answered;
+        rest.size -= client->answered;
         if (waiting_bytes(client) >= soft_bound(client) ||
             client->pending_count >= CLIENT_PENDING_MAX)
             return true;
         if (gate_waits(&server->gate, server->now_mono_ms))
             return false;
-        enum error e = resp_read_command(buffer_slice(&client->in), &command, &used);
+        enum error e = resp_read_command(rest, &command, &used);
         if (e == ERROR_INCOMPLETE)
             return false;
         if (e != ERROR_NONE) {
             server->counts.malformed++;
             resp_add_failure(client_out(client),
                              e == ERROR_TOO_LARGE ? "ERR command too large" : "ERR protocol error");
-            client->closing = true;
+            client->closing = client->committed = true;
+            client->answered = buffer_size(&client->in);
             return false;
         }
-        if (command.count > 0) {
-            struct pending *last = client->pending_last;
-            size_t held = last != NULL ? buffer_size(&last->after) : 0;
-            server->counts.commands++;
-            command_run(client, &command);
-            if (last != NULL) {
-                client->held_bytes += buffer_size(&last->after) - held;
-                client->out.failed |= last->after.failed;
-            }
-            if (client->out.failed)
-                return false;
-        }
-        buffer_consume(&client->in, used);
+        if (command.count > 0)
+            run(client, &command);
+        client->answered += used;
     }
     return false;
 }
 
-/* Answers a batch of commands. Should the thread have been stopped in the middle of it, its answers
- * are older than they may be: they are taken back and made again once the gate opens; with a
- * binding among them, the client is closed instead. False: closed. */
-static bool answer_batch(struct client *client, bool *more)
-{
-    size_t from = client->in.from, to = client->in.to, out_size = buffer_size(&client->out);
-    size_t pending = client->pending_count;
-    uint64_t begun_boot_ms = clock_boot_ms();
-    *more = answer_input(client);
-    uint64_t took_ms = clock_boot_ms() - begun_boot_ms;
-    if (took_ms <= GATE_STANDSTILL_MS)
-        return true;
-    *more = false;
-    server_stood_still(client->server, took_ms);
-    if (pending > 0 || client->pending_count > 0 || client->closing || client->out.failed) {
-        client_close(client);
-        return false;
-    }
-    client->in.from = from;
-    client->in.to = to;
-    client->out.to = client->out.from + out_size;
-    return true;
-}
-
 void client_process(struct client *client)
 {
-    bool more;
-    /* When the write took all, what was left behind for the output's bound is answered at once: no
-     * event would come for it. */
-    for (;;) {
-        if (!answer_batch(client, &more))
-            return;
-        if (client->out.failed || waiting_bytes(client) > client->server->options->output_max) {
-            client_flush(client);
-            return;
-        }
-        if (!write_out(client))
-            return;
-        if (!more || waiting_bytes(client) >= soft_bound(client) ||
-            client->pending_count >= CLIENT_PENDING_MAX)
-            break;
-    }
-    if (buffer_size(&client->in) == 0)
-        buffer_reset(&client->in);
-    watch(client);
+    server_look(client->server);
+    client->stopped = answer_input(client);
+    flush_later(client);
 }
 
 static void on_readable(struct ev_loop *loop, ev_io *w, int events)
@@ -383,6 +425,7 @@ struct pending *client_add_pending(struct client *client)
         client->pending_first = p;
     client->pending_last = p;
     client->pending_count++;
+    client->committed = true;
     p->before = server->pending_last;
     if (server->pending_last != NULL)
         server->pending_last->behind = p;
@@ -405,7 +448,7 @@ static void add_answer(struct client *client, struct pending *p)
     case BIND_DONE:
         if (server_snapshot(server)) {
             resp_add_array(out, 3);
-            lookup_add_head(server, out);
+            reply_add_head(server, out);
             resp_add_bulk(out, SLICE("OK"));
             break;
         }
@@ -428,7 +471,7 @@ static void answer_front(struct client *client)
 {
     bool any = false;
     for (struct pending *p; (p = client->pending_first) != NULL && p->outcome != BIND_NONE;) {
-        any = true;
+        any = client->committed = true;
         add_answer(client, p);
         client->pending_first = p->next;
         if (p->next == NULL)

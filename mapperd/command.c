@@ -178,25 +178,25 @@ static bool may_look_up(struct client *client)
 static void run_peer(struct client *client, const struct resp_command *command)
 {
     if (may_look_up(client))
-        lookup_peer(client->server, client_out(client), command->args[1], command->args[2]);
+        reply_peer(client->server, client_out(client), command->args[1], command->args[2]);
 }
 
 static void run_rights(struct client *client, const struct resp_command *command)
 {
     if (may_look_up(client))
-        lookup_rights(client->server, client_out(client), command->args[1]);
+        reply_rights(client->server, client_out(client), command->args[1]);
 }
 
 static void run_locate(struct client *client, const struct resp_command *command)
 {
     if (may_look_up(client))
-        lookup_locate(client->server, client_out(client), command->args[1], clock_unix_s());
+        reply_locate(client->server, client_out(client), command->args[1], clock_unix_s());
 }
 
 static void run_explain(struct client *client, const struct resp_command *command)
 {
     if (may_answer(client))
-        lookup_explain(client->server, client_out(client), command->args + 1);
+        reply_explain(client->server, client_out(client), command->args + 1);
 }
 
 static void run_bind_either(struct client *client, const struct resp_command *command,
@@ -250,7 +250,7 @@ static void run_subscribe(struct client *client, const struct resp_command *comm
     }
     add_subscription(client, "subscribe", 1);
     subscriber_add(client);
-    subscriber_first_tick(client);
+    subscriber_tick(client);
 }
 
 static void run_unsubscribe(struct client *client, const struct resp_command *command)

@@ -90,9 +90,13 @@ bool server_snapshot(struct server *server)
         server_damaged(server);
         return false;
     }
+    if (server->head_size > 0 && server->head_serial.epoch == server->reader.serial.epoch &&
+        server->head_serial.serial == server->reader.serial.serial)
+        return true;
     int size = snprintf(server->head, sizeof(server->head), ":%" PRIu64 "\r\n:%" PRIu64 "\r\n",
                         server->reader.serial.epoch, server->reader.serial.serial);
     server->head_size = (size_t)size;
+    server->head_serial = server->reader.serial;
     return true;
 }
 
@@ -179,8 +183,13 @@ static void wake(void *context)
     ev_async_send(server->loop, &server->woken);
 }
 
-void server_stood_still(struct server *server, uint64_t stood_ms)
+void server_look(struct server *server)
 {
+    uint64_t now_boot_ms = clock_boot_ms(), stood_ms = now_boot_ms - server->looked_boot_ms;
+    server->looked_boot_ms = now_boot_ms;
+    if (stood_ms <= GATE_STANDSTILL_MS)
+        return;
+    server->stood_in_turn = true;
     server->counts.standstills++;
     log_write(LOG_WARNING, "stood-still", "for %" PRIu64 " ms; asking the database first",
               stood_ms);
@@ -193,32 +202,25 @@ void server_stood_still(struct server *server, uint64_t stood_ms)
         loop_message_free(m);
 }
 
-/* Before anything of this turn is handled. What was stopped for a while may have missed a
- * revocation: it asks first. */
+/* Before anything of this turn is handled. */
 static void on_turn_begin(struct ev_loop *loop, ev_check *w, int events)
 {
     struct server *server = w->data;
     (void)loop;
     (void)events;
     server->now_mono_ms = clock_mono_ms();
-    server->turn_begin_boot_ms = clock_boot_ms();
-    uint64_t stood_ms = server->turn_begin_boot_ms - server->turn_end_boot_ms;
-    if (stood_ms > GATE_STANDSTILL_MS)
-        server_stood_still(server, stood_ms);
+    server_look(server);
+    server->stood_in_turn = false; /* nothing was answered in it yet */
 }
 
-/* The turn itself may be where the thread was stopped. */
 static void on_turn_end(struct ev_loop *loop, ev_prepare *w, int events)
 {
     struct server *server = w->data;
     (void)loop;
     (void)events;
+    client_flush_all(server);
     store_reader_rest(&server->reader);
-    server->turn_end_boot_ms = clock_boot_ms();
-    uint64_t stood_ms = server->turn_end_boot_ms - server->turn_begin_boot_ms;
-    if (stood_ms > GATE_STANDSTILL_MS && server->turn_begin_boot_ms != 0)
-        server_stood_still(server, stood_ms);
-    server->turn_begin_boot_ms = server->turn_end_boot_ms;
+    server_look(server);
 }
 
 static void on_turning(struct ev_loop *loop, ev_timer *w, int events)
@@ -396,7 +398,7 @@ enum error server_run(const struct options *options, const char *config_path)
     struct server server = { .options = options, .listener = -1, .config_path = config_path };
     server.proof_boot_ms = UINT64_MAX;
     server.started_mono_ms = server.now_mono_ms = clock_mono_ms();
-    server.turn_end_boot_ms = clock_boot_ms();
+    server.looked_boot_ms = clock_boot_ms();
     gate_init(&server.gate, server.now_mono_ms);
     buffer_init(&server.text, 0);
     server.loop = ev_default_loop(EVFLAG_AUTO);
@@ -410,7 +412,7 @@ enum error server_run(const struct options *options, const char *config_path)
     if (e == ERROR_NONE) {
         log_write(LOG_NOTICE, "started", "name %s, socket %s", options->name, options->socket);
         /* Opening the store took its time; that was no standstill. */
-        server.turn_end_boot_ms = clock_boot_ms();
+        server.looked_boot_ms = clock_boot_ms();
         sigset_t none;
         sigemptyset(&none);
         pthread_sigmask(SIG_SETMASK, &none, NULL);

@@ -46,11 +46,16 @@ struct client {
     unsigned permissions;
     uint32_t uid;
     bool subscribed, closing;
+    bool stopped;    /* for the output's bound, with input left */
+    bool committed;  /* what was answered this turn can't be taken back */
+    size_t answered; /* bytes of `in` answered this turn, not yet flushed */
+    size_t out_mark; /* bytes of `out` before those answers */
     ev_io read, write;
     struct buffer in, out;
     struct pending *pending_first, *pending_last;
     size_t pending_count, held_bytes;
     struct client *next_subscriber, **at_subscriber;
+    struct client *next_flush, **at_flush; /* at_flush NULL: nothing to flush */
 };
 
 /* A trust store's record, read once for a snapshot and not for each PEER. */
@@ -89,14 +94,17 @@ struct server {
     struct trust_cache trust;
     char head[64]; /* epoch and serial of the snapshot, as RESP */
     size_t head_size;
+    struct store_serial head_serial;
     struct store_serial published; /* of the last message, or of the store at its begin */
     uint64_t proof_boot_ms;        /* UINT64_MAX: unknown */
-    uint64_t turn_begin_boot_ms, turn_end_boot_ms, now_mono_ms, started_mono_ms;
+    uint64_t looked_boot_ms;       /* the last look at CLOCK_BOOTTIME */
+    bool stood_in_turn;
+    uint64_t now_mono_ms, started_mono_ms;
 
     struct client **clients; /* by slot */
     uint32_t *generations, *free_slots;
     size_t slot_count, free_count, client_count, subscriber_count;
-    struct client *subscribers;
+    struct client *subscribers, *flush;
     struct pending *pending_first, *pending_last;
     uint64_t next_request;
     struct queue_batch taken;
@@ -112,8 +120,10 @@ enum error server_run(const struct options *options,
 /* A snapshot of this turn; false: the store is damaged or absent, nothing may be answered. */
 bool server_snapshot(struct server *server);
 void server_damaged(struct server *server);
-/* The thread was stopped for so long: nothing is answered before the database has been asked. */
-void server_stood_still(struct server *server, uint64_t stood_ms);
+/* Looks at the clock: two looks far apart mean that the thread was stopped between them. Then
+ * nothing is answered before the database has been asked, and what was answered in this turn is not
+ * sent. */
+void server_look(struct server *server);
 uint64_t server_age_ms(const struct server *server); /* UINT64_MAX: unknown */
 
 /* Options that SIGHUP can change. */
@@ -124,8 +134,9 @@ static inline const struct options *server_live(const struct server *server)
 
 /* client.c */
 void client_accept(struct server *server, int descriptor);
-void client_process(struct client *client); /* answers what was read */
-void client_flush(struct client *client);
+void client_process(struct client *client);   /* answers what was read */
+void client_flush_all(struct server *server); /* at the end of a turn */
+void client_add_message(struct client *client, struct slice payload);
 void client_close(struct client *client);
 struct buffer *client_out(struct client *client); /* where the next reply belongs */
 struct client *client_find(struct server *server, struct client_reference reference);
@@ -138,20 +149,19 @@ unsigned client_permissions(const struct server *server, int descriptor, uint32_
 /* command.c */
 void command_run(struct client *client, const struct resp_command *command);
 
-/* lookup.c; each appends one reply to `out` */
-void lookup_peer(struct server *server, struct buffer *out, struct slice store, struct slice cn);
-void lookup_rights(struct server *server, struct buffer *out, struct slice identity);
-void lookup_locate(struct server *server, struct buffer *out, struct slice identity,
-                   uint64_t now_unix_s);
-void lookup_explain(struct server *server, struct buffer *out, const struct slice arguments[5]);
-void lookup_add_head(const struct server *server, struct buffer *out);
+/* reply.c; each appends one reply to `out` */
+void reply_peer(struct server *server, struct buffer *out, struct slice store, struct slice cn);
+void reply_rights(struct server *server, struct buffer *out, struct slice identity);
+void reply_locate(struct server *server, struct buffer *out, struct slice identity,
+                  uint64_t now_unix_s);
+void reply_explain(struct server *server, struct buffer *out, const struct slice arguments[5]);
+void reply_add_head(const struct server *server, struct buffer *out);
 
 /* subscriber.c */
 void subscriber_add(struct client *client);
 void subscriber_remove(struct client *client);
 void subscriber_publish(struct server *server, struct slice lines); /* one payload a line */
-void subscriber_first_tick(struct client *client);
-void subscriber_tick(struct server *server, struct client *client);
+void subscriber_tick(struct client *client);
 void subscriber_tick_all(struct server *server);
 
 /* info.c */

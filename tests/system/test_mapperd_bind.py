@@ -135,6 +135,7 @@ def test_unbind_of_one_device_leaves_the_others_and_the_star_takes_all(lab):
     assert first.located() == []
 
 
+@pytest.mark.lab(mapperd_conf={"bind_confirm_ms": 10000})
 def test_a_binding_ends_with_its_mapping_its_user_its_store_and_its_time(fresh_lab):
     lab = fresh_lab
     by_mapping, by_user, by_time = Device(lab), Device(lab), Device(lab)
@@ -167,6 +168,7 @@ def test_a_ground_by_name_holds_without_mapping_and_a_ground_by_mapping_does_not
     assert [b["contact"] for b in located(lab, other)] == ["sip:n@192.0.2.1"]
 
 
+@pytest.mark.lab(mapperd_conf={"bind_confirm_ms": 10000})
 def test_bindings_survive_kill_9_of_mapperd_and_the_loss_of_its_store(fresh_lab):
     import shutil
 
@@ -183,6 +185,7 @@ def test_bindings_survive_kill_9_of_mapperd_and_the_loss_of_its_store(fresh_lab)
     assert all(len(device.located()) == 1 for device in devices)
 
 
+@pytest.mark.lab(mapperd_conf={"bind_confirm_ms": 500})
 def test_an_unconfirmed_binding_is_said_so_in_time_and_its_late_arrival_does_no_harm(fresh_lab):
     lab = fresh_lab
     device = Device(lab)
@@ -207,6 +210,7 @@ def test_an_unconfirmed_binding_is_said_so_in_time_and_its_late_arrival_does_no_
     wait_until(lambda: [b["contact"] for b in device.located()] == ["sip:after@192.0.2.1"])
 
 
+@pytest.mark.lab(mapperd_conf={"bind_confirm_ms": 500})
 def test_while_the_database_is_stopped_bind_is_unconfirmed_and_lookups_go_on(fresh_lab):
     lab = fresh_lab
     device = Device(lab)
@@ -237,6 +241,7 @@ def test_while_the_database_is_stopped_bind_is_unconfirmed_and_lookups_go_on(fre
 
 
 @pytest.mark.tsan
+@pytest.mark.lab(mapperd_conf={"bind_confirm_ms": 10000})
 def test_many_bindings_at_once_share_commits_and_answers_come_in_order(fresh_lab):
     lab = fresh_lab
     device = Device(lab)
@@ -254,6 +259,7 @@ def test_many_bindings_at_once_share_commits_and_answers_come_in_order(fresh_lab
     assert rows == [(597,), (598,), (599,)]
 
 
+@pytest.mark.lab(mapperd_conf={"bind_confirm_ms": 10000})
 def test_a_refused_binding_in_a_batch_is_an_error_alone(fresh_lab):
     lab = fresh_lab
     device = Device(lab)

@@ -14,7 +14,7 @@ static void add_loading(struct buffer *out)
     resp_add_failure(out, "LOADING mapping data are not there yet");
 }
 
-void lookup_add_head(const struct server *server, struct buffer *out)
+void reply_add_head(const struct server *server, struct buffer *out)
 {
     buffer_add(out, (struct slice){ server->head, server->head_size });
 }
@@ -135,7 +135,7 @@ static struct slice peer_state(const struct peer_answer *answer)
                                             : SLICE("unknown");
 }
 
-void lookup_peer(struct server *server, struct buffer *out, struct slice store, struct slice cn)
+void reply_peer(struct server *server, struct buffer *out, struct slice store, struct slice cn)
 {
     struct peer_answer answer;
     if (!server_snapshot(server) || damaged(server, find_peer(server, store, cn, &answer))) {
@@ -148,7 +148,7 @@ void lookup_peer(struct server *server, struct buffer *out, struct slice store, 
     else
         server->counts.unknown++;
     resp_add_array(out, 4 + (size_t)answer.peer.count);
-    lookup_add_head(server, out);
+    reply_add_head(server, out);
     resp_add_bulk(out, peer_state(&answer));
     resp_add_bulk(out, answer.cn);
     buffer_add(out, answer.peer.bulks);
@@ -283,7 +283,7 @@ static enum error count_rules(const struct sources *sources, size_t *count)
     return ERROR_NONE;
 }
 
-void lookup_rights(struct server *server, struct buffer *out, struct slice identity)
+void reply_rights(struct server *server, struct buffer *out, struct slice identity)
 {
     struct user_answer answer;
     struct sources sources;
@@ -297,7 +297,7 @@ void lookup_rights(struct server *server, struct buffer *out, struct slice ident
     }
     server->counts.lookups++;
     resp_add_array(out, 4 + count);
-    lookup_add_head(server, out);
+    reply_add_head(server, out);
     resp_add_bulk(out, answer.state);
     size_t groups = answer.permitted ? answer.user.group_count : 0;
     resp_add_array(out, groups);
@@ -375,8 +375,8 @@ static enum error walk_bindings(struct server *server, const struct user_answer 
     return e != ERROR_NONE ? e : walk.error;
 }
 
-void lookup_locate(struct server *server, struct buffer *out, struct slice identity,
-                   uint64_t now_unix_s)
+void reply_locate(struct server *server, struct buffer *out, struct slice identity,
+                  uint64_t now_unix_s)
 {
     struct user_answer answer;
     size_t count;
@@ -387,7 +387,7 @@ void lookup_locate(struct server *server, struct buffer *out, struct slice ident
     }
     server->counts.lookups++;
     resp_add_array(out, 3 + count);
-    lookup_add_head(server, out);
+    reply_add_head(server, out);
     resp_add_bulk(out, answer.state);
     if (count > 0 && walk_bindings(server, &answer, now_unix_s, &count, out) != ERROR_NONE)
         out->failed = true; /* half a reply: the client is closed */
@@ -453,7 +453,7 @@ static void add_user_lines(struct server *server, struct buffer *line, struct bu
 }
 
 /* For an operator, one at a time: it may allocate. */
-void lookup_explain(struct server *server, struct buffer *out, const struct slice arguments[5])
+void reply_explain(struct server *server, struct buffer *out, const struct slice arguments[5])
 {
     struct user_answer target;
     struct buffer lines, line;
@@ -479,7 +479,7 @@ void lookup_explain(struct server *server, struct buffer *out, const struct slic
         add_loading(out);
     } else {
         resp_add_array(out, 2 + count);
-        lookup_add_head(server, out);
+        reply_add_head(server, out);
         buffer_add(out, buffer_slice(&lines));
     }
     buffer_free(&lines);
