@@ -96,7 +96,7 @@ sources := $(src_common) $(foreach p,$(PROGRAMS),$(src_$(p)) $(wildcard $(p)/mai
 .SECONDARY:
 .SUFFIXES:
 .PHONY: all programs deps check test demo run lab lab-down lab-restart bench benches lint fuzz \
-        bare install clean help FORCE
+        bare install schema clean help FORCE
 
 ## all: build the programs (VARIANT=release, asan, tsan, fuzz, coverage; WERROR=1)
 all: programs
@@ -158,6 +158,10 @@ install: programs
 	install -m 0755 $(call binaries,$(VARIANT)) $(DESTDIR)$(PREFIX)/bin
 	cp -R etc/. $(share)/etc
 	cp -R migrations/. $(share)/migrations
+
+## schema: write schema/schema.sql and docs/schema.md anew from the migrations
+schema: packages-build packages-demo
+	migrations/dump-schema.sh
 
 ## clean: remove what was built
 clean:

@@ -9,7 +9,6 @@ sanitizers; a lab of its own is stopped and every exit status must be 0, so that
 test that has it.
 """
 import os
-import re
 import shutil
 import signal
 import tempfile
@@ -20,10 +19,6 @@ from tests import collectors
 from tests.lab.stack import LabError, Stack
 
 ORDER = ("unit", "fuzz", "sql", "system")
-REPORT = re.compile(
-    r"ERROR: (Address|Leak)Sanitizer|WARNING: ThreadSanitizer|runtime error: |Assertion .* failed"
-    r"|stack smashing detected|buffer overflow detected"
-)
 LIMIT_S = 120
 
 
@@ -92,7 +87,7 @@ class Lab(Stack):
     def new_fault(self):
         """What a sanitizer or an assertion has reported since the last call; empty when nothing."""
         text = self.new_log_text()
-        found = REPORT.search(text)
+        found = collectors.REPORT.search(text)
         return text[max(0, found.start() - 500) :][:6000] if found else ""
 
     def check(self):
