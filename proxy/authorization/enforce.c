@@ -366,18 +366,26 @@ static void log_decision(const struct authorization *a)
     log_end(&line);
 }
 
-static void become_decided(struct authorization *a, struct decision decision)
+static void set_ground(struct authorization *a)
 {
-    a->decision = decision;
     ground_begin(&a->ground, a->ask);
-    a->ground.edge_unix_s = decision.edge_unix_s;
+    a->ground.edge_unix_s = a->decision.edge_unix_s;
     for (unsigned i = 0; i < AUTHORIZATION_SLOTS; i++) {
         if (a->waiters[i].answer)
             ground_add(&a->ground, a->waiters[i].answer);
     }
+}
+
+static void become_decided(struct authorization *a, struct decision decision)
+{
+    a->decision = decision;
     a->state = AUTHORIZATION_DECIDED;
-    if (decision.effect != EFFECT_ALLOW)
+    if (decision.effect == EFFECT_ALLOW) {
+        set_ground(a);
+    } else { /* a denial is ground for nothing */
+        a->ground = (struct ground){ 0 };
         leave_all(a);
+    }
     log_decision(a);
 }
 

@@ -67,7 +67,7 @@ struct authorization {
     char entry[IDENTITY_MAX + 1]; /* the peer's entry that admitted it */
     bool to_ourselves;            /* the target is one of our domains, without user part */
     enum user_state target_state; /* FOREIGN: its domain is not ours */
-    struct ground ground;         /* to be asked when it is written */
+    struct ground ground;         /* of an ALLOW, to be asked when it is written; else all zero */
     const struct answer *locate; /* with want_locate and ALLOW; until authorize_end() or _again() */
     /* Set before authorize_begin(): from the run queue, once after each WAITING. */
     void (*done)(struct authorization *authorization);

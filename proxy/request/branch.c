@@ -46,6 +46,7 @@ void branch_fail(struct branch *branch, enum reason reason)
     if (branch->client)
         client_transaction_detach(branch->client);
     branch->client = NULL;
+    branch->connecting = false;
     branch_become(branch, BRANCH_DONE);
 }
 
@@ -183,6 +184,9 @@ void branch_cancel(struct branch *branch)
         branch_fail(branch, REASON_CANCELLED); /* it never left */
         break;
     case BRANCH_TRYING:
+        if (branch->connecting)
+            branch_fail(branch, REASON_CANCELLED); /* nor will it */
+        break;
     case BRANCH_CANCELLING:
     case BRANCH_DONE:
     case BRANCH_STATE_COUNT:
@@ -334,7 +338,10 @@ void branch_not_sent(struct branch *branch, enum delivery_outcome outcome)
         return;
     switch (outcome) {
     case DELIVERY_OUTDATED:
-        branch_become(branch, BRANCH_OUTDATED);
+        if (branch->cancel_wanted || !request_is_open(branch->request))
+            branch_fail(branch, REASON_CANCELLED); /* nobody decides it again */
+        else
+            branch_become(branch, BRANCH_OUTDATED);
         break;
     case DELIVERY_MERGED: /* the same phone has it already by a sibling: that one answers */
         if (branch->client)

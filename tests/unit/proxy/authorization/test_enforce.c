@@ -394,6 +394,7 @@ static void test_T19_deciding_again_sees_what_changed(void **state)
     stage_locate(&stage, 7, 11, "known", NULL);
     assert_decided(EFFECT_DENY, REASON_USER_DISABLED);
     assert_null(a.locate);
+    assert_false(ground_holds(&a.ground, stage.ask)); /* a denial permits nothing */
 }
 
 /* ---- In dialogs ---- */
