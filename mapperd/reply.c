@@ -8,6 +8,7 @@
 #include <string.h>
 
 #define SOURCES_MAX (RECORD_GROUPS_MAX + 3)
+#define LOCATE_MAX  128 /* above any contacts_max */
 
 static void add_loading(struct buffer *out)
 {
@@ -335,28 +336,40 @@ static enum error ground_holds(struct server *server, const struct record_bindin
     return ERROR_NONE;
 }
 
-/* The text is made in a buffer of the server's, which keeps its memory, since a bulk's length comes
- * first. */
-static void add_binding(struct server *server, struct buffer *out, const struct record_binding *b)
+/* What may be given away of an AoR: values in the map, good for as long as the snapshot. */
+struct found {
+    size_t count;
+    struct {
+        struct record_version version;
+        struct slice value;
+    } at[LOCATE_MAX];
+};
+
+/* Newest first; of more than there is room for, the oldest are left out. */
+static void keep_newest(struct found *found, struct record_version version, struct slice value)
 {
-    buffer_reset(&server->text);
-    record_binding_text(&server->text, b);
-    out->failed |= server->text.failed;
-    resp_add_bulk(out, buffer_slice(&server->text));
+    size_t i = found->count < LOCATE_MAX ? found->count++ : LOCATE_MAX - 1;
+    if (i == LOCATE_MAX - 1 && found->at[i].value.data != NULL &&
+        record_version_compare(version, found->at[i].version) < 0)
+        return;
+    for (; i > 0 && record_version_compare(found->at[i - 1].version, version) < 0; i--)
+        found->at[i] = found->at[i - 1];
+    found->at[i].version = version;
+    found->at[i].value = value;
 }
 
-/* Walks the bindings of an AoR that may be given away; `out` NULL: counts them. */
-static enum error walk_bindings(struct server *server, const struct user_answer *answer,
-                                uint64_t now_unix_s, size_t *count, struct buffer *out)
+static enum error find_bindings(struct server *server, const struct user_answer *answer,
+                                uint64_t now_unix_s, struct found *found)
 {
     struct record_key prefix;
     struct store_walk walk;
     struct slice key, value;
     struct record_binding b;
     enum error e = ERROR_NONE;
-    *count = 0;
+    found->count = 0;
     if (!answer->permitted || answer->identity.user_size == 0)
         return ERROR_NONE;
+    found->at[LOCATE_MAX - 1].value.data = NULL;
     record_binding_prefix(&prefix, identity_text(&answer->identity));
     store_walk_reader(&server->reader, STORE_BINDING, record_key_slice(&prefix), &walk);
     while (e == ERROR_NONE && store_walk_next(&walk, &key, &value) && key.size >= prefix.size &&
@@ -365,32 +378,44 @@ static enum error walk_bindings(struct server *server, const struct user_answer 
         e = record_binding_read(value, &b);
         if (e == ERROR_NONE && !b.removed && b.expires_unix_s > now_unix_s)
             e = ground_holds(server, &b, &answer->identity, &holds);
-        if (e != ERROR_NONE || !holds)
-            continue;
-        ++*count;
-        if (out != NULL)
-            add_binding(server, out, &b);
+        if (e == ERROR_NONE && holds)
+            keep_newest(found, b.version, value);
     }
     store_walk_end(&walk);
     return e != ERROR_NONE ? e : walk.error;
+}
+
+/* The text is made in a buffer of the server's, which keeps its memory, since a bulk's length comes
+ * first. */
+static void add_binding(struct server *server, struct buffer *out, struct slice value)
+{
+    struct record_binding b;
+    if (record_binding_read(value, &b) != ERROR_NONE) {
+        out->failed = true; /* it has been read before */
+        return;
+    }
+    buffer_reset(&server->text);
+    record_binding_text(&server->text, &b);
+    out->failed |= server->text.failed;
+    resp_add_bulk(out, buffer_slice(&server->text));
 }
 
 void reply_locate(struct server *server, struct buffer *out, struct slice identity,
                   uint64_t now_unix_s)
 {
     struct user_answer answer;
-    size_t count;
+    struct found found;
     if (!server_snapshot(server) || damaged(server, find_user(server, identity, &answer)) ||
-        damaged(server, walk_bindings(server, &answer, now_unix_s, &count, NULL))) {
+        damaged(server, find_bindings(server, &answer, now_unix_s, &found))) {
         add_loading(out);
         return;
     }
     server->counts.lookups++;
-    resp_add_array(out, 3 + count);
+    resp_add_array(out, 3 + found.count);
     reply_add_head(server, out);
     resp_add_bulk(out, answer.state);
-    if (count > 0 && walk_bindings(server, &answer, now_unix_s, &count, out) != ERROR_NONE)
-        out->failed = true; /* half a reply: the client is closed */
+    for (size_t i = 0; i < found.count; i++)
+        add_binding(server, out, found.at[i].value);
 }
 
 static void add_peer_lines(struct server *server, struct buffer *line, struct buffer *out,

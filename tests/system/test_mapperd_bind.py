@@ -121,6 +121,15 @@ def test_a_binding_is_known_by_instance_and_reg_id_or_else_by_contact(lab):
     assert device.located() == []
 
 
+def test_bindings_come_newest_first(lab):
+    device = Device(lab)
+    for i in (3, 1, 2, 5, 4):
+        device.bind(contact=f"sip:c{i}@192.0.2.1")
+    device.bind(contact="sip:c1@192.0.2.1")
+    wanted = [f"sip:c{i}@192.0.2.1" for i in (1, 4, 5, 2, 3)]
+    assert [b["contact"] for b in device.located()] == wanted
+
+
 def test_unbind_of_one_device_leaves_the_others_and_the_star_takes_all(lab):
     first, second = Device(lab), Device(lab)
     sql(lab, "INSERT INTO cn_mapping (cn, identity) VALUES (%s, %s)", second.cn, first.aor)
