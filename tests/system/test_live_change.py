@@ -41,7 +41,7 @@ def test_F25_a_phone_that_keeps_one_identity_keeps_its_connection(lab):
     )
     wait_until(lambda: bindings_of(lab, bob.identity) == [], what="the binding is gone")
     assert alice.message(bob.aor).status in (404, 480)
-    assert bob.options().status == 403  # From is the lost one
+    wait_until(lambda: bob.options().status == 403, what="bob's worker has heard of the loss")
     assert bob.options(from_=f"<sip:{second}>").status == 200
     sent = alice.send(alice.request("MESSAGE", f"sip:{second}", body="x"))
     bob.reply(bob.expect("MESSAGE"), 200)
@@ -85,6 +85,7 @@ def test_F25_a_disabled_user_is_refused_in_and_out_of_dialogs(lab):
     out, into = establish(alice, bob)
     sql(lab, "UPDATE sip_user SET state = 'disabled' WHERE identity = %s", bob.identity)
     wait_until(lambda: bindings_of(lab, bob.identity) == [], what="the binding is gone")
+    wait_until(lambda: bob.options().status == 403, what="bob's worker has heard of it")
     refused = bob.message(alice.aor)
     assert refused.status == 403 and "user-disabled" in refused.get("Warning")
     refused = bob.exchange(into.make_request("INFO"))
