@@ -231,6 +231,8 @@ static enum reason prepare(struct request *request, struct slice *unsupported)
     enum reason reason =
         target_read(m, request->layer->base->config, &request->layer->names, &request->target);
 
+    if (!request->endpoint->peer) /* on the routes' listener, from the address of none */
+        return REASON_PEER_NOT_A_ROUTE;
     if (reason == REASON_ALLOWED)
         reason = check(request, unsupported);
     if (reason == REASON_ALLOWED)
