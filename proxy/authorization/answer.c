@@ -71,32 +71,25 @@ bool answer_percent_decode(struct slice text, char *out, size_t max, size_t *siz
 
 /* ---- States ---- */
 
-static bool read_peer_state(struct slice text, enum peer_state *state)
+/* A word of a later version is taken for the state that permits least. */
+static enum peer_state read_peer_state(struct slice text)
 {
     if (slice_equal(text, SLICE("known")))
-        *state = PEER_KNOWN;
-    else if (slice_equal(text, SLICE("unknown")))
-        *state = PEER_UNKNOWN;
-    else if (slice_equal(text, SLICE("disabled")))
-        *state = PEER_DISABLED;
-    else
-        return false;
-    return true;
+        return PEER_KNOWN;
+    if (slice_equal(text, SLICE("unknown")))
+        return PEER_UNKNOWN;
+    return PEER_DISABLED;
 }
 
-static bool read_user_state(struct slice text, enum user_state *state)
+static enum user_state read_user_state(struct slice text)
 {
     if (slice_equal(text, SLICE("known")))
-        *state = USER_KNOWN;
-    else if (slice_equal(text, SLICE("unknown")))
-        *state = USER_UNKNOWN;
-    else if (slice_equal(text, SLICE("foreign")))
-        *state = USER_FOREIGN;
-    else if (slice_equal(text, SLICE("disabled")))
-        *state = USER_DISABLED;
-    else
-        return false;
-    return true;
+        return USER_KNOWN;
+    if (slice_equal(text, SLICE("unknown")))
+        return USER_UNKNOWN;
+    if (slice_equal(text, SLICE("foreign")))
+        return USER_FOREIGN;
+    return USER_DISABLED;
 }
 
 /* ---- Reading ---- */
@@ -134,8 +127,8 @@ static enum error read_peer(struct reader *reader, struct slice state)
     struct slice store = { answer->key.data, (size_t)(space - answer->key.data) };
     struct slice entry;
 
-    if (!read_peer_state(state, &peer->state) || !next_bulk(&reader->rest, &peer->canonical_cn) ||
-        peer->canonical_cn.size > CN_MAX_OCTETS ||
+    peer->state = read_peer_state(state);
+    if (!next_bulk(&reader->rest, &peer->canonical_cn) || peer->canonical_cn.size > CN_MAX_OCTETS ||
         (peer->state == PEER_KNOWN && peer->canonical_cn.size == 0))
         return ERROR_MALFORMED;
     peer->entries = reader->slices;
@@ -188,7 +181,8 @@ static enum error read_rights(struct reader *reader, struct slice state, uint64_
     struct policy_rights *rights = &answer->rights.rights;
     struct slice text;
 
-    if (!read_user_state(state, &rights->state) || read_groups(reader) != ERROR_NONE)
+    rights->state = read_user_state(state);
+    if (read_groups(reader) != ERROR_NONE)
         return ERROR_MALFORMED;
     rights->rules = reader->rules;
     while (reader->rest.size) {
@@ -227,8 +221,7 @@ static enum error read_locate(struct reader *reader, struct slice state)
     struct answer_locate *locate = &reader->answer->locate;
     struct slice binding;
 
-    if (!read_user_state(state, &locate->state))
-        return ERROR_MALFORMED;
+    locate->state = read_user_state(state);
     locate->bindings = reader->slices;
     while (reader->rest.size) {
         if (!next_bulk(&reader->rest, &binding))

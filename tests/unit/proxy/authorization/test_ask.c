@@ -465,6 +465,19 @@ static void test_refusals_end_the_wait_with_a_reason(void **state)
     assert_int_equal(ask_state(stage.ask), ASK_UP);
 }
 
+static void test_state_of_a_later_version_is_disabled(void **state)
+{
+    (void)state;
+    stage_up(&stage, 7, 10);
+    ask_peer(&w[0], "aa");
+    ask_rights(&w[1], "a@x");
+    stage_turn(&stage);
+    stage_peer(&stage, 7, 10, "quarantined", "AA", NULL);
+    stage_rights(&stage, 7, 10, "suspended", NULL, NULL);
+    assert_int_equal(w[0].waiter.answer->peer.state, PEER_DISABLED);
+    assert_int_equal(w[1].waiter.answer->rights.rights.state, USER_DISABLED);
+}
+
 static void test_rule_that_cannot_be_read_makes_that_answer_useless_alone(void **state)
 {
     (void)state;
@@ -484,7 +497,7 @@ static void test_T36_garbage_closes_the_link_and_it_comes_back(void **state)
         "*1\r\n:7\r\n",                                   /* too short for an answer */
         "*4\r\n:0\r\n:10\r\n$5\r\nknown\r\n$2\r\nAA\r\n", /* epoch 0 */
         "*4\r\n:7\r\n:-1\r\n$5\r\nknown\r\n$2\r\nAA\r\n",
-        "*4\r\n:7\r\n:10\r\n$7\r\nforeign\r\n$2\r\nAA\r\n", /* a state of RIGHTS */
+        "*5\r\n:7\r\n:10\r\n$7\r\nforeign\r\n$2\r\nAA\r\n$1\r\nx\r\n",
         "*5\r\n:7\r\n:10\r\n$7\r\nunknown\r\n$2\r\nAA\r\n$7\r\nalice@x\r\n",
         "*4\r\n:7\r\n:10\r\n$5\r\nknown\r\n$0\r\n\r\n",
         "$5\r\nknown\r\n",
@@ -839,6 +852,7 @@ int main(void)
         TEST(test_answer_from_a_later_wall_time_is_dropped),
         TEST(test_loading_is_asked_again_soon),
         TEST(test_refusals_end_the_wait_with_a_reason),
+        TEST(test_state_of_a_later_version_is_disabled),
         TEST(test_rule_that_cannot_be_read_makes_that_answer_useless_alone),
         TEST(test_T36_garbage_closes_the_link_and_it_comes_back),
         TEST(test_T36_huge_answer_fails_its_own_lookup_in_the_end),
