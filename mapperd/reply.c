@@ -8,7 +8,7 @@
 #include <string.h>
 
 #define SOURCES_MAX (RECORD_GROUPS_MAX + 3)
-#define LOCATE_MAX  128 /* above any contacts_max */
+#define LOCATE_MAX  1024 /* above any contacts_max of the proxy */
 
 static void add_loading(struct buffer *out)
 {
