@@ -72,6 +72,8 @@ static enum delivery_outcome write_here(struct delivery *delivery,
         return DELIVERY_GONE;
     if (order->device && endpoint->device != order->device)
         return DELIVERY_GONE;
+    if (order->ground && (!endpoint->peer || endpoint->peer->condition != PEER_HELD))
+        return DELIVERY_GONE; /* a device that holds nothing any more is told nothing either */
     if (order->needed && !peer_covers(endpoint->peer, order->needed))
         return DELIVERY_GONE;
     if (order->ground && !ground_holds(order->ground, delivery->ask))
