@@ -334,9 +334,12 @@ static bool read_mac(struct slice s, char *out)
         if (octet && at < s.size && (s.data[at] == ':' || s.data[at] == '-' || s.data[at] == '.'))
             at++;
         for (size_t digit = 0; digit < 2; digit++, at++) {
-            if (at >= s.size || hex_value(s.data[at]) < 0)
+            char c = at < s.size ? s.data[at] : '\0';
+            if (c >= 'a' && c <= 'f')
+                c = (char)(c - 'a' + 'A');
+            if (!is_digit(c) && (c < 'A' || c > 'F'))
                 return false;
-            out[2 * octet + digit] = "0123456789ABCDEF"[hex_value(s.data[at])];
+            out[2 * octet + digit] = c;
         }
     }
     out[12] = '\0';
