@@ -94,7 +94,7 @@ void buffer_consume(struct buffer *b, size_t size)
         b->from = b->to = 0;
 }
 
-void buffer_add(struct buffer *b, struct slice s)
+void buffer_add_slowly(struct buffer *b, struct slice s)
 {
     char *room = buffer_reserve(b, s.size);
 

@@ -38,7 +38,20 @@ void buffer_consume(struct buffer *b, size_t size);
 
 /* Appends; on failure sets `failed` and does nothing from then on, so that a row of appends is
  * checked once at its end. What is appended must not lie in the buffer itself. */
-void buffer_add(struct buffer *b, struct slice s);
+void buffer_add_slowly(struct buffer *b, struct slice s);
+static inline void buffer_add(struct buffer *b, struct slice s)
+{
+    size_t live = b->to - b->from;
+
+    /* With room there is nothing to decide: replies are many small pieces. */
+    if (b->failed || s.size == 0 || s.size > b->capacity - b->to ||
+        (b->limit && (live > b->limit || s.size > b->limit - live))) {
+        buffer_add_slowly(b, s);
+        return;
+    }
+    memcpy(b->data + b->to, s.data, s.size);
+    b->to += s.size;
+}
 void buffer_add_text(struct buffer *b, const char *text);
 void buffer_add_char(struct buffer *b, char c);
 void buffer_add_u64(struct buffer *b, uint64_t value);

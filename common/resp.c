@@ -348,6 +348,11 @@ bool resp_item(struct slice *rest, struct resp_value *item)
 
 static void add_line(struct buffer *out, char type, uint64_t number)
 {
+    if (number < 10) {
+        const char short_line[4] = { type, (char)('0' + number), '\r', '\n' };
+        buffer_add(out, (struct slice){ short_line, sizeof(short_line) });
+        return;
+    }
     char line[NUMBER_LINE_MAX];
     size_t at = sizeof(line);
 
