@@ -16,6 +16,8 @@ from tests.system.lib import (
     wait_until,
 )
 
+pytestmark = pytest.mark.tsan
+
 METHODS = ("INVITE", "MESSAGE", "OPTIONS", "SUBSCRIBE", "NOTIFY", "INFO", "PUBLISH", "REFER", "BYE")
 
 
