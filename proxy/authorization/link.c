@@ -10,9 +10,11 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-/* A turn reads at most so much: requests have their turn too. */
-#define READ_CHUNK     (64u << 10)
-#define READS_PER_TURN 8
+/* What one turn reads: some hundred replies, each of which may wake a request that is decided and
+ * written before the loop comes round to the other connections. A reply that is larger is read in
+ * larger pieces. */
+#define READ_CHUNK       (8u << 10)
+#define READ_CHUNK_LARGE (64u << 10)
 
 /* An output beyond this belongs to a server that doesn't read: ASK_LOOKUPS_MAX questions fit. */
 #define OUTPUT_MAX (64u << 20)
@@ -80,8 +82,8 @@ static void lose(struct link *link, bool garbage)
 
 /* ---- Reading ---- */
 
-/* Hands on every whole reply. False: the link was closed meanwhile. */
-static bool read_values(struct link *link)
+/* Hands on every whole reply, until the link is closed meanwhile. */
+static void read_values(struct link *link)
 {
     struct resp_value value;
     size_t used;
@@ -91,48 +93,40 @@ static bool read_values(struct link *link)
             resp_read_value(buffer_slice(&link->input), &link->limits, &value, &used);
 
         if (error == ERROR_INCOMPLETE)
-            return true;
+            return;
         if (error != ERROR_NONE) {
             lose(link, true);
-            return false;
+            return;
         }
         link->user.value(link->user.owner, &value);
         if (link->state != LINK_OPEN)
-            return false;
+            return;
         buffer_consume(&link->input, used);
     }
     buffer_release(&link->input);
-    return true;
-}
-
-/* One read and what follows from it. False: nothing more to read in this turn. */
-static bool read_some(struct link *link)
-{
-    char *place = buffer_reserve(&link->input, READ_CHUNK);
-    ssize_t got;
-
-    if (!place) { /* no memory: begin anew, with an empty buffer */
-        lose(link, false);
-        return false;
-    }
-    got = read(link->fd, place, READ_CHUNK);
-    if (got < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR))
-        return false;
-    if (got <= 0) {
-        lose(link, false);
-        return false;
-    }
-    buffer_commit(&link->input, (size_t)got);
-    return read_values(link) && (size_t)got == READ_CHUNK;
 }
 
 static void on_readable(struct ev_loop *loop, ev_io *watcher, int events)
 {
     struct link *link = watcher->data;
+    size_t size = buffer_size(&link->input) < READ_CHUNK ? READ_CHUNK : READ_CHUNK_LARGE;
+    char *place = buffer_reserve(&link->input, size);
+    ssize_t got;
 
     (void)loop, (void)events;
-    for (unsigned i = 0; i < READS_PER_TURN && read_some(link); i++)
-        ;
+    if (!place) { /* no memory: begin anew, with an empty buffer */
+        lose(link, false);
+        return;
+    }
+    got = read(link->fd, place, size);
+    if (got < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR))
+        return;
+    if (got <= 0) {
+        lose(link, false);
+        return;
+    }
+    buffer_commit(&link->input, (size_t)got);
+    read_values(link);
 }
 
 /* ---- Writing ---- */
@@ -224,7 +218,7 @@ enum error link_init(struct link *link, struct worker_base *base, const char *pa
     if (strlen(path) >= sizeof link->address.sun_path)
         return ERROR_TOO_LARGE;
     memcpy(link->address.sun_path, path, strlen(path) + 1);
-    buffer_init(&link->input, limits->value_max + READ_CHUNK);
+    buffer_init(&link->input, limits->value_max + READ_CHUNK_LARGE);
     buffer_init(&link->output, OUTPUT_MAX);
     ev_init(&link->reading, on_readable);
     ev_init(&link->writing, on_writable);
