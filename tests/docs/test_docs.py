@@ -1,0 +1,24 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Pages that are made from something else are what it makes; links lead somewhere."""
+import re
+
+from tests.docs import security
+
+ROOT = security.ROOT
+LINK = re.compile(r"\]\(([^)#:]+)(?:#[^)]*)?\)")
+
+
+def test_the_security_page_is_made_from_the_names_of_tests():
+    assert security.PAGE.read_text() == security.page(), "run: python3 tests/docs/security.py"
+
+
+def test_links_between_pages_lead_somewhere():
+    for page in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]:
+        for link in LINK.findall(page.read_text()):
+            assert (page.parent / link).exists(), f"{page.name}: {link}"
+
+
+def test_the_readme_leads_to_every_page():
+    text = (ROOT / "README.md").read_text()
+    missing = [p.name for p in (ROOT / "docs").glob("*.md") if f"docs/{p.name}" not in text]
+    assert not missing
