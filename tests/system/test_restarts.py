@@ -1,7 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """What was answered 200 outlives the programs: registrations and dialogs over kill -9 of proxy and
 mapperd, with PostgreSQL away, and over a phone's reconnection."""
+import pytest
+
 from tests.system.lib import Phone, establish, ready_phone, resp, wait_until
+
+pytestmark = pytest.mark.tsan
 
 
 def call_and_hang_up(caller, callee):
