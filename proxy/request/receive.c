@@ -35,13 +35,16 @@ void request_layer_response(struct request_layer *layer, struct slice bytes, uin
         drop(layer);
 }
 
+/* A device that holds nothing any more answers nothing either: a removed phone that comes back would
+ * else take the call that rang at it. */
 static void receive_response(struct request_layer *layer, struct endpoint *endpoint,
                              const struct message *m)
 {
     unsigned worker;
     struct letter *letter;
 
-    if (m->fault != MESSAGE_VALID || !endpoint->device ||
+    if (m->fault != MESSAGE_VALID || !endpoint->device || !endpoint->peer ||
+        endpoint->peer->condition != PEER_HELD ||
         !transaction_branch_worker(message_slice(m, m->via_branch), layer->base->workers,
                                    &worker)) {
         drop(layer);

@@ -3,6 +3,7 @@
 import pytest
 
 from tests.system.lib import (
+    SDP,
     Phone,
     establish,
     provision,
@@ -84,6 +85,23 @@ def test_T19_talking_phone_that_is_removed_says_and_hears_nothing_more(lab):
     assert not bob.seen("INFO")
     assert bob.exchange(into.make_request("BYE")).status in (480, 481)
     assert not alice.seen("BYE")
+
+
+def test_T19_ringing_phone_that_is_removed_answers_nothing(lab):
+    alice, bob = ready_phone(lab), ready_phone(lab)
+    out = alice.invite(bob.aor)
+    into = bob.expect_call()
+    into.reply(180)
+    out.expect(180)
+    sql(lab, "SELECT retire_device(%s)", bob.cn)
+    bob.expect_closed()
+    bob.close()
+    bob.connect()
+    assert bob.options().status == 403
+    bob.send(bob.make_response(into.invite, 200, to_tag=into.local_tag, body=SDP))
+    assert bob.options().status == 403  # what was sent before has been read
+    alice.options()
+    assert not [m for m in alice.seen(200) if m.get("CSeq").endswith("INVITE")]
 
 
 def test_T19_mapping_that_comes_back_admits_again_without_reconnecting(lab):
