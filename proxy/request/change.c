@@ -33,6 +33,24 @@ static enum error send_for_client(void *context, const struct transaction_way *w
     return outcome == DELIVERY_WRITTEN || outcome == DELIVERY_MAILED ? ERROR_NONE : ERROR_CLOSED;
 }
 
+/* What leaves names the first listener of its transport; a phone may have been told of another. */
+static void name_ourselves(struct request_layer *layer)
+{
+    const struct config *config = layer->base->config;
+    char text[ADDRESS_TEXT_MAX];
+
+    own_names_add(&layer->names, net_advertised(layer->net, TRANSPORT_TLS));
+    own_names_add(&layer->names, net_advertised(layer->net, TRANSPORT_TCP));
+    for (size_t i = 0; i < config->listener_count; i++) {
+        const struct config_listener *listener = &config->listeners[i];
+        if (address_port(&listener->address))
+            own_names_add(&layer->names, address_text(&listener->address, text));
+        own_names_add(&layer->names, listener->advertise);
+    }
+    layer->names.aliases = config->aliases;
+    layer->names.alias_count = config->alias_count;
+}
+
 struct request_layer *request_layer_new(const struct request_layer_parts *parts)
 {
     struct request_layer *layer = mem_zero(1, sizeof(*layer));
@@ -54,8 +72,7 @@ struct request_layer *request_layer_new(const struct request_layer_parts *parts)
     client_table_init(&layer->clients, parts->base, &timing, &down, TRANSACTIONS_MAX);
     message_init(&layer->incoming, REQUEST_ARENA_MAX);
     buffer_init(&layer->out, 0);
-    own_names_add(&layer->names, net_advertised(parts->net, TRANSPORT_TLS));
-    own_names_add(&layer->names, net_advertised(parts->net, TRANSPORT_TCP));
+    name_ourselves(layer);
     random_token(layer->to_tag, sizeof(layer->to_tag) - 1);
     return layer;
 }
@@ -134,7 +151,8 @@ void request_layer_stop(struct request_layer *layer)
     layer->stopping = true;
     DL_FOREACH_SAFE(layer->requests, request, next)
     {
-        if (request->state == REQUEST_PARKED || request->state == REQUEST_STORING)
+        if (request->state == REQUEST_PARKED || request->state == REQUEST_STORING ||
+            request->state == REQUEST_RECHECKING)
             request_refuse(request, REASON_PARK_BOUND_TOTAL, "stopping");
     }
 }

@@ -5,6 +5,20 @@
 
 #include "proxy/sip/header.h"
 
+static bool is_own(const struct own_names *names, struct slice host, uint16_t port)
+{
+    for (size_t i = 0; i < names->count; i++) {
+        if (names->names[i].port != port)
+            continue;
+        if (slice_equal_nocase(host, slice_of(names->names[i].host)))
+            return true;
+        for (size_t j = 0; j < names->alias_count; j++)
+            if (slice_equal_nocase(host, slice_of(names->aliases[j])))
+                return true;
+    }
+    return false;
+}
+
 void own_names_add(struct own_names *names, const char *advertised)
 {
     const char *colon = advertised ? strrchr(advertised, ':') : NULL;
@@ -13,7 +27,8 @@ void own_names_add(struct own_names *names, const char *advertised)
 
     if (!colon || names->count == OWN_NAMES_MAX ||
         (size_t)(colon - advertised) >= sizeof(name->host) ||
-        !slice_to_u64(slice_of(colon + 1), UINT16_MAX, &port))
+        !slice_to_u64(slice_of(colon + 1), UINT16_MAX, &port) ||
+        is_own(names, (struct slice){ advertised, (size_t)(colon - advertised) }, (uint16_t)port))
         return;
     name = &names->names[names->count++];
     memcpy(name->host, advertised, (size_t)(colon - advertised));
@@ -31,11 +46,7 @@ bool target_is_ours(const struct own_names *names, const struct uri *uri)
     uri_param(uri, SLICE("transport"), &transport);
     if (!port)
         port = slice_equal_nocase(transport, SLICE("tls")) ? 5061 : uri_default_port(uri);
-    for (size_t i = 0; i < names->count; i++)
-        if (names->names[i].port == port &&
-            slice_equal_nocase(uri->host, slice_of(names->names[i].host)))
-            return true;
-    return false;
+    return is_own(names, uri->host, port);
 }
 
 /* One value of Route, with its URI; MALFORMED is the peer's fault. */
@@ -118,6 +129,8 @@ static enum reason read_identity(const struct config *config, const struct own_n
         out->kind = target_is_ours(names, &out->uri) ? REQUEST_TARGET_PROXY : REQUEST_TARGET_DOMAIN;
         return REASON_ALLOWED;
     }
+    if (!out->token.data && uri_has_routing_param(&out->uri) && identity_is_number(&out->identity))
+        return REASON_NO_RIGHT; /* what follows would not be what the number rules saw (T21) */
     out->route = config_route_of_domain(config, identity_domain(&out->identity));
     out->kind = out->route ? REQUEST_TARGET_ROUTE : REQUEST_TARGET_USER;
     return REASON_ALLOWED;
@@ -136,5 +149,10 @@ enum reason target_read(const struct message *message, const struct config *conf
         return REASON_MALFORMED;
     if (out->uri.scheme == URI_OTHER)
         return REASON_SCHEME_UNSUPPORTED;
-    return read_identity(config, names, out);
+    reason = read_identity(config, names, out);
+    /* sips: asks for TLS on each hop (RFC 5630 3.1); in a dialog the token says where to. */
+    if (reason == REASON_ALLOWED && out->uri.scheme == URI_SIPS && out->route &&
+        out->route->transport != TRANSPORT_TLS && !out->token.data)
+        return REASON_SCHEME_UNSUPPORTED;
+    return reason;
 }

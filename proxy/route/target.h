@@ -21,8 +21,9 @@ enum target_kind_of_request {
     REQUEST_TARGET_PROXY,  /* our own address without user part: for ourselves */
 };
 
-/* By which host and port a Route or Request-URI means this proxy: what its listeners advertise. */
-#define OWN_NAMES_MAX 8
+/* By which host and port a Route or Request-URI means this proxy: what its listeners advertise, and
+ * the aliases with any of those ports. */
+#define OWN_NAMES_MAX 32
 
 struct own_name {
     char host[256];
@@ -32,6 +33,8 @@ struct own_name {
 struct own_names {
     size_t count;
     struct own_name names[OWN_NAMES_MAX];
+    const char *const *aliases; /* hosts, canonical; the configuration's */
+    size_t alias_count;
 };
 
 /* Adds "host:port" ([IPv6]:port too); doubles and what does not fit are left out. NULL is harmless.
