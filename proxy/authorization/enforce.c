@@ -459,6 +459,11 @@ enum authorization_state authorize_again(struct authorization *a)
     return a->state;
 }
 
+const struct answer *authorize_peer(const struct authorization *a)
+{
+    return a->waiters[AUTHORIZATION_PEER].answer;
+}
+
 void authorize_end(struct authorization *a)
 {
     if (a->state == AUTHORIZATION_IDLE)

@@ -91,6 +91,10 @@ enum authorization_state authorize_begin(struct authorization *authorization,
  * which is asked anew. */
 enum authorization_state authorize_again(struct authorization *authorization);
 
+/* When DECIDED with ALLOW: PEER of the device, which the decision rests on; NULL for a route. Until
+ * authorize_end() or _again(). */
+const struct answer *authorize_peer(const struct authorization *authorization);
+
 /* Leaves all lookups, gives everything back; harmless when IDLE. decision.entry and locate are void
  * then, ground and the numbers stay. */
 void authorize_end(struct authorization *authorization);

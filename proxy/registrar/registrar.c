@@ -23,11 +23,17 @@
 #define AHEAD_MAX_S 1800
 #define HEADERS_MAX 16384
 
+/* What one binding may take: mapperd's bounds (docs/protocol.md, BIND). */
+#define INSTANCE_MAX      512
+#define CONTACT_MAX       2048
+#define CONTACT_ALONE_MAX 1098 /* without instance it is part of the key */
+#define CALL_ID_MAX       512
+
 /* One thing that this connection has registered: enough to know a mere refresh. */
 struct registration {
     struct registration *next, *prev;
     struct identity aor;
-    char *key; /* contact URI, instance and reg-id as one text */
+    char *key; /* contact URI, instance, reg-id and q as one text */
     uint64_t stored_unix_s;
     uint64_t noted; /* value of registrar->changes when it was stored */
     uint64_t tags[3];
@@ -64,13 +70,14 @@ struct registrar_job {
     void *owner;
     struct wanted wanted[REGISTRAR_CONTACTS_MAX];
     size_t wanted_count;
-    bool star;
+    bool star, outbound;
     uint64_t aor_tag;
     uint64_t noted;
     uint64_t stored_unix_s[REGISTRAR_CONTACTS_MAX];
     struct registrar_write writes[REGISTRAR_CONTACTS_MAX + BINDINGS_REPLACED_MAX];
     size_t write_count, waiting;
     enum reason failure;
+    bool crowded; /* contacts_max is reached: what the phone left on other workers goes too */
     struct lookup_waiter locate; /* the list for the 200, after the writes */
     struct buffer headers;
     struct arena arena;
@@ -112,11 +119,29 @@ void registrar_changed(struct registrar *registrar, uint64_t tag)
 
 /* ---- reading ---- */
 
-static enum reason read_contact(const struct registrar *registrar, struct slice value,
+/* reg-id counts only from a phone that says that it does outbound (RFC 5626 6). */
+static bool does_outbound(const struct message *m)
+{
+    struct message_values values = message_values(m, HEADER_SUPPORTED);
+    struct slice tag;
+
+    while (message_next_value(&values, &tag) == ERROR_NONE)
+        if (slice_equal_nocase(tag, SLICE("outbound")))
+            return true;
+    return false;
+}
+
+static bool fits_bounds(const struct contact *contact)
+{
+    return contact->instance.size <= INSTANCE_MAX &&
+           contact->address.uri.size <= (contact->instance.size ? CONTACT_MAX : CONTACT_ALONE_MAX);
+}
+
+static enum reason read_contact(const struct registrar_job *job, struct slice value,
                                 bool has_default, uint32_t default_s, struct wanted *out,
                                 bool *star, bool *brief)
 {
-    const struct config_registrar *limits = &registrar->base->config->registrar;
+    const struct config_registrar *limits = &job->registrar->base->config->registrar;
     struct contact contact;
     struct uri uri;
     uint32_t seconds;
@@ -126,7 +151,7 @@ static enum reason read_contact(const struct registrar *registrar, struct slice 
     *star = contact.star;
     if (contact.star)
         return REASON_ALLOWED;
-    if (uri_parse(contact.address.uri, &uri) != ERROR_NONE)
+    if (uri_parse(contact.address.uri, &uri) != ERROR_NONE || !fits_bounds(&contact))
         return REASON_MALFORMED;
     seconds = contact.has_expires ? contact.expires_s
               : has_default       ? default_s
@@ -135,7 +160,7 @@ static enum reason read_contact(const struct registrar *registrar, struct slice 
     *out = (struct wanted){
         .uri = contact.address.uri,
         .instance = contact.instance,
-        .reg_id = contact.instance.size ? contact.reg_id : 0,
+        .reg_id = contact.instance.size && job->outbound ? contact.reg_id : 0,
         .q = contact.q == CONTACT_Q_NONE ? 1000 : contact.q,
         .granted_s = seconds > limits->expires_max_s ? limits->expires_max_s : seconds,
     };
@@ -159,14 +184,15 @@ static enum reason read_contacts(struct registrar_job *job)
     enum error has = message_expires(m, &expires_s), error;
     struct slice value;
 
-    if (has == ERROR_MALFORMED) /* 10.3 step 7: a broken Expires counts as the default */
-        has = ERROR_NOT_FOUND;
+    job->outbound = does_outbound(m);
+    if (has == ERROR_MALFORMED || m->call_id.len > CALL_ID_MAX)
+        return REASON_MALFORMED;
     while ((error = message_next_value(&values, &value)) == ERROR_NONE) {
         bool star = false, brief = false;
         enum reason reason;
         if (job->wanted_count == REGISTRAR_CONTACTS_MAX)
             return REASON_BINDINGS_TOO_MANY;
-        reason = read_contact(job->registrar, value, has == ERROR_NONE, expires_s,
+        reason = read_contact(job, value, has == ERROR_NONE, expires_s,
                               &job->wanted[job->wanted_count], &star, &brief);
         if (reason != REASON_ALLOWED)
             return reason;
@@ -187,8 +213,9 @@ static enum reason read_contacts(struct registrar_job *job)
 
 static char *key_of(const struct wanted *wanted, char *out, size_t size)
 {
-    int n = snprintf(out, size, "%u %.*s %.*s", wanted->reg_id, (int)wanted->instance.size,
-                     wanted->instance.data, (int)wanted->uri.size, wanted->uri.data);
+    int n = snprintf(out, size, "%u %u %.*s %.*s", wanted->q, wanted->reg_id,
+                     (int)wanted->instance.size, wanted->instance.data, (int)wanted->uri.size,
+                     wanted->uri.data);
 
     return n < 0 || (size_t)n >= size ? NULL : out;
 }
@@ -510,11 +537,14 @@ static void count_write(struct registrar_job *job, enum write_outcome outcome)
 }
 
 /* Which of the peer's entries permits the AoR: a mapping, or a name in its certificate. */
-static bool find_entry(const struct peer *peer, const struct identity *aor, struct slice *entry,
-                       struct slice *ground)
+static bool find_entry(const struct registrar_job *job, struct slice *entry, struct slice *ground)
 {
-    for (size_t i = 0; peer->answer && i < peer->answer->peer.entry_count; i++) {
-        *entry = peer->answer->peer.entries[i];
+    const struct peer *peer = job->input.endpoint->peer;
+    const struct answer *held = job->input.held;
+    const struct identity *aor = job->input.aor;
+
+    for (size_t i = 0; held && i < held->peer.entry_count; i++) {
+        *entry = held->peer.entries[i];
         *ground = SLICE("mapping");
         if (identity_covered_by(aor, *entry))
             return true;
@@ -553,7 +583,7 @@ static void bind_contact(struct registrar_job *job, size_t index)
     char flow[FLOW_TEXT_MAX];
     struct bind_arguments arguments;
 
-    if (!find_entry(endpoint->peer, job->input.aor, &entry, &ground)) {
+    if (!find_entry(job, &entry, &ground)) {
         job->failure = REASON_PERMISSION_LOST;
         return;
     }
@@ -563,7 +593,7 @@ static void bind_contact(struct registrar_job *job, size_t index)
         .aor = identity_text(job->input.aor),
         .device_key = slice_of(endpoint->peer->key),
         .store = slice_of(endpoint->peer->certificate->store),
-        .cn = endpoint->peer->answer ? endpoint->peer->answer->peer.canonical_cn : SLICE(""),
+        .cn = job->input.held ? job->input.held->peer.canonical_cn : SLICE(""),
         .ground = ground,
         .entry = entry,
         .instance = wanted->instance,
@@ -601,20 +631,26 @@ static bool is_wanted(const struct registrar_job *job, struct slice contact)
 }
 
 /* A phone without instance that comes back with another port leaves its old contact behind
- * (feed.md): what this device registered without instance on a connection that is gone, as far as
- * this worker can tell, goes. */
-static void replace_gone(struct registrar_job *job, const struct binding *b)
+ * (feed.md): what this device registered without instance on a connection that is gone. Whether one
+ * of another worker is gone can't be told here: `elsewhere` says what to take it for. */
+static bool is_left_behind(const struct registrar_job *job, const struct binding *b, bool elsewhere)
 {
     const struct flow_origin origin = { job->registrar->base->config->name,
                                         job->registrar->base->proxy_epoch };
     struct flow flow = flow_read(&origin, b->flow);
-    bool elsewhere = flow.generation && flow.worker != job->registrar->base->index;
 
-    if (b->instance.size || is_wanted(job, b->contact) || elsewhere ||
-        !slice_equal(b->device, slice_of(job->input.endpoint->peer->key)) ||
-        net_find(job->registrar->net, flow))
-        return;
-    if (job->write_count < REGISTRAR_CONTACTS_MAX + BINDINGS_REPLACED_MAX)
+    if (b->instance.size || is_wanted(job, b->contact) ||
+        !slice_equal(b->device, slice_of(job->input.endpoint->peer->key)))
+        return false;
+    if (flow.generation && flow.worker != job->registrar->base->index)
+        return elsewhere;
+    return !net_find(job->registrar->net, flow);
+}
+
+static void replace_gone(struct registrar_job *job, const struct binding *b)
+{
+    if (is_left_behind(job, b, job->crowded) &&
+        job->write_count < REGISTRAR_CONTACTS_MAX + BINDINGS_REPLACED_MAX)
         unbind(job, b->device, SLICE(""), 0, b->contact);
 }
 
@@ -625,22 +661,25 @@ static bool is_same_binding(const struct wanted *w, const struct binding *b)
     return !b->instance.size && slice_equal(w->uri, b->contact);
 }
 
-/* Looks at what stands: order within a Call-ID, the number of contacts, and what is to be replaced.
- */
-static enum reason check_standing(struct registrar_job *job, unsigned *others)
+/* Looks at what stands: order within a Call-ID, the number of contacts, and how many of those are
+ * what this phone left behind. */
+static enum reason check_standing(struct registrar_job *job, unsigned *others, unsigned *left)
 {
     const struct message *m = job->input.message;
     const struct answer *located = job->input.located;
 
-    *others = 0;
+    *others = *left = 0;
     for (size_t i = 0; i < located->locate.binding_count; i++) {
         struct binding b;
         bool same = false;
-        if (binding_parse(located->locate.bindings[i], &job->arena, &b) != ERROR_NONE)
+        if (binding_parse(located->locate.bindings[i], &job->arena, &b) != ERROR_NONE) {
+            ++*others; /* it counts, whatever it is */
             continue;
+        }
         for (size_t j = 0; j < job->wanted_count && !same; j++)
             same = is_same_binding(&job->wanted[j], &b);
         *others += !same;
+        *left += !same && is_left_behind(job, &b, true);
         if ((same || job->star) &&
             slice_equal(b.device, slice_of(job->input.endpoint->peer->key)) &&
             is_older(message_slice(m, m->call_id), m->cseq, b.call_id, b.cseq))
@@ -673,18 +712,23 @@ static void write_all(struct registrar_job *job)
 
 static enum reason check(struct registrar_job *job)
 {
-    unsigned others, added = 0;
+    unsigned max = job->registrar->base->config->registrar.contacts_max;
+    unsigned others, left, added = 0;
     enum reason reason = read_contacts(job);
 
     if (reason != REASON_ALLOWED)
         return reason;
-    reason = check_standing(job, &others);
+    if (job->input.located->locate.state == USER_FOREIGN) /* 10.3 step 5 */
+        return REASON_TARGET_UNKNOWN;
+    reason = check_standing(job, &others, &left);
     for (size_t i = 0; i < job->wanted_count; i++)
         added += job->wanted[i].granted_s > 0;
-    if (reason == REASON_ALLOWED && added &&
-        others + added > job->registrar->base->config->registrar.contacts_max)
-        reason = REASON_BINDINGS_TOO_MANY;
-    return reason;
+    if (reason != REASON_ALLOWED || !added || others + added <= max)
+        return reason;
+    /* Rather than lock a phone out by its own past, that goes, wherever its connection was. */
+    job->crowded = true;
+    return others - left + added <= max && left <= BINDINGS_REPLACED_MAX ? REASON_ALLOWED
+                                                                         : REASON_BINDINGS_TOO_MANY;
 }
 
 static struct registrar_job *job_new(struct registrar *registrar,

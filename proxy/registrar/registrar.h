@@ -36,6 +36,7 @@ struct registrar_input {
     struct endpoint *endpoint;
     const struct message *message; /* kept by the owner until the job has ended */
     const struct identity *aor;    /* canonical To */
+    const struct answer *held;     /* PEER of the device, as it was when this was permitted */
     const struct answer *located;  /* LOCATE of the AoR; NULL for a refresh */
 };
 

@@ -25,6 +25,7 @@ static void begin_register(struct request *request)
         .endpoint = request->endpoint,
         .message = &request->message,
         .aor = &request->to,
+        .held = authorize_peer(&request->authorization),
         .located = request->authorization.locate,
     };
     struct registrar_job *job;
@@ -39,7 +40,7 @@ static void answer_options(struct request *request)
 {
     respond_status(request, 200,
                    SLICE("Allow: " REQUEST_ALLOWED_METHODS "\r\nAccept: */*\r\n"
-                         "Supported: outbound\r\n"));
+                         "Supported: " REQUEST_SUPPORTED "\r\n"));
     request_become(request, REQUEST_DONE);
 }
 

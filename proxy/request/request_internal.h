@@ -98,6 +98,8 @@ struct request {
     enum dialog_party sender; /* whose request it is by its names */
     struct timer deadline;    /* parked or storing */
     struct timer trying;      /* 100 for a non-INVITE (RFC 4320) */
+    struct timer again;       /* to decide again what the writing worker finds outdated */
+    unsigned pauses;          /* how often that had to wait */
     struct branch *branches;
     unsigned branch_count;
     uint64_t group;       /* one delivery a connection */
@@ -138,6 +140,9 @@ struct request_layer {
 #define REQUEST_ALLOWED_METHODS                                                              \
     "INVITE, ACK, BYE, CANCEL, REGISTER, OPTIONS, MESSAGE, INFO, PRACK, UPDATE, SUBSCRIBE, " \
     "NOTIFY, REFER, PUBLISH"
+
+/* Option tags of what we do where we are the server ourselves (RFC 5626). */
+#define REQUEST_SUPPORTED "outbound"
 
 /* request.c */
 struct request *request_new(struct request_layer *layer, struct endpoint *endpoint,
@@ -182,6 +187,8 @@ enum error branch_begin(struct branch *branch) MUST_CHECK;
 enum error branch_started(struct branch *branch, struct slice bytes) MUST_CHECK;
 
 /* respond.c */
+bool respond_wants_retry(enum reason reason);
+void log_refusal(const struct message *message, enum reason reason, const char *detail);
 void respond(struct request *request, enum reason reason, const char *detail);
 void respond_with(struct request *request, enum reason reason, const char *detail,
                   struct slice more);
