@@ -62,18 +62,18 @@ static void on_timer(struct timer *timer)
         branch_fail(branch, branch->state == BRANCH_CANCELLING ? REASON_CANCELLED : REASON_TIMEOUT);
 }
 
-static void start_timer(struct branch *branch, uint64_t wait_ms)
+static enum error start_timer(struct branch *branch, uint64_t wait_ms)
 {
     struct worker_base *base = branch->request->layer->base;
 
-    if (timer_start(&base->timers, &branch->timer, base->now_mono_ms + wait_ms) != ERROR_NONE)
-        branch_fail(branch, REASON_OUT_OF_MEMORY);
+    return timer_start(&base->timers, &branch->timer, base->now_mono_ms + wait_ms);
 }
 
-static void start_timer_c(struct branch *branch)
+static enum error start_timer_c(struct branch *branch)
 {
-    if (request_is_invite(branch->request))
-        start_timer(branch, branch->request->layer->base->config->timers.timer_c_ms);
+    if (!request_is_invite(branch->request))
+        return ERROR_NONE;
+    return start_timer(branch, branch->request->layer->base->config->timers.timer_c_ms);
 }
 
 struct branch *branch_new(struct request *request, const struct branch_target *target)
@@ -163,30 +163,28 @@ static enum error send_cancel(struct branch *branch)
 }
 
 /* Only an INVITE can be cancelled, and only once it has been answered provisionally (9.1); before
- * that the wish is kept. */
+ * that the wish is kept. What has not left yet never will. */
 void branch_cancel(struct branch *branch)
 {
     const struct transaction_timing *timing = &branch->request->layer->clients.timing;
 
+    if (branch->connecting || branch->state == BRANCH_OUTDATED || branch->state == BRANCH_NONE) {
+        branch_fail(branch, REASON_CANCELLED);
+        return;
+    }
     if (!request_is_invite(branch->request))
         return;
     branch->cancel_wanted = true;
     switch (branch->state) {
     case BRANCH_PROCEEDING:
         branch_become(branch, BRANCH_CANCELLING);
-        if (send_cancel(branch) != ERROR_NONE)
+        if (send_cancel(branch) != ERROR_NONE ||
+            start_timer(branch, 64ull * timing->t1_ms) != ERROR_NONE)
             branch_fail(branch, REASON_CANCELLED);
-        else
-            start_timer(branch, 64ull * timing->t1_ms);
         break;
-    case BRANCH_OUTDATED:
     case BRANCH_NONE:
-        branch_fail(branch, REASON_CANCELLED); /* it never left */
-        break;
+    case BRANCH_OUTDATED:
     case BRANCH_TRYING:
-        if (branch->connecting)
-            branch_fail(branch, REASON_CANCELLED); /* nor will it */
-        break;
     case BRANCH_CANCELLING:
     case BRANCH_DONE:
     case BRANCH_STATE_COUNT:
@@ -200,13 +198,17 @@ static void on_provisional(struct branch *branch, const struct message *message)
 
     if (branch->state == BRANCH_TRYING)
         branch_become(branch, BRANCH_PROCEEDING);
-    if (message->status > 100 && branch->state == BRANCH_PROCEEDING)
-        start_timer_c(branch); /* 16.7 step 2 */
+    if (message->status > 100 && branch->state == BRANCH_PROCEEDING &&
+        start_timer_c(branch) != ERROR_NONE) { /* 16.7 step 2 */
+        branch_fail(branch, REASON_OUT_OF_MEMORY);
+        return;
+    }
     if (branch->cancel_wanted && branch->state == BRANCH_PROCEEDING) {
         branch_cancel(branch);
         return;
     }
-    if (message->status > 100 && request_is_open(request))
+    /* To a non-INVITE there is no provisional response but 100 (RFC 4320 4.1). */
+    if (message->status > 100 && request_is_open(request) && request_is_invite(request))
         respond_forward(request, message);
 }
 
@@ -315,31 +317,33 @@ struct branch *branch_find(struct request_layer *layer, const char *id)
 /* After the bytes are made: the transaction begins, timer C with it. */
 enum error branch_started(struct branch *branch, struct slice bytes)
 {
-    enum error error = client_transaction_start(branch->client, bytes);
+    enum error error = start_timer_c(branch);
 
-    if (error != ERROR_NONE)
-        return error;
-    if (request_is_invite(branch->request)) {
+    if (error == ERROR_NONE && request_is_invite(branch->request)) {
         mem_free((char *)branch->sent.data);
         branch->sent.data = mem_text(bytes);
         branch->sent.size = branch->sent.data ? bytes.size : 0;
         if (!branch->sent.data)
-            return ERROR_MEMORY;
+            error = ERROR_MEMORY;
     }
-    branch_become(branch, BRANCH_TRYING);
-    start_timer_c(branch);
-    return ERROR_NONE;
+    if (error == ERROR_NONE)
+        error = client_transaction_start(branch->client, bytes);
+    if (error == ERROR_NONE)
+        branch_become(branch, BRANCH_TRYING);
+    return error;
 }
 
 /* Another worker, or this one, could not write it. */
 void branch_not_sent(struct branch *branch, enum delivery_outcome outcome)
 {
+    bool unwanted = branch->cancel_wanted || !request_is_open(branch->request);
+
     if (branch->state != BRANCH_TRYING)
         return;
     switch (outcome) {
     case DELIVERY_OUTDATED:
-        if (branch->cancel_wanted || !request_is_open(branch->request))
-            branch_fail(branch, REASON_CANCELLED); /* nobody decides it again */
+        if (unwanted) /* it never left, and nobody wants it to */
+            branch_fail(branch, REASON_CANCELLED);
         else
             branch_become(branch, BRANCH_OUTDATED);
         break;
@@ -350,7 +354,7 @@ void branch_not_sent(struct branch *branch, enum delivery_outcome outcome)
         branch_become(branch, BRANCH_DONE);
         break;
     case DELIVERY_GONE:
-        branch_fail(branch, REASON_FLOW_GONE);
+        branch_fail(branch, branch->target.route ? REASON_NEXT_HOP_UNREACHABLE : REASON_FLOW_GONE);
         break;
     case DELIVERY_FULL:
         branch_fail(branch, REASON_QUEUE_FULL);

@@ -163,6 +163,15 @@ static struct delivery_order order_for(const struct branch *branch)
     };
 }
 
+/* The ACK of a refusal goes where the INVITE went: a route's connection is only known now. */
+static void follow_flow(struct branch *branch)
+{
+    const struct transaction_way way = { branch->target.flow, branch->target.device, true };
+
+    if (branch->client)
+        client_transaction_set_way(branch->client, &way);
+}
+
 /* A next hop's connection may have to be opened first; the bytes wait in the branch, and are judged
  * again when it is open. */
 static enum delivery_outcome deliver(struct branch *branch, struct slice bytes)
@@ -175,6 +184,7 @@ static enum delivery_outcome deliver(struct branch *branch, struct slice bytes)
         if (outbound_connection(layer->net, branch->target.route, &c) != ERROR_NONE)
             return DELIVERY_GONE;
         branch->target.flow = connection_flow(c);
+        follow_flow(branch);
         if (connection_state(c) != CONNECTION_OPEN) {
             branch->connecting = true;
             return DELIVERY_MAILED;
@@ -243,7 +253,14 @@ void forward_outdated(struct request *request)
     forward_recheck_if_outdated(request);
 }
 
-/* The connection to a next hop is open, or will not be. */
+/* On a connection that has ended: to a phone the request may have come, and the phone answers by
+ * its next connection; a next hop that has not said a word counts as unreachable (16.9). */
+static bool is_lost(const struct branch *branch)
+{
+    return branch->connecting || (branch->target.route && branch->state == BRANCH_TRYING);
+}
+
+/* The connection to a next hop is open, or will not be, or is no more. */
 void request_layer_connected(struct request_layer *layer, struct flow flow, bool opened)
 {
     struct request *request, *next;
@@ -253,10 +270,11 @@ void request_layer_connected(struct request_layer *layer, struct flow flow, bool
     {
         DL_FOREACH_SAFE(request->branches, branch, branch_next)
         {
-            if (!branch->connecting || !flow_equal(branch->target.flow, flow))
+            bool connecting = branch->connecting;
+            if (!flow_equal(branch->target.flow, flow) || !(opened ? connecting : is_lost(branch)))
                 continue;
             branch->connecting = false;
-            if (!opened)
+            if (!opened || !request_is_open(request))
                 branch_fail(branch, REASON_NEXT_HOP_UNREACHABLE);
             else if (branch->state == BRANCH_TRYING)
                 send_again(branch);

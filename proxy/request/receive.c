@@ -9,9 +9,39 @@
 
 #include <utlist.h>
 
+/* Octets of an Unsupported line; a longer one is left out. */
+#define UNSUPPORTED_MAX 4096
+
 static void drop(struct request_layer *layer)
 {
     counter_add(&layer->base->counters->dropped);
+}
+
+/* What stands under our Via must be the caller's, as we passed it on. */
+static bool carries_via_of(const struct request *request, const struct message *response)
+{
+    struct message_values values = message_values(response, HEADER_VIA);
+    struct slice value;
+    struct via via;
+
+    return message_next_value(&values, &value) == ERROR_NONE &&
+           message_next_value(&values, &value) == ERROR_NONE &&
+           header_parse_via(value, &via) == ERROR_NONE &&
+           slice_equal(via.branch, message_slice(&request->message, request->message.via_branch));
+}
+
+/* A callee says what it likes of itself, but not whose call it answers: its response goes to the
+ * caller with these names in it. */
+static bool fits(const struct request *request, const struct message *response)
+{
+    const struct message *own = &request->message;
+
+    return response->cseq == own->cseq &&
+           slice_equal(message_slice(response, response->call_id),
+                       message_slice(own, own->call_id)) &&
+           slice_equal(message_slice(response, response->from_tag),
+                       message_slice(own, own->from_tag)) &&
+           carries_via_of(request, response);
 }
 
 /* A response belongs to a branch of this worker. `device` sent it: others' branches are not found
@@ -20,8 +50,11 @@ static void response_arrived(struct request_layer *layer, const struct message *
 {
     struct client_transaction *t = client_table_find(
         &layer->clients, message_slice(m, m->via_branch), message_method(m), device);
+    const struct branch *branch = NULL;
 
-    if (t)
+    if (t && m->method != METHOD_CANCEL) /* of a CANCEL of ours nothing goes on */
+        branch = client_transaction_owner(t);
+    if (t && (!branch || fits(branch->request, m)))
         client_transaction_received(t, m);
     else
         drop(layer);
@@ -112,6 +145,24 @@ static void answer_cancel(struct request_layer *layer, struct connection *c,
     respond_stateless(layer, c, m, 481, warning, SLICE(""));
 }
 
+/* Answered without any state: over a bound, nobody's connection, no memory. */
+static void refuse_stateless(struct request_layer *layer, struct endpoint *endpoint,
+                             const struct message *m, enum reason reason)
+{
+    char warning[160];
+
+    counter_add(&layer->base->counters->reasons[reason]);
+    if (m->method == METHOD_ACK) {
+        drop(layer);
+        return;
+    }
+    if (log_limit_pass(&layer->limit, 100, layer->base->now_mono_ms))
+        log_refusal(m, reason, NULL);
+    snprintf(warning, sizeof(warning), "%s: %s", reason_name(reason), reason_text(reason));
+    respond_stateless(layer, endpoint->connection, m, (unsigned)reason_status(reason), warning,
+                      respond_wants_retry(reason) ? SLICE("Retry-After: 2\r\n") : SLICE(""));
+}
+
 /* The INVITE may have come over another connection of the device, on another worker: asked one
  * after the other. */
 static bool ask_next_worker(struct request_layer *layer, struct endpoint *endpoint,
@@ -195,22 +246,50 @@ static void refuse_fault(struct request_layer *layer, struct connection *c, cons
     respond_stateless(layer, c, m, (unsigned)status, warning, SLICE(""));
 }
 
-/* RFC 3261 16.3 steps 3 and 5; the rest was the parser's. */
-static enum reason check(const struct request *request, struct slice *unsupported)
+/* Adds the option tags that we don't have to `out`. ERROR_MALFORMED: no list of tokens. */
+static enum error list_unsupported(const struct message *m, enum header_id id, struct slice known,
+                                   struct buffer *out)
+{
+    struct message_values values = message_values(m, id);
+    struct slice tag;
+    enum error error;
+
+    while ((error = message_next_value(&values, &tag)) == ERROR_NONE) {
+        if (!header_is_token(tag))
+            return ERROR_MALFORMED;
+        if (slice_equal_nocase(tag, known))
+            continue;
+        buffer_add_text(out, buffer_size(out) ? ", " : "Unsupported: ");
+        buffer_add(out, tag);
+    }
+    return error == ERROR_NOT_FOUND ? ERROR_NONE : error;
+}
+
+/* RFC 3261 16.3 steps 3 and 5, 8.2.2.3 where we are meant ourselves; the rest was the parser's. A
+ * REGISTER names a domain, never a user, in its Request-URI (10.2): who it is for stands in To. */
+static enum reason check(const struct request *request, struct buffer *unsupported)
 {
     const struct message *m = &request->message;
-    bool for_us = request->target.kind == REQUEST_TARGET_DOMAIN ||
-                  request->target.kind == REQUEST_TARGET_PROXY;
-    struct slice rest = message_value(m, HEADER_PROXY_REQUIRE), token;
+    bool to_dialog = request->target.token.data != NULL;
+    bool for_us = !to_dialog && (request->target.kind == REQUEST_TARGET_DOMAIN ||
+                                 request->target.kind == REQUEST_TARGET_PROXY);
 
     if (m->max_forwards == 0 &&
         !(for_us && (m->method == METHOD_OPTIONS || m->method == METHOD_REGISTER)))
         return REASON_TOO_MANY_HOPS;
-    if (rest.data && header_next_token(&rest, &token) == ERROR_NONE) {
-        *unsupported = message_value(m, HEADER_PROXY_REQUIRE);
-        return REASON_EXTENSION_UNSUPPORTED;
-    }
-    return REASON_ALLOWED;
+    if (m->method == METHOD_ACK) /* can't be answered */
+        return REASON_ALLOWED;
+    if (m->method == METHOD_REGISTER && !for_us && !to_dialog)
+        return REASON_MALFORMED;
+    if (list_unsupported(m, HEADER_PROXY_REQUIRE, SLICE(""), unsupported) != ERROR_NONE)
+        return REASON_MALFORMED;
+    if (for_us &&
+        list_unsupported(m, HEADER_REQUIRE, SLICE(REQUEST_SUPPORTED), unsupported) != ERROR_NONE)
+        return REASON_MALFORMED;
+    if (!buffer_size(unsupported))
+        return REASON_ALLOWED;
+    buffer_add_text(unsupported, "\r\n");
+    return REASON_EXTENSION_UNSUPPORTED;
 }
 
 static enum reason read_identity(enum error (*read)(const struct message *, struct name_addr *,
@@ -228,14 +307,12 @@ static enum reason read_identity(enum error (*read)(const struct message *, stru
 }
 
 /* All that must be known before permission is asked for. */
-static enum reason prepare(struct request *request, struct slice *unsupported)
+static enum reason prepare(struct request *request, struct buffer *unsupported)
 {
     const struct message *m = &request->message;
     enum reason reason =
         target_read(m, request->layer->base->config, &request->layer->names, &request->target);
 
-    if (!request->endpoint->peer) /* on the routes' listener, from the address of none */
-        return REASON_PEER_NOT_A_ROUTE;
     if (reason == REASON_ALLOWED)
         reason = check(request, unsupported);
     if (reason == REASON_ALLOWED)
@@ -251,10 +328,9 @@ static enum reason prepare(struct request *request, struct slice *unsupported)
     return reason;
 }
 
-static void refuse_unprepared(struct request *request, enum reason reason, struct slice unsupported)
+static void refuse_unprepared(struct request *request, enum reason reason,
+                              const struct buffer *unsupported)
 {
-    struct buffer headers;
-
     if (request->message.method == METHOD_ACK) {
         drop(request->layer);
         request_end(request);
@@ -264,35 +340,30 @@ static void refuse_unprepared(struct request *request, enum reason reason, struc
         request_refuse(request, reason, NULL);
         return;
     }
-    buffer_init(&headers, 4096);
-    buffer_add_text(&headers, "Unsupported: ");
-    buffer_add(&headers, unsupported);
-    buffer_add_text(&headers, "\r\n");
-    counter_add(&request->layer->base->counters->reasons[reason]);
-    respond_status(request, 420, headers.failed ? SLICE("") : buffer_slice(&headers));
-    buffer_free(&headers);
+    respond_with(request, reason, NULL,
+                 unsupported->failed ? SLICE("") : buffer_slice(unsupported));
     request_become(request, REQUEST_REFUSED);
 }
 
 static void begin(struct request_layer *layer, struct endpoint *endpoint, const struct message *m)
 {
     struct request *request = request_new(layer, endpoint, m);
-    struct slice unsupported = SLICE("");
+    struct buffer unsupported;
     enum reason reason;
 
     if (!request) {
-        if (m->method != METHOD_ACK)
-            respond_stateless(layer, endpoint->connection, m, 503,
-                              reason_text(REASON_OUT_OF_MEMORY), SLICE("Retry-After: 2\r\n"));
+        refuse_stateless(layer, endpoint, m, REASON_OUT_OF_MEMORY);
         return;
     }
     if (request_is_invite(request))
         respond_status(request, 100, SLICE(""));
+    buffer_init(&unsupported, UNSUPPORTED_MAX);
     reason = prepare(request, &unsupported);
     if (reason != REASON_ALLOWED)
-        refuse_unprepared(request, reason, unsupported);
+        refuse_unprepared(request, reason, &unsupported);
     else
         request_authorize(request);
+    buffer_free(&unsupported);
 }
 
 /* Bounds before any state: a device's own (T37), that of all. ACK and BYE get through up to twice
@@ -301,27 +372,19 @@ static enum reason over_bound(const struct request_layer *layer, const struct en
                               const struct message *m)
 {
     const struct config_bounds *bounds = &layer->base->config->bounds;
-    unsigned factor = m->method == METHOD_ACK || m->method == METHOD_BYE ? 2 : 1;
+    bool ends_call = m->method == METHOD_ACK || m->method == METHOD_BYE;
+    unsigned factor = ends_call ? 2 : 1;
+    unsigned own = endpoint->peer->kind == PEER_ROUTE ? bounds->park_per_trusted_peer
+                                                      : bounds->park_per_device;
 
-    if (device_load_parked(layer->loads, endpoint->certificate) >= bounds->park_per_device * factor)
+    if (layer->stopping && !ends_call)
+        return REASON_PARK_BOUND_TOTAL;
+    if (device_load_parked(layer->loads, endpoint->certificate) >= own * factor)
         return REASON_PARK_BOUND_DEVICE;
     if (atomic_load_explicit(layer->parked_total, memory_order_relaxed) >=
         bounds->park_total * factor)
         return REASON_PARK_BOUND_TOTAL;
     return REASON_ALLOWED;
-}
-
-static void refuse_bound(struct request_layer *layer, struct endpoint *endpoint,
-                         const struct message *m, enum reason reason)
-{
-    char warning[160];
-
-    counter_add(&layer->base->counters->reasons[reason]);
-    if (m->method == METHOD_ACK)
-        return;
-    snprintf(warning, sizeof(warning), "%s: %s", reason_name(reason), reason_text(reason));
-    respond_stateless(layer, endpoint->connection, m, (unsigned)reason_status(reason), warning,
-                      SLICE("Retry-After: 2\r\n"));
 }
 
 static void receive_request(struct request_layer *layer, struct endpoint *endpoint,
@@ -333,6 +396,10 @@ static void receive_request(struct request_layer *layer, struct endpoint *endpoi
     enum reason bound;
 
     counter_add(&layer->base->counters->requests);
+    if (!endpoint->peer) { /* a stranger on the routes' listener */
+        refuse_stateless(layer, endpoint, m, REASON_PEER_NOT_A_ROUTE);
+        return;
+    }
     transaction_id_of(&id, m, endpoint->certificate);
     t = server_table_find(&layer->servers, &id);
     if (m->method == METHOD_ACK) {
@@ -345,9 +412,9 @@ static void receive_request(struct request_layer *layer, struct endpoint *endpoi
         receive_cancel(layer, endpoint, m);
         return;
     }
-    bound = layer->stopping ? REASON_PARK_BOUND_TOTAL : over_bound(layer, endpoint, m);
+    bound = over_bound(layer, endpoint, m);
     if (bound != REASON_ALLOWED)
-        refuse_bound(layer, endpoint, m, bound);
+        refuse_stateless(layer, endpoint, m, bound);
     else
         begin(layer, endpoint, m);
 }
@@ -375,10 +442,12 @@ void request_layer_malformed(struct request_layer *layer, struct connection *c, 
                              enum framing_fault fault)
 {
     struct message *m = &layer->incoming;
+    char warning[160];
 
     counter_add(&layer->base->counters->malformed);
     if (message_parse(m, bytes) == ERROR_MEMORY || !m->is_request || m->method == METHOD_ACK)
         return;
-    respond_stateless(layer, c, m, (unsigned)framing_fault_status(fault), framing_fault_text(fault),
-                      SLICE(""));
+    snprintf(warning, sizeof(warning), "%s: %s", reason_name(REASON_MALFORMED),
+             framing_fault_text(fault));
+    respond_stateless(layer, c, m, (unsigned)framing_fault_status(fault), warning, SLICE(""));
 }

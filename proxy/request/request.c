@@ -50,8 +50,25 @@ bool request_is_invite(const struct request *request)
     return request->message.method == METHOD_INVITE;
 }
 
-/* Parked requests are counted for their device's bound, the worker's figures and the bound of all
- * workers. */
+static bool waits(enum request_state state)
+{
+    return state == REQUEST_PARKED || state == REQUEST_STORING || state == REQUEST_RECHECKING;
+}
+
+/* What waits, for whatever it waits, counts for its device's bound. */
+static void count_load(struct request *request, bool waiting)
+{
+    struct device_load **loads = &request->layer->loads;
+
+    if (waiting && !request->load && request->endpoint)
+        request->load = device_load_add(loads, request->endpoint->certificate);
+    if (!waiting && request->load) {
+        device_load_remove(loads, request->load);
+        request->load = NULL;
+    }
+}
+
+/* Parked requests are counted for the worker's figures and the bound of all workers. */
 static void count_parked(struct request *request, bool parked)
 {
     struct request_layer *layer = request->layer;
@@ -63,13 +80,9 @@ static void count_parked(struct request *request, bool parked)
         atomic_fetch_add_explicit(layer->parked_total, 1, memory_order_relaxed);
         atomic_fetch_add_explicit(&layer->base->counters->parked, 1, memory_order_relaxed);
         counter_add(&layer->base->counters->parked_total);
-        if (request->endpoint)
-            request->load = device_load_add(&layer->loads, request->endpoint->certificate);
     } else {
         atomic_fetch_sub_explicit(layer->parked_total, 1, memory_order_relaxed);
         atomic_fetch_sub_explicit(&layer->base->counters->parked, 1, memory_order_relaxed);
-        device_load_remove(&layer->loads, request->load);
-        request->load = NULL;
     }
 }
 
@@ -93,6 +106,7 @@ void request_become(struct request *request, enum request_state state)
     assert(allowed[request->state] & (1u << state));
     request->state = state;
     count_parked(request, state == REQUEST_PARKED);
+    count_load(request, waits(state));
     switch (state) {
     case REQUEST_PARKED:
     case REQUEST_STORING:
@@ -110,6 +124,7 @@ void request_become(struct request *request, enum request_state state)
     case REQUEST_REFUSED:
         timer_stop(&layer->base->timers, &request->deadline);
         timer_stop(&layer->base->timers, &request->trying);
+        timer_stop(&layer->base->timers, &request->again);
         authorize_end(&request->authorization);
         registrar_job_abandon(request->job);
         request->job = NULL;
@@ -150,6 +165,7 @@ static void unlink_endpoint(struct request *request)
     if (!request->endpoint)
         return;
     count_parked(request, false);
+    count_load(request, false);
     DL_DELETE2(request->endpoint->requests, request, endpoint_prev, endpoint_next);
     request->endpoint = NULL;
 }
@@ -160,9 +176,11 @@ void request_free(struct request *request)
     struct branch *branch, *next;
 
     count_parked(request, false);
+    count_load(request, false);
     unlink_endpoint(request);
     timer_stop(&layer->base->timers, &request->deadline);
     timer_stop(&layer->base->timers, &request->trying);
+    timer_stop(&layer->base->timers, &request->again);
     run_queue_remove(&layer->base->run_queue, &request->settle);
     authorize_end(&request->authorization);
     request_drop_interest(request);
@@ -198,11 +216,10 @@ static void settle(struct task *task)
     struct request *request = (struct request *)((char *)task - offsetof(struct request, settle));
 
     if (request_is_open(request)) {
-        if ((request->state == REQUEST_PARKED || request->state == REQUEST_STORING ||
-             request->state == REQUEST_RECHECKING) &&
-            !timer_active(&request->deadline))
+        if (waits(request->state) && !timer_active(&request->deadline))
             request_refuse(request, REASON_OUT_OF_MEMORY, "no timer");
-        else if (request->state == REQUEST_FORWARDED && !branch_pending_exists(request))
+        else if ((request->state == REQUEST_FORWARDED || request->state == REQUEST_RECHECKING) &&
+                 !branch_pending_exists(request))
             respond_best(request);
     }
     if (request_is_open(request))
@@ -210,7 +227,7 @@ static void settle(struct task *task)
     if (request->answered_2xx && request_is_invite(request) &&
         (request->server || branch_alive_exists(request)))
         return;
-    if (branch_pending_exists(request) && request->cancelled)
+    if (branch_pending_exists(request) && request->cancelled && request_is_invite(request))
         return; /* CANCEL is still owed or unanswered */
     request_free(request);
 }
@@ -233,6 +250,19 @@ static void on_trying(struct timer *timer)
     struct request *request = (struct request *)((char *)timer - offsetof(struct request, trying));
 
     respond_status(request, 100, SLICE(""));
+}
+
+static void act_on_decision(struct request *request);
+
+static void decide_again(struct request *request)
+{
+    if (authorize_again(&request->authorization) == AUTHORIZATION_DECIDED)
+        act_on_decision(request);
+}
+
+static void on_again(struct timer *timer)
+{
+    decide_again((struct request *)((char *)timer - offsetof(struct request, again)));
 }
 
 /* A non-INVITE gets its 100 when it is still unanswered after 3.5 s (RFC 4320 4.1), wherever it
@@ -304,6 +334,7 @@ struct request *request_new(struct request_layer *layer, struct endpoint *endpoi
     request->settle.run = settle;
     request->deadline.fire = on_deadline;
     request->trying.fire = on_trying;
+    request->again.fire = on_again;
     request->group = ++layer->next_group * layer->base->workers + layer->base->index;
     buffer_init(&request->best, 0);
     message_init(&request->message, REQUEST_ARENA_MAX);
@@ -337,8 +368,6 @@ void request_refuse(struct request *request, enum reason reason, const char *det
     if (request->branches)
         request_cancel(request, reason);
 }
-
-static void act_on_decision(struct request *request);
 
 static void on_authorization(struct authorization *authorization)
 {
@@ -414,8 +443,13 @@ static void permitted(struct request *request)
 {
     if (request->endpoint)
         request->device = request->endpoint->device;
+    if (!request->device) { /* its token and its bindings would name nobody */
+        request_refuse(request, REASON_MAPPERD_UNREACHABLE, "device key is not known yet");
+        return;
+    }
     if (request->state == REQUEST_RECHECKING) {
         request_become(request, REQUEST_FORWARDED);
+        request_settle_soon(request); /* branches may have ended meanwhile */
         forward_outdated(request);
         return;
     }
@@ -440,6 +474,30 @@ static void act_on_decision(struct request *request)
         request, decision->effect == EFFECT_ALLOW ? REASON_DIALOG_UNKNOWN : decision->reason, NULL);
 }
 
+/* Nothing is known here that was not known at the last decision: another worker, which has to
+ * write, has read a message that is still on its way to this one. */
+static bool is_ahead_of_us(const struct request *request)
+{
+    const struct ground *ground = &request->authorization.ground;
+    struct ground now;
+
+    ground_begin(&now, request->layer->ask);
+    return now.epoch && now.epoch == ground->epoch && now.serial == ground->serial &&
+           ground->edge_unix_s > request->layer->base->now_unix_s;
+}
+
+/* Asking at once would give the same answer, and the two workers would toss it to and fro. A tick
+ * comes at the latest after 500 ms. */
+static void pause_recheck(struct request *request)
+{
+    struct worker_base *base = request->layer->base;
+    uint64_t wait_ms = request->pauses < 6 ? UINT64_C(10) << request->pauses : 500;
+
+    request->pauses++;
+    if (timer_start(&base->timers, &request->again, base->now_mono_ms + wait_ms) != ERROR_NONE)
+        request_refuse(request, REASON_OUT_OF_MEMORY, "no timer");
+}
+
 /* What it rests on has changed, or a worker sent it back at the moment of writing. */
 void request_recheck(struct request *request)
 {
@@ -451,7 +509,10 @@ void request_recheck(struct request *request)
         request_become(request, REQUEST_RECHECKING);
         break;
     case REQUEST_RECHECKING:
-        return;
+        if (!timer_active(&request->again))
+            return;
+        timer_stop(&request->layer->base->timers, &request->again);
+        break;
     case REQUEST_NONE:
     case REQUEST_RECEIVED:
     case REQUEST_PARKED:
@@ -461,8 +522,10 @@ void request_recheck(struct request *request)
     case REQUEST_STATE_COUNT:
         return;
     }
-    if (authorize_again(&request->authorization) == AUTHORIZATION_DECIDED)
-        act_on_decision(request);
+    if (is_ahead_of_us(request))
+        pause_recheck(request);
+    else
+        decide_again(request);
 }
 
 /* The caller's CANCEL (reason CANCELLED), or the loss of what permitted it. */

@@ -50,6 +50,11 @@ void respond_status(struct request *request, unsigned status, struct slice heade
     send_up(request, status, buffer_slice(out));
 }
 
+bool respond_wants_retry(enum reason reason)
+{
+    return reason_status(reason) == 503 || reason == REASON_PARK_BOUND_DEVICE;
+}
+
 /* Warning 399 with the reason's name and text; headers that a status asks for. */
 static void add_headers(struct buffer *headers, const struct request_layer *layer,
                         enum reason reason, const char *detail)
@@ -59,13 +64,13 @@ static void add_headers(struct buffer *headers, const struct request_layer *laye
     buffer_add_format(headers, "Warning: 399 %s \"%s: %s%s%s\"\r\n", layer->base->config->name,
                       reason_name(reason), reason_text(reason), detail ? " - " : "",
                       detail ? detail : "");
-    if (status == 503 || reason == REASON_PARK_BOUND_DEVICE)
+    if (respond_wants_retry(reason))
         buffer_add_format(headers, "Retry-After: %u\r\n", RETRY_AFTER_S);
-    if (status == 405)
-        buffer_add_text(headers, "Allow: " REQUEST_ALLOWED_METHODS "\r\n");
+    if (status == 405) /* what is meant for us, not for a user of ours */
+        buffer_add_text(headers, "Allow: REGISTER, OPTIONS\r\n");
 }
 
-static void log_refusal(struct request *request, enum reason reason, const char *detail)
+void log_refusal(const struct message *message, enum reason reason, const char *detail)
 {
     struct log_line line;
 
@@ -73,10 +78,18 @@ static void log_refusal(struct request *request, enum reason reason, const char 
     log_word(&line, "reason", reason_name(reason));
     if (detail)
         log_word(&line, "detail", detail);
-    log_text(&line, "method", message_method(&request->message));
-    log_text(&line, "from", message_slice(&request->message, request->message.from_uri));
-    log_text(&line, "call_id", message_slice(&request->message, request->message.call_id));
+    log_text(&line, "method", message_method(message));
+    log_text(&line, "from", message_slice(message, message->from_uri));
+    log_text(&line, "call_id", message_slice(message, message->call_id));
     log_end(&line);
+}
+
+/* A denial has its line already, event=decision. */
+static bool is_logged(const struct request *request, enum reason reason)
+{
+    return request->authorization.state == AUTHORIZATION_DECIDED &&
+           request->authorization.decision.effect != EFFECT_ALLOW &&
+           request->authorization.decision.reason == reason;
 }
 
 /* `detail` is our own text or NULL, `more` whole header lines. */
@@ -86,7 +99,8 @@ void respond_with(struct request *request, enum reason reason, const char *detai
     struct buffer headers;
 
     counter_add(&request->layer->base->counters->reasons[reason]);
-    log_refusal(request, reason, detail);
+    if (!is_logged(request, reason))
+        log_refusal(&request->message, reason, detail);
     buffer_init(&headers, RESPONSE_HEADERS_MAX);
     add_headers(&headers, request->layer, reason, detail);
     buffer_add(&headers, more);
@@ -131,8 +145,7 @@ void respond_stateless(struct request_layer *layer, struct connection *c,
 
 /* Our Via goes, and what a callee claims about itself (RFC 3325 5). False: it is not to be sent on.
  */
-static bool write_upstream(struct request *request, const struct message *response,
-                           struct buffer *out)
+static bool write_upstream(const struct message *response, struct buffer *out)
 {
     struct edit_list edits;
 
@@ -145,7 +158,6 @@ static bool write_upstream(struct request *request, const struct message *respon
     edit_remove(&edits, HEADER_P_PREFERRED_IDENTITY);
     edit_remove(&edits, HEADER_REMOTE_PARTY_ID);
     buffer_reset(out);
-    (void)request;
     return edit_write(&edits, out) == ERROR_NONE;
 }
 
@@ -153,7 +165,7 @@ void respond_forward(struct request *request, const struct message *response)
 {
     struct buffer *out = &request->layer->out;
 
-    if (write_upstream(request, response, out))
+    if (write_upstream(response, out))
         send_up(request, response->status, buffer_slice(out));
 }
 
@@ -169,34 +181,62 @@ void respond_success(struct request *request, const struct message *response)
         request_become(request, REQUEST_DONE);
 }
 
-/* 16.7 step 6: 6xx before all; else the lowest class; within it the first that came. */
+/* 16.7 step 6: 6xx before all; else the lowest class; within it what tells the caller how to try
+ * again, last what speaks of one server alone; among equals the first that came. Lower is better.
+ */
+static unsigned rank(unsigned status)
+{
+    if (status >= 600)
+        return 0;
+    switch (status) {
+    case 401:
+    case 407:
+    case 415:
+    case 420:
+    case 484:
+        return status / 100 * 10;
+    case 408:
+    case 503:
+        return status / 100 * 10 + 2;
+    default:
+        return status / 100 * 10 + 1;
+    }
+}
+
 static bool is_better(unsigned status, unsigned than)
 {
-    if (!than)
-        return true;
-    if (than >= 600 || status >= 600)
-        return status >= 600 && than < 600;
-    return status / 100 < than / 100;
+    return !than || rank(status) < rank(than);
 }
 
 void respond_keep_best(struct request *request, const struct message *response)
 {
     if (!is_better(response->status, request->best_status))
         return;
-    if (!write_upstream(request, response, &request->best)) {
+    if (!write_upstream(response, &request->best)) {
         buffer_reset(&request->best);
         return;
     }
     request->best_status = response->status;
 }
 
-/* All branches have ended without success. A non-INVITE that nobody answered gets nothing: the
- * client knows by itself, and a 408 would come too late (RFC 4320 4.2). */
+/* A non-INVITE that nobody answered in time gets nothing, ours or a callee's: the client knows by
+ * itself, and a 408 would come too late (RFC 4320 4.2). */
+static bool is_late(const struct request *request, enum reason reason)
+{
+    if (request_is_invite(request))
+        return false;
+    return buffer_size(&request->best) ? request->best_status == 408 : reason == REASON_TIMEOUT;
+}
+
+/* All branches have ended without success. */
 void respond_best(struct request *request)
 {
     enum reason reason = request->failure ? request->failure : REASON_TARGET_UNREACHABLE;
 
-    if (request->cancelled && (!buffer_size(&request->best) || request->best_status == 408)) {
+    if (is_late(request, reason)) {
+        request_become(request, REQUEST_DONE);
+    } else if (request->cancelled &&
+               (!buffer_size(&request->best) || request->best_status == 408)) {
         respond(request, REASON_CANCELLED, NULL);
         request_become(request, REQUEST_DONE);
     } else if (buffer_size(&request->best) && request->best_status != 503) {
@@ -204,9 +244,7 @@ void respond_best(struct request *request)
         request_become(request, REQUEST_DONE);
     } else if (buffer_size(&request->best)) {
         /* 16.7: a 503 speaks of one server behind us, upstream it would speak of us. */
-        respond_status(request, 500, SLICE("Warning: 399 holdline \"next hop answered 503\"\r\n"));
-        request_become(request, REQUEST_DONE);
-    } else if (reason == REASON_TIMEOUT && !request_is_invite(request)) {
+        respond_status(request, 500, SLICE(""));
         request_become(request, REQUEST_DONE);
     } else {
         request_refuse(request, reason, NULL);
