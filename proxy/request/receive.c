@@ -397,7 +397,9 @@ static void receive_request(struct request_layer *layer, struct endpoint *endpoi
 
     counter_add(&layer->base->counters->requests);
     if (!endpoint->peer) { /* a stranger on the routes' listener */
-        refuse_stateless(layer, endpoint, m, REASON_PEER_NOT_A_ROUTE);
+        refuse_stateless(layer, endpoint, m,
+                         m->method == METHOD_CANCEL ? REASON_TRANSACTION_UNKNOWN
+                                                    : REASON_PEER_NOT_A_ROUTE);
         return;
     }
     transaction_id_of(&id, m, endpoint->certificate);

@@ -54,7 +54,7 @@ def test_a_tcp_peer_that_is_no_route_gets_403_for_everything(lab):
             assert refused.status == 403 and "peer-not-a-route" in refused.get("Warning")
         call = stranger.invite(alice.aor)
         assert call.answer().status == 403
-        assert stranger.exchange(call.make_cancel()).status == 403
+        assert stranger.exchange(call.make_cancel()).status == 481
         stranger.send(call.make_ack())
         stranger.send(stranger.make_response(stranger.request("MESSAGE", alice.aor), 200))
         assert stranger.options(alice.aor).status == 403
