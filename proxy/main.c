@@ -4,6 +4,7 @@
 #include "common/log.h"
 #include "common/mem.h"
 #include "common/random.h"
+#include "common/reason.h"
 #include "proxy/authorization/dialog_token.h"
 #include "proxy/config.h"
 #include "proxy/control.h"
@@ -38,7 +39,8 @@ static void print_usage(FILE *out)
 {
     fputs("Usage: holdline-proxy --config FILE\n"
           "       holdline-proxy --config FILE --check-config\n"
-          "       holdline-proxy --help-config\n",
+          "       holdline-proxy --help-config\n"
+          "       holdline-proxy --help-reasons\n",
           out);
 }
 
@@ -269,11 +271,12 @@ static int run(struct config *config)
 
 int main(int argc, char **argv)
 {
-    enum { OPTION_CONFIG = 1, OPTION_CHECK, OPTION_HELP_CONFIG, OPTION_HELP };
+    enum { OPTION_CONFIG = 1, OPTION_CHECK, OPTION_HELP_CONFIG, OPTION_HELP_REASONS, OPTION_HELP };
     static const struct option options[] = {
         { "config", required_argument, NULL, OPTION_CONFIG },
         { "check-config", no_argument, NULL, OPTION_CHECK },
         { "help-config", no_argument, NULL, OPTION_HELP_CONFIG },
+        { "help-reasons", no_argument, NULL, OPTION_HELP_REASONS },
         { "help", no_argument, NULL, OPTION_HELP },
         { 0 },
     };
@@ -291,6 +294,9 @@ int main(int argc, char **argv)
             break;
         case OPTION_HELP_CONFIG:
             config_print_options(stdout);
+            return EXIT_SUCCESS;
+        case OPTION_HELP_REASONS:
+            reason_print_all(stdout);
             return EXIT_SUCCESS;
         case OPTION_HELP:
             print_usage(stdout);
