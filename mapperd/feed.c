@@ -50,7 +50,8 @@ void feed_tell_plain(struct feed *feed, enum feed_message_kind kind, uint64_t ga
     feed_tell(feed, m);
 }
 
-/* Takes the text over. A loop that does not take its messages is told `*` once it does. */
+/* Takes the text over. A loop that does not take its messages is told `*` once it does. NULL: only
+ * what is owed. */
 void feed_tell_changes(struct feed *feed, struct buffer *changes)
 {
     struct feed_message *m = NULL;
@@ -252,11 +253,13 @@ static enum error add_history(struct feed *feed, struct buffer *xids, struct buf
     buffer_add_char(xids, '{');
     buffer_add_char(stamps, '{');
     feed->recent_count = 0;
+    feed->newest_xid = 0;
     store_walk_writer(&writer, STORE_RECENT, SLICE(""), &walk);
     while (store_walk_next(&walk, &key, &value)) {
         feed->recent_count++;
         if (key.size != 16)
             continue;
+        feed->newest_xid = record_u64_at(key.data); /* the walk is in order of xid */
         const char *comma = buffer_size(xids) > 1 ? "," : "";
         buffer_add_format(xids, "%s%" PRIu64, comma, record_u64_at(key.data));
         buffer_add_format(stamps, "%s%" PRId64, comma, (int64_t)record_u64_at(key.data + 8));
@@ -466,6 +469,35 @@ static void become(struct feed *feed, enum feed_state state)
     atomic_store(&feed->statistics.state, (int)state);
 }
 
+/* After a crash the server gives the numbers of transactions again that had left nothing on disk,
+ * so that a change may come, or have come, below the position that was seen before it. It never
+ * gives one that is not above every statement it still has: behind the newest of those, the log is
+ * read again. */
+static enum error rewind_position(struct feed *feed)
+{
+    struct buffer text;
+    buffer_init(&text, 0);
+    enum error e = meta_rewound_position(&feed->meta, feed->newest_xid + 1, &text);
+    if (e == ERROR_NONE)
+        e = meta_set_position(&feed->meta, buffer_slice(&text));
+    buffer_free(&text);
+    return e;
+}
+
+static void follow(struct feed *feed)
+{
+    buffer_reset(&feed->server_snapshot);
+    atomic_store(&feed->statistics.database, true);
+    feed->queue_may_hold = true;
+    enum error e = rewind_position(feed);
+    if (e != ERROR_NONE) {
+        feed_store_failed(feed, e, "position");
+        return;
+    }
+    poll_send(feed);
+    feed_work(feed);
+}
+
 static void act(struct feed *feed, enum feed_action action)
 {
     switch (action) {
@@ -481,11 +513,7 @@ static void act(struct feed *feed, enum feed_action action)
         send_check(feed, &feed->log, &STATEMENT_HELLO, NULL);
         return;
     case FEED_ACTION_FOLLOW:
-        buffer_reset(&feed->server_snapshot);
-        atomic_store(&feed->statistics.database, true);
-        feed->queue_may_hold = true;
-        poll_send(feed);
-        feed_work(feed);
+        follow(feed);
         return;
     case FEED_ACTION_FILL:
         atomic_store(&feed->statistics.database, true);
@@ -591,6 +619,8 @@ static void on_second(struct ev_loop *loop, ev_timer *w, int events)
     struct store_writer writer;
     (void)loop;
     (void)events;
+    if (feed->overflowed && feed->served)
+        feed_tell_changes(feed, NULL);
     if (feed->store == NULL || !feed->position_moved || feed->meta.position == NULL)
         return;
     feed->position_moved = false;

@@ -102,6 +102,8 @@ struct bind_request {
     struct loop_message *message;
     struct record_version version;
     bool failed, refused;
+    bool locked;     /* somebody's open transaction holds the row */
+    bool superseded; /* a newer version stands there: nothing was written */
     char why[160];
 };
 
@@ -161,6 +163,7 @@ struct feed {
     } check;
     bool history_held;
     struct buffer recent; /* xid, stamp pairs of the server, for a fill */
+    uint64_t newest_xid;  /* of the statements that the check has asked for; 0: none */
 
     struct poll poll;
     struct mark mark;

@@ -132,6 +132,44 @@ enum error meta_set_position(struct meta *meta, struct slice text)
     return ERROR_NONE;
 }
 
+static uint64_t take_xid(struct slice *rest)
+{
+    unsigned long long xid = 0;
+    size_t size = 0;
+    while (size < rest->size && rest->data[size] >= '0' && rest->data[size] <= '9')
+        size++;
+    if (!slice_to_u64((struct slice){ rest->data, size }, UINT64_MAX, &xid))
+        xid = 0;
+    size += size < rest->size; /* and what parts it from the next */
+    rest->data += size;
+    rest->size -= size;
+    return xid;
+}
+
+enum error meta_rewound_position(const struct meta *meta, uint64_t xmax, struct buffer *out)
+{
+    struct slice rest = slice_of(meta->position);
+    uint64_t old_xmin = take_xid(&rest), old_xmax = take_xid(&rest);
+    if (old_xmin == 0 || old_xmax == 0 || xmax == 0)
+        return ERROR_MALFORMED;
+    if (xmax > old_xmax)
+        xmax = old_xmax;
+    buffer_add_u64(out, old_xmin < xmax ? old_xmin : xmax);
+    buffer_add_char(out, ':');
+    buffer_add_u64(out, xmax);
+    buffer_add_char(out, ':');
+    /* In order; those that now lie at or above xmax are new anyhow. */
+    for (bool first = true; rest.size > 0; first = false) {
+        uint64_t xid = take_xid(&rest);
+        if (xid >= xmax)
+            break;
+        if (!first)
+            buffer_add_char(out, ',');
+        buffer_add_u64(out, xid);
+    }
+    return out->failed ? ERROR_MEMORY : ERROR_NONE;
+}
+
 enum error meta_copy_position(struct meta *to, const struct meta *from)
 {
     return meta_set_position(to, slice_of(from->position));

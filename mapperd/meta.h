@@ -5,6 +5,7 @@
 #ifndef HOLDLINE_MAPPERD_META_H
 #define HOLDLINE_MAPPERD_META_H
 
+#include "common/buffer.h"
 #include "mapperd/store.h"
 
 #define META_POSITION_MAX \
@@ -47,6 +48,10 @@ void meta_write(struct store_writer *writer, const struct meta *meta);
 void meta_write_position(struct store_writer *writer, const struct meta *meta);
 enum error meta_set_position(struct meta *meta, struct slice text)
     MUST_CHECK; /* checks that it reads as a pg_snapshot */
+/* The text of the position as it was when `xmax` was the next transaction, or as it is if that was
+ * before: what is read from it on misses nothing from `xmax` on. */
+enum error meta_rewound_position(const struct meta *meta, uint64_t xmax,
+                                 struct buffer *out) MUST_CHECK;
 enum error meta_copy_position(struct meta *to, const struct meta *from) MUST_CHECK;
 
 /* Age in ms of the proof at this moment; UINT64_MAX = unknown: another boot, a clock gone back, or

@@ -25,7 +25,9 @@ void poll_send(struct feed *feed)
     struct poll *poll = &feed->poll;
     char system[24], oid[16], id[16];
     struct database_parameters p = { .count = 0 };
-    if (poll->running || feed->log.state != DATABASE_IDLE)
+    bool following = feed->state == FEED_STATE_FILLING || feed->state == FEED_STATE_FEEDING;
+    /* A connection that is being given up in one of its own callbacks still looks idle. */
+    if (!following || poll->running || feed->log.state != DATABASE_IDLE)
         return;
     poll_reset(poll);
     poll->gate = feed->gate;

@@ -418,8 +418,8 @@ static enum error apply(struct feed *feed)
     }
     meta_write(&writer, &feed->meta);
     e = store_commit(&writer);
-    if (e == ERROR_NONE && reread->changes.failed)
-        e = ERROR_MEMORY;
+    /* It is done, so it must be told, if not by its names. */
+    feed->overflowed |= e == ERROR_NONE && reread->changes.failed;
     return e;
 }
 
@@ -440,7 +440,7 @@ static void finish(struct feed *feed)
     unsigned long long waiting = atomic_load(&feed->statistics.keys_waiting);
     atomic_store(&feed->statistics.keys_waiting,
                  waiting > reread->batch.count ? waiting - reread->batch.count : 0);
-    if (feed->served && buffer_size(&reread->changes) > 0)
+    if (feed->served && (feed->overflowed || buffer_size(&reread->changes) > 0))
         feed_tell_changes(feed, &reread->changes);
     feed_settle(feed);
     feed_work(feed);

@@ -39,7 +39,8 @@ static enum error library_error(const char *what, int code)
         return ERROR_NOT_FOUND;
     if (code == ENOMEM)
         return ERROR_MEMORY;
-    log_write(LOG_ERROR, "lmdb-failed", "%s: %s", what, mdb_strerror(code));
+    log_write(LOG_ERROR, "lmdb-failed", "%s: %s%s", what, mdb_strerror(code),
+              code == MDB_MAP_FULL ? "; raise lmdb_map_size_mb and restart" : "");
     if (code == MDB_MAP_FULL || code == MDB_TXN_FULL)
         return ERROR_TOO_LARGE;
     return code > 0 ? ERROR_SYSTEM : ERROR_LIBRARY; /* a full disk is no damage */

@@ -220,6 +220,38 @@ static void test_a_truncated_file_is_not_opened(void **state)
     }
 }
 
+static void test_a_position_goes_back_to_a_transaction_and_never_forward(void **state)
+{
+    static const struct {
+        const char *from;
+        uint64_t xmax;
+        const char *to;
+    } CASES[] = {
+        { "10:20:11,15", 30, "10:20:11,15" },
+        { "10:20:11,15", 20, "10:20:11,15" },
+        { "10:20:11,15", 16, "10:16:11,15" },
+        { "10:20:11,15", 15, "10:15:11" },
+        { "10:20:11,15", 11, "10:11:" },
+        { "10:20:11,15", 5, "5:5:" },
+        { "20:20:", 1, "1:1:" },
+    };
+    struct meta meta;
+    struct buffer out;
+    (void)state;
+    meta_init(&meta);
+    buffer_init(&out, 0);
+    for (size_t i = 0; i < sizeof(CASES) / sizeof(CASES[0]); i++) {
+        buffer_reset(&out);
+        assert_int_equal(meta_set_position(&meta, slice_of(CASES[i].from)), ERROR_NONE);
+        assert_int_equal(meta_rewound_position(&meta, CASES[i].xmax, &out), ERROR_NONE);
+        assert_true(slice_equal(buffer_slice(&out), slice_of(CASES[i].to)));
+    }
+    buffer_reset(&out);
+    assert_int_equal(meta_rewound_position(&meta, 0, &out), ERROR_MALFORMED);
+    buffer_free(&out);
+    meta_free(&meta);
+}
+
 static void test_meta_reads_back_and_positions_are_checked(void **state)
 {
     struct fixture *f = *state;
@@ -378,6 +410,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_a_changed_byte_is_found_or_changes_nothing, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(test_a_truncated_file_is_not_opened, set_up, tear_down),
+        cmocka_unit_test(test_a_position_goes_back_to_a_transaction_and_never_forward),
         cmocka_unit_test_setup_teardown(test_meta_reads_back_and_positions_are_checked, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(test_age_is_unknown_after_another_boot_or_a_clock_gone_back,
