@@ -169,7 +169,7 @@ static enum error send_list(struct feed *feed)
     double deadline_s = (double)feed->options->bind_confirm_ms / 1000. + 1.;
     for (struct bind_request *r = b->sent.first; e == ERROR_NONE && r != NULL; r = r->next) {
         const struct database_statement *statement = parameters_of(r, numbers, &p);
-        r->failed = r->refused = false;
+        r->failed = r->refused = r->locked = r->superseded = false;
         e = database_pipeline_add(&b->db, statement, &p);
         if (e == ERROR_NONE && (b->single || r->next == NULL))
             e = database_sync(&b->db, deadline_s);
@@ -291,11 +291,27 @@ static enum error keep(struct feed *feed)
     return e == ERROR_NONE ? write_records(feed, feed->store) : e;
 }
 
+/* A transaction that stays open must not hold up those who want other rows: what waited for its
+ * lock is not tried again here. */
+static void drop_locked(struct feed *feed)
+{
+    struct bind_list *sent = &feed->binder.sent;
+    for (size_t left = sent->count; left > 0; left--) {
+        struct bind_request *request = list_take(sent);
+        if (request->locked)
+            answer(feed, request, BIND_UNCONFIRMED);
+        else
+            list_add(sent, request);
+    }
+}
+
 static void finish_list(struct feed *feed)
 {
     struct binder *b = &feed->binder;
     struct bind_request *request;
-    if (b->failed && !b->single && b->sent.count > 1) {
+    if (b->failed && !b->single)
+        drop_locked(feed);
+    if (b->failed && !b->single && b->sent.count > 0) {
         b->single = true;
         if (send_list(feed) != ERROR_NONE)
             go_away(feed, "a batch could not be sent again");
@@ -306,9 +322,9 @@ static void finish_list(struct feed *feed)
         reread_touch(feed, request->message->binding.aor);
     while ((request = list_take(&b->sent)) != NULL)
         answer(feed, request,
-               request->refused                     ? BIND_REFUSED
-               : request->failed || e != ERROR_NONE ? BIND_UNCONFIRMED
-                                                    : BIND_DONE);
+               request->refused                                            ? BIND_REFUSED
+               : request->failed || request->superseded || e != ERROR_NONE ? BIND_UNCONFIRMED
+                                                                           : BIND_DONE);
     b->at = NULL;
     b->single = false;
     if (e != ERROR_NONE)
@@ -325,6 +341,7 @@ static void take_failure(struct feed *feed, struct bind_request *request, const 
     feed->binder.failed = true;
     request->refused =
         state != NULL && (strncmp(state, "22", 2) == 0 || strncmp(state, "23", 2) == 0);
+    request->locked = state != NULL && strcmp(state, "55P03") == 0;
     snprintf(request->why, sizeof(request->why), "%s", text != NULL ? text : "refused");
     log_write(LOG_WARNING, "binding-refused", "%s %s", state != NULL ? state : "-", request->why);
 }
@@ -396,6 +413,9 @@ static void on_result(struct database *db, const PGresult *result)
         b->at = b->at->next;
     } else if (PQresultStatus(result) == PGRES_TUPLES_OK) {
         take_rows(b, result);
+        /* Of one binding a row comes back, unless its version is not the newest any more. */
+        b->at->superseded = PQntuples(result) == 0 && (b->at->message->bind == BIND_PUT ||
+                                                       b->at->message->bind == BIND_REMOVE_ONE);
     } else if (PQresultStatus(result) == PGRES_FATAL_ERROR) {
         take_failure(feed, b->at, result);
     } else {
@@ -407,8 +427,13 @@ static void on_connected(struct database *db)
 {
     struct feed *feed = db->context;
     struct database_parameters p = { .count = 0 };
+    char lock_ms[24];
     become(feed, BINDER_ENROLLING);
     database_add_text(&p, feed->options->name);
+    /* Far below the confirmation: the others of the batch are sent again after it. */
+    snprintf(lock_ms, sizeof(lock_ms), "%llu",
+             (unsigned long long)feed->options->bind_confirm_ms / 10 + 1);
+    database_add_text(&p, lock_ms);
     if (database_send(db, &STATEMENT_ENROL, &p, false, FEED_STATEMENT_S) != ERROR_NONE)
         go_away(feed, "enrolment could not be sent");
 }

@@ -161,6 +161,7 @@ const struct database_statement STATEMENT_ENROL = {
     "enrol", "SELECT public.mapperd_enrol($1::text), (SELECT c.system_identifier"
              " FROM pg_control_system() c), (SELECT d.oid FROM pg_database d"
              " WHERE d.datname = current_database()), pg_is_in_recovery(), " STARTED
+             ", set_config('lock_timeout', $2::text, false)"
 };
 
 const struct database_statement STATEMENT_COUNTER = {

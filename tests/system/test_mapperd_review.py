@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What an adversary's reading of mapperd found: locks, versions, crashes and full disks at the worst
+moment."""
+import os
+import signal
+import threading
+import time
+
+import pytest
+
+from tests.lab.resp import RespError
+from tests.system.lib import psycopg2_connect, sql, wait_until
+from tests.system.test_mapperd_bind import Device
+from tests.system.test_mapperd_feed import info, known, new_mapping
+
+
+def outcome(device, **changed):
+    try:
+        return device.bind(**changed)[2]
+    except RespError as error:
+        return str(error).split()[0]
+
+
+@pytest.mark.lab(mapperd_conf={"bind_confirm_ms": 1000})
+def test_an_open_transaction_that_holds_one_binding_holds_up_nobody_else(fresh_lab):
+    lab = fresh_lab
+    held, other = Device(lab), Device(lab)
+    held.bind()
+    ends = time.monotonic() + 5
+    refused = []
+
+    def insist():
+        while time.monotonic() < ends:
+            refused.append(outcome(held, cseq=2))
+
+    with psycopg2_connect(lab) as connection, connection.cursor() as cursor:
+        cursor.execute("SELECT retire_device(%s)", (held.cn,))
+        thread = threading.Thread(target=insist)
+        thread.start()
+        outcomes = []
+        while time.monotonic() < ends:
+            outcomes.append(outcome(other, cseq=3))
+            time.sleep(0.05)
+        thread.join()
+        waiting = sql(lab, "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'")
+        connection.rollback()
+    assert outcomes.count("OK") > 9 * len(outcomes) / 10
+    assert set(refused) == {"UNCONFIRMED"} and waiting[0][0] <= 1
+    wait_until(lambda: outcome(held, cseq=4) == "OK")
+
+
+@pytest.mark.lab(mapperd_conf={"bind_confirm_ms": 10000})
+def test_a_bind_that_meets_a_newer_version_is_not_said_to_be_stored(fresh_lab):
+    lab = fresh_lab
+    device = Device(lab)
+    device.bind()
+    outcomes = []
+    with psycopg2_connect(lab) as connection, connection.cursor() as cursor:
+        cursor.execute(
+            "UPDATE binding SET version_ms = version_ms + 3600000, removed = true WHERE aor = %s",
+            (device.aor,),
+        )
+        thread = threading.Thread(target=lambda: outcomes.append(outcome(device, cseq=5)))
+        thread.start()
+        waits = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+        wait_until(lambda: sql(lab, waits)[0][0] == 1)
+        connection.commit()
+        thread.join()
+    assert outcomes == ["UNCONFIRMED"]
+    wait_until(lambda: device.located() == [])
+    device.bind(cseq=6)
+    assert [b["cseq"] for b in device.located()] == ["6"]
+
+
+def lose_numbers(lab):
+    """Numbers that leave nothing on disk: mapperd's position passes them, the crash takes them
+    back. Leaves mapperd stopped. Gives the last of them."""
+    connection = psycopg2_connect(lab)
+    connection.autocommit = False
+    # The counter, once a second, would leave a number above them.
+    wait_until(lambda: int(info(lab)["age_ms"]) < 200)
+    with connection.cursor() as cursor:
+        for _ in range(60):
+            cursor.execute("SELECT pg_current_xact_id()")
+            lost = int(cursor.fetchone()[0])
+            connection.rollback()
+    time.sleep(0.1)
+    os.kill(lab.processes["mapperd"].pid, signal.SIGSTOP)
+    lab.postgres.crash()
+    connection.close()
+    lab.postgres.start()
+    return lost
+
+
+def test_T51_a_revocation_under_a_number_given_again_after_a_crash_is_seen(fresh_lab):
+    lab = fresh_lab
+    for _ in range(5):
+        cn = new_mapping(lab)
+        lost = lose_numbers(lab)
+        sql(lab, "SELECT retire_device(%s)", cn)
+        again = int(sql(lab, "SELECT max(xid) FROM change_log")[0][0])
+        while int(sql(lab, "SELECT pg_current_xact_id()")[0][0]) <= lost:
+            pass
+        os.kill(lab.processes["mapperd"].pid, signal.SIGCONT)
+        wait_until(lambda: not known(lab, cn))
+        if again < lost:
+            return
+    raise AssertionError("no number was given again")
