@@ -216,9 +216,8 @@ static void on_closed(void *owner, struct connection *c, enum connection_end end
     endpoint->closed = true;
     if (worker->requests)
         request_layer_endpoint_gone(worker->requests, endpoint);
-    if (worker->requests && connection_is_outbound(c))
-        request_layer_connected(worker->requests, endpoint->flow, false);
     registrar_endpoint_gone(worker->registrar, endpoint);
+    delivery_endpoint_gone(worker->delivery, endpoint);
     if (endpoint->device && endpoint->peer && endpoint->peer->kind == PEER_DEVICE)
         delivery_flow_closed(worker->delivery, endpoint->device, endpoint->flow);
     if (endpoint->peer)

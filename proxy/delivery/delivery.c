@@ -7,6 +7,7 @@
 #include "common/mem.h"
 #include "proxy/authorization/peer.h"
 #include "proxy/delivery/endpoint.h"
+#include "proxy/delivery/unanswered.h"
 #include "proxy/net/connection.h"
 #include "proxy/net/net.h"
 
@@ -85,7 +86,11 @@ static enum delivery_outcome write_here(struct delivery *delivery,
     if (order->group)
         endpoint->last_group = order->group;
     connection_flush(c);
-    return out->failed ? DELIVERY_FULL : DELIVERY_WRITTEN;
+    if (out->failed)
+        return DELIVERY_FULL;
+    if (order->branch)
+        unanswered_add(&endpoint->unanswered, order->branch);
+    return DELIVERY_WRITTEN;
 }
 
 static struct letter *letter_of(unsigned sender, const struct delivery_order *order,
@@ -264,6 +269,33 @@ void delivery_flow_opened(struct delivery *delivery, uint64_t device, struct flo
 void delivery_flow_closed(struct delivery *delivery, uint64_t device, struct flow flow)
 {
     tell_home(delivery, MAIL_FLOW_CLOSED, device, flow);
+}
+
+void delivery_answered(struct endpoint *endpoint, struct slice branch)
+{
+    unanswered_remove(endpoint->unanswered, branch);
+}
+
+void delivery_endpoint_gone(struct delivery *delivery, struct endpoint *endpoint)
+{
+    const struct unanswered *list = endpoint->unanswered;
+    unsigned worker;
+
+    for (unsigned i = 0; list && i < UNANSWERED_MAX; i++) {
+        const char *branch = list->branches[i];
+        struct letter *letter;
+        if (!transaction_branch_worker(slice_of(branch), delivery->base->workers, &worker))
+            continue;
+        letter = letter_new(MAIL_NOT_SENT, delivery->base->index, SLICE(""));
+        if (!letter)
+            break;
+        memcpy(letter->branch, branch, strlen(branch) + 1);
+        letter->outcome = DELIVERY_LOST;
+        if (post(delivery, worker, letter) != DELIVERY_MAILED)
+            count_drop(delivery); /* the client transaction's timer finds out */
+    }
+    mem_free(endpoint->unanswered);
+    endpoint->unanswered = NULL;
 }
 
 static void close_flow(struct delivery *delivery, struct flow flow)

@@ -12,6 +12,7 @@
 
 struct ask;
 struct connection;
+struct endpoint;
 struct net;
 struct peer;
 
@@ -19,7 +20,8 @@ struct delivery_order {
     struct flow flow;   /* generation 0 = only the device is known */
     uint64_t device;    /* whose flow it must be; another device's is as good as gone */
     uint64_t group;     /* nonzero: a connection takes one order of this group, others are MERGED */
-    const char *branch; /* client transaction to be told of a failure; NULL = nobody */
+    const char *branch; /* client transaction to be told of a failure, also a later one (LOST);
+                           NULL = nobody */
     const struct identity
         *needed; /* what a replacing connection's peer must hold; NULL = nothing */
     const struct ground
@@ -56,6 +58,11 @@ bool delivery_hand_on(struct delivery *delivery, unsigned worker, struct letter 
 /* The peer of a connection is known by its device key now, or is gone: tells the device's home. */
 void delivery_flow_opened(struct delivery *delivery, uint64_t device, struct flow flow);
 void delivery_flow_closed(struct delivery *delivery, uint64_t device, struct flow flow);
+
+/* A final response for the branch came over this connection. */
+void delivery_answered(struct endpoint *endpoint, struct slice branch);
+/* The connection has closed: who waits for an answer from it is told, by letter. */
+void delivery_endpoint_gone(struct delivery *delivery, struct endpoint *endpoint);
 
 /* Reads the worker's box; from the loop. */
 void delivery_read_box(struct delivery *delivery);

@@ -14,6 +14,7 @@ struct connection;
 struct peer;
 struct registration;
 struct request;
+struct unanswered;
 
 struct endpoint {
     struct connection *connection;
@@ -22,9 +23,10 @@ struct endpoint {
     /* Keyed hash of what the handshake showed: known from the first byte on, so that transactions
      * can be told apart by who sent them. The device key needs mapperd's answer and comes later. */
     uint64_t certificate;
-    uint64_t device;          /* keyed hash of the device key; 0 = not known yet */
-    uint64_t last_group;      /* delivery: the last group of orders that was written here */
-    struct request *requests; /* arrived here and not finished; owned by the request layer */
+    uint64_t device;               /* keyed hash of the device key; 0 = not known yet */
+    uint64_t last_group;           /* delivery: the last group of orders that was written here */
+    struct unanswered *unanswered; /* delivery: what was written here and waits for an answer */
+    struct request *requests;      /* arrived here and not finished; owned by the request layer */
     struct registration
         *registrations; /* what this connection has registered; owned by the registrar */
     bool closed;        /* its peer has lost everything: nothing of it is served any more */

@@ -37,6 +37,7 @@ enum delivery_outcome {
     DELIVERY_OUTDATED, /* the permission it rests on has changed: decide again */
     DELIVERY_MERGED,   /* that connection has had this request by another branch */
     DELIVERY_FULL,     /* a worker's box or the connection's output is full */
+    DELIVERY_LOST,     /* it was written, and the connection has closed before an answer */
 };
 
 struct letter {

@@ -50,13 +50,27 @@ void branch_fail(struct branch *branch, enum reason reason)
     branch_become(branch, BRANCH_DONE);
 }
 
+static enum error start_timer_c(struct branch *branch);
+
+/* The device has had time to come back: if it did, it answers from there. */
+static void look_for_device(struct branch *branch)
+{
+    branch->probe_due = false;
+    if (start_timer_c(branch) != ERROR_NONE)
+        branch_fail(branch, REASON_OUT_OF_MEMORY);
+    else
+        branch_not_sent(branch, forward_probe(branch));
+}
+
 /* Timer C (16.8): a branch that rings is cancelled, one that never answered counts as 408. After a
  * CANCEL: no answer to it in 64*T1 (9.1). */
 static void on_timer(struct timer *timer)
 {
     struct branch *branch = (struct branch *)((char *)timer - offsetof(struct branch, timer));
 
-    if (branch->state == BRANCH_PROCEEDING)
+    if (branch->probe_due)
+        look_for_device(branch);
+    else if (branch->state == BRANCH_PROCEEDING)
         branch_cancel(branch);
     else
         branch_fail(branch, branch->state == BRANCH_CANCELLING ? REASON_CANCELLED : REASON_TIMEOUT);
@@ -178,6 +192,7 @@ void branch_cancel(struct branch *branch)
     switch (branch->state) {
     case BRANCH_PROCEEDING:
         branch_become(branch, BRANCH_CANCELLING);
+        branch->probe_due = false;
         if (send_cancel(branch) != ERROR_NONE ||
             start_timer(branch, 64ull * timing->t1_ms) != ERROR_NONE)
             branch_fail(branch, REASON_CANCELLED);
@@ -192,16 +207,28 @@ void branch_cancel(struct branch *branch)
     }
 }
 
+/* The device is there after all. */
+static void found_again(struct branch *branch)
+{
+    branch->lost = false;
+    if (branch->probe_due)
+        timer_stop(&branch->request->layer->base->timers, &branch->timer);
+    branch->probe_due = false;
+}
+
 static void on_provisional(struct branch *branch, const struct message *message)
 {
     struct request *request = branch->request;
+    bool restart = message->status > 100 || branch->probe_due; /* 16.7 step 2 */
 
     if (branch->state == BRANCH_TRYING)
         branch_become(branch, BRANCH_PROCEEDING);
-    if (message->status > 100 && branch->state == BRANCH_PROCEEDING &&
-        start_timer_c(branch) != ERROR_NONE) { /* 16.7 step 2 */
-        branch_fail(branch, REASON_OUT_OF_MEMORY);
-        return;
+    if (branch->state == BRANCH_PROCEEDING) {
+        found_again(branch);
+        if (restart && start_timer_c(branch) != ERROR_NONE) {
+            branch_fail(branch, REASON_OUT_OF_MEMORY);
+            return;
+        }
     }
     if (branch->cancel_wanted && branch->state == BRANCH_PROCEEDING) {
         branch_cancel(branch);
@@ -333,12 +360,36 @@ enum error branch_started(struct branch *branch, struct slice bytes)
     return error;
 }
 
-/* Another worker, or this one, could not write it. */
+/* Its connection has closed after it was written (16.9). A phone may come back and answer from
+ * there; a next hop that has not said a word counts as unreachable. */
+static void on_lost(struct branch *branch)
+{
+    const struct config_timers *timers = &branch->request->layer->base->config->timers;
+
+    if (branch->target.route) {
+        if (branch->state == BRANCH_TRYING)
+            branch_fail(branch, REASON_NEXT_HOP_UNREACHABLE);
+        return; /* else it may answer by a connection of its own */
+    }
+    if (branch->state != BRANCH_TRYING && branch->state != BRANCH_PROCEEDING &&
+        branch->state != BRANCH_CANCELLING)
+        return;
+    branch->lost = true;
+    branch->probe_due = branch->state != BRANCH_CANCELLING;
+    if (start_timer(branch, timers->t2_ms) != ERROR_NONE)
+        branch_fail(branch, REASON_OUT_OF_MEMORY);
+}
+
+/* Another worker, or this one, could not write it, or has written it in vain. */
 void branch_not_sent(struct branch *branch, enum delivery_outcome outcome)
 {
     bool unwanted = branch->cancel_wanted || !request_is_open(branch->request);
 
-    if (branch->state != BRANCH_TRYING)
+    if (outcome == DELIVERY_LOST) {
+        on_lost(branch);
+        return;
+    }
+    if (branch->state != BRANCH_TRYING && !(branch->lost && branch->state == BRANCH_PROCEEDING))
         return;
     switch (outcome) {
     case DELIVERY_OUTDATED:
@@ -359,6 +410,7 @@ void branch_not_sent(struct branch *branch, enum delivery_outcome outcome)
     case DELIVERY_FULL:
         branch_fail(branch, REASON_QUEUE_FULL);
         break;
+    case DELIVERY_LOST:
     case DELIVERY_NONE:
     case DELIVERY_WRITTEN:
     case DELIVERY_MAILED:

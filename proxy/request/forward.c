@@ -195,6 +195,17 @@ static enum delivery_outcome deliver(struct branch *branch, struct slice bytes)
     return delivery_send(layer->delivery, &order, bytes);
 }
 
+/* Whether the device that has the request still has a connection: a write of nothing there. GONE,
+ * now or by letter, if not. */
+enum delivery_outcome forward_probe(const struct branch *branch)
+{
+    struct delivery_order order = order_for(branch);
+
+    order.ground = NULL;
+    order.group = 0;
+    return delivery_send(branch->request->layer->delivery, &order, SLICE(""));
+}
+
 static void deliver_or_tell(struct branch *branch, struct slice bytes)
 {
     enum delivery_outcome outcome = deliver(branch, bytes);
@@ -253,14 +264,7 @@ void forward_outdated(struct request *request)
     forward_recheck_if_outdated(request);
 }
 
-/* On a connection that has ended: to a phone the request may have come, and the phone answers by
- * its next connection; a next hop that has not said a word counts as unreachable (16.9). */
-static bool is_lost(const struct branch *branch)
-{
-    return branch->connecting || (branch->target.route && branch->state == BRANCH_TRYING);
-}
-
-/* The connection to a next hop is open, or will not be, or is no more. */
+/* The connection to a next hop is open, or will not be. */
 void request_layer_connected(struct request_layer *layer, struct flow flow, bool opened)
 {
     struct request *request, *next;
@@ -270,8 +274,7 @@ void request_layer_connected(struct request_layer *layer, struct flow flow, bool
     {
         DL_FOREACH_SAFE(request->branches, branch, branch_next)
         {
-            bool connecting = branch->connecting;
-            if (!flow_equal(branch->target.flow, flow) || !(opened ? connecting : is_lost(branch)))
+            if (!branch->connecting || !flow_equal(branch->target.flow, flow))
                 continue;
             branch->connecting = false;
             if (!opened || !request_is_open(request))
@@ -363,6 +366,22 @@ static void add_bindings(struct request *request, const struct slice *texts, siz
     }
 }
 
+/* Only a rule lets a request leave our domains, and only a route leads out. */
+static enum reason reason_of_nobody(enum user_state state)
+{
+    switch (state) {
+    case USER_KNOWN:
+        return REASON_TARGET_UNREACHABLE;
+    case USER_FOREIGN:
+        return REASON_TARGET_NO_ROUTE;
+    case USER_NONE:
+    case USER_UNKNOWN:
+    case USER_DISABLED:
+        break;
+    }
+    return REASON_TARGET_UNKNOWN;
+}
+
 static void forward_to_user(struct request *request)
 {
     const struct answer *located = request->authorization.locate;
@@ -373,8 +392,7 @@ static void forward_to_user(struct request *request)
     if (request->branches)
         send_all(request);
     else
-        request_refuse(
-            request, state == USER_KNOWN ? REASON_TARGET_UNREACHABLE : REASON_TARGET_UNKNOWN, NULL);
+        request_refuse(request, reason_of_nobody(state), NULL);
 }
 
 static struct branch_target target_of_route(const struct request_layer *layer,

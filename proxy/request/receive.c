@@ -68,8 +68,8 @@ void request_layer_response(struct request_layer *layer, struct slice bytes, uin
         drop(layer);
 }
 
-/* A device that holds nothing any more answers nothing either: a removed phone that comes back would
- * else take the call that rang at it. */
+/* A device that holds nothing any more answers nothing either: a removed phone that comes back
+ * would else take the call that rang at it. */
 static void receive_response(struct request_layer *layer, struct endpoint *endpoint,
                              const struct message *m)
 {
@@ -83,6 +83,8 @@ static void receive_response(struct request_layer *layer, struct endpoint *endpo
         drop(layer);
         return;
     }
+    if (m->status >= 200 && m->method != METHOD_CANCEL)
+        delivery_answered(endpoint, message_slice(m, m->via_branch));
     if (worker == layer->base->index) {
         response_arrived(layer, m, endpoint->device);
         return;
@@ -224,10 +226,24 @@ void request_layer_cancel(struct request_layer *layer, struct letter *letter)
     cancel_request(request);
 }
 
+static enum reason reason_of_fault(enum message_fault fault)
+{
+    switch (message_fault_status(fault)) {
+    case 416:
+        return REASON_SCHEME_UNSUPPORTED;
+    case 505:
+        return REASON_VERSION_UNSUPPORTED;
+    case 513:
+        return REASON_MESSAGE_TOO_LARGE;
+    default:
+        return REASON_MALFORMED;
+    }
+}
+
 static void refuse_fault(struct request_layer *layer, struct connection *c, const struct message *m)
 {
     char text[MESSAGE_FAULT_TEXT_MAX], warning[MESSAGE_FAULT_TEXT_MAX + 32];
-    int status = message_fault_status(m->fault);
+    enum reason reason = reason_of_fault(m->fault);
     struct log_line line;
 
     counter_add(&layer->base->counters->malformed);
@@ -236,14 +252,16 @@ static void refuse_fault(struct request_layer *layer, struct connection *c, cons
         return;
     }
     message_fault_text(m, text);
-    snprintf(warning, sizeof(warning), "%s: %s", reason_name(REASON_MALFORMED), text);
+    counter_add(&layer->base->counters->reasons[reason]);
+    snprintf(warning, sizeof(warning), "%s: %s", reason_name(reason), text);
     if (log_limit_pass(&layer->limit, 100, layer->base->now_mono_ms)) {
         log_begin(&line, LOG_INFO, "malformed");
+        log_word(&line, "reason", reason_name(reason));
         log_text(&line, "detail", slice_of(text));
         log_word(&line, "peer", connection_remote_text(c));
         log_end(&line);
     }
-    respond_stateless(layer, c, m, (unsigned)status, warning, SLICE(""));
+    respond_stateless(layer, c, m, (unsigned)reason_status(reason), warning, SLICE(""));
 }
 
 /* Adds the option tags that we don't have to `out`. ERROR_MALFORMED: no list of tokens. */
@@ -301,8 +319,6 @@ static enum reason read_identity(enum error (*read)(const struct message *, stru
 
     if (read(m, &address, &uri) != ERROR_NONE)
         return REASON_MALFORMED;
-    if (uri.scheme == URI_OTHER)
-        return REASON_SCHEME_UNSUPPORTED;
     return uri_identity(&uri, out) == ERROR_NONE ? REASON_ALLOWED : REASON_MALFORMED;
 }
 

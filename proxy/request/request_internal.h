@@ -74,6 +74,8 @@ struct branch {
     char id[TRANSACTION_BRANCH_MAX + 1];
     struct slice sent; /* an INVITE's bytes, for its CANCEL; owned */
     bool connecting;   /* waits until the next hop's connection is open */
+    bool lost;         /* the connection it was written to has closed; nothing came since */
+    bool probe_due;    /* the timer is for looking whether the device is back */
     UT_hash_handle hh; /* layer->branches, by id */
 };
 
@@ -172,6 +174,7 @@ void request_answer_ourselves(struct request *request);
 /* forward.c */
 void request_forward(struct request *request);
 void forward_outdated(struct request *request);
+enum delivery_outcome forward_probe(const struct branch *branch) MUST_CHECK;
 void forward_recheck_if_outdated(struct request *request);
 
 /* branch.c */

@@ -46,7 +46,7 @@ void request_layer_endpoint_gone(struct request_layer *layer, struct endpoint *e
  * connection still stands. */
 void request_layer_endpoint_lost(struct request_layer *layer, struct endpoint *endpoint);
 
-/* A connection to a next hop has opened, or will not open, or has ended. */
+/* A connection to a next hop has opened, or will not open. */
 void request_layer_connected(struct request_layer *layer, struct flow flow, bool opened);
 
 /* A message of mapperd with this tag (authorization/tag.h): ringing calls that rest on it are

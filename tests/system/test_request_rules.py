@@ -2,6 +2,7 @@
 """What RFC 3261, 4320 and 3327 ask of a proxy and registrar beyond calls that go well: which
 answers go up, what is refused before permission is asked, whom nobody knows."""
 import socket
+import time
 
 import pytest
 
@@ -238,6 +239,83 @@ def test_an_alias_in_a_route_means_us(fresh_lab):
     assert alice.response(sent).status == 200
     refused = alice.message(bob.aor, Route="<sip:sip.example.org:9;lr>")
     assert refused.status == 403 and "route-not-permitted" in refused.get("Warning")
+
+
+@pytest.mark.lab(proxy_conf={"t1": 100, "t2": 400})
+@pytest.mark.parametrize("ringing", [False, True])
+def test_a_callee_that_is_gone_for_good_is_480(fresh_lab, ringing):
+    alice, bob = ready_phone(fresh_lab), ready_phone(fresh_lab)
+    out = alice.invite(bob.aor)
+    into = bob.expect_call()
+    if ringing:
+        into.reply(180)
+        out.expect(180)
+    bob.close()
+    assert out.answer().status == 480
+
+
+@pytest.mark.lab(proxy_conf={"t1": 100, "t2": 400})
+def test_a_fork_ends_when_one_phone_refuses_and_the_other_was_retired(fresh_lab):
+    lab = fresh_lab
+    alice, desk = ready_phone(lab), ready_phone(lab)
+    mobile = Phone(lab, user=desk.user)
+    provision(lab, mobile.cn, desk.identity)
+    mobile.connect().register()
+    out = alice.invite(desk.aor)
+    at_desk, at_mobile = desk.expect_call(), mobile.expect_call()
+    at_mobile.reply(180)
+    out.expect(180)
+    sql(lab, "SELECT retire_device(%s)", mobile.cn)
+    mobile.expect_closed()
+    at_desk.reply(486)
+    assert out.answer().status == 486
+
+
+@pytest.mark.lab(proxy_conf={"t1": 100, "t2": 400})
+def test_a_callee_that_comes_back_while_it_rings_may_still_answer(fresh_lab):
+    alice, bob = ready_phone(fresh_lab), ready_phone(fresh_lab)
+    out = alice.invite(bob.aor)
+    into = bob.expect_call()
+    into.reply(180)
+    out.expect(180)
+    contact = bob.contact
+    bob.close()
+    bob.connect().register()
+    deadline = time.monotonic() + 1.5  # longer than the proxy waits for a phone that is away
+    while time.monotonic() < deadline:
+        assert bob.options().status == 200
+    bob.send(bob.make_response(into.invite, 200, to_tag=into.local_tag, contact=contact))
+    assert out.answer().status == 200
+
+
+def test_a_rule_without_a_route_leads_nowhere(fresh_lab):
+    alice = ready_phone(fresh_lab)
+    sql(
+        fresh_lab,
+        "INSERT INTO rights_rule (position, who_kind, target_kind, target, effect)"
+        " VALUES (50, 'everyone', 'domain', 'far.example', 'allow')",
+    )
+
+    def leads_nowhere():
+        refused = alice.message("sip:bob@far.example")
+        return refused.status == 403 and "target-no-route" in refused.get("Warning")
+
+    wait_until(leads_nowhere, what="the rule")
+
+
+def test_faults_have_reasons_of_their_own(lab):
+    alice = ready_phone(lab)
+    for start, status, reason in (
+        ("OPTIONS http://example.org SIP/2.0", 416, "scheme-unsupported"),
+        ("OPTIONS sip:example.org SIP/3.0", 505, "version-unsupported"),
+        ("OPTIONS sip:%ff%@example.org SIP/2.0", 400, "malformed"),
+    ):
+        request = alice.request("OPTIONS", "sip:example.org")
+        request.start = start
+        refused = alice.exchange(request)
+        assert refused.status == status and reason + ":" in refused.get("Warning")
+    refused = alice.options(from_="<http://example.org>")
+    assert refused.status == 400 and "malformed" in refused.get("Warning")
 
 
 def test_sips_never_leaves_over_tcp_and_routing_parameters_by_no_number(lab):
