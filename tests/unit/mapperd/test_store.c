@@ -397,9 +397,49 @@ static void test_the_nth_allocation_fails(void **state)
     fail();
 }
 
+/* The feed merges what it reads in byte order with what the store holds. */
+static void test_keys_are_in_byte_order_whatever_their_octets_and_lengths(void **state)
+{
+    static const char octets[] = { '\0', 'A', '\x7f', '\x80', '\xff' };
+    struct fixture *f = *state;
+    struct store *store = new_store(f, 1);
+    struct store_writer writer;
+    struct store_reader reader;
+    struct store_walk walk;
+    struct slice key, value, last = SLICE("");
+    char text[40], last_text[40];
+    size_t count = 0;
+    unsigned seed = 1;
+    assert_int_equal(store_begin(store, &writer), ERROR_NONE);
+    for (unsigned i = 0; i < 3000; i++) {
+        size_t size = 1 + i % sizeof(text);
+        for (size_t at = 0; at < size; at++) /* long common beginnings, one octet that differs */
+            text[at] = at + 3 < size ? 'p' : octets[(unsigned)rand_r(&seed) % sizeof(octets)];
+        store_put(&writer, STORE_USER, (struct slice){ text, size }, (struct slice){ text, size });
+    }
+    assert_int_equal(store_commit(&writer), ERROR_NONE);
+    assert_int_equal(store_reader_open(store, &reader), ERROR_NONE);
+    assert_int_equal(store_reader_renew(&reader), ERROR_NONE);
+    store_walk_reader(&reader, STORE_USER, SLICE(""), &walk);
+    for (; store_walk_next(&walk, &key, &value); count++) {
+        assert_true(slice_compare(last, key) < 0);
+        assert_true(slice_equal(key, value));
+        memcpy(last_text, key.data, key.size);
+        last = (struct slice){ last_text, key.size };
+        assert_int_equal(store_get(&reader, STORE_USER, last, &value), ERROR_NONE);
+    }
+    assert_int_equal(walk.error, ERROR_NONE);
+    assert_true(count > 1000);
+    store_walk_end(&walk);
+    store_reader_close(&reader);
+    folder_close_store(&f->folder, store, false);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(
+            test_keys_are_in_byte_order_whatever_their_octets_and_lengths, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_a_generation_is_current_only_after_it_was_installed,
                                         set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_a_second_opening_of_the_folder_is_refused, set_up,
