@@ -360,7 +360,10 @@ static void take_enrolment(struct feed *feed, const PGresult *result)
         database_u64(result, 0, 1, &system) != ERROR_NONE ||
         database_u64(result, 0, 2, &oid) != ERROR_NONE ||
         database_u64(result, 0, 4, &started) != ERROR_NONE || id == 0 || id > INT32_MAX) {
-        log_write(LOG_ERROR, "enrol-failed", "%s", PQresultErrorMessage(result));
+        const char *why = PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
+        log_write(b->complained ? LOG_DEBUG : LOG_ERROR, "enrol-failed", "%s",
+                  why != NULL ? why : "the answer can't be understood");
+        b->complained = true;
         go_away(feed, "enrolment failed");
         return;
     }
@@ -387,6 +390,7 @@ static void on_result(struct database *db, const PGresult *result)
                 return;
             }
             become(feed, BINDER_READY);
+            b->complained = false;
             ev_timer_stop(feed->loop, &b->second);
             work(feed);
         }

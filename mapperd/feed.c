@@ -745,7 +745,6 @@ static void *run(void *argument)
     struct feed *feed = argument;
     open_store(feed);
     binder_init(feed);
-    ev_async_start(feed->loop, &feed->woken);
     ev_timer_start(feed->loop, &feed->retry);
     ev_timer_start(feed->loop, &feed->second);
     ev_run(feed->loop, 0);
@@ -784,6 +783,9 @@ static enum error init(struct feed *feed)
     ev_timer_init(&feed->poll_timer, on_poll, 0., 0.);
     ev_timer_init(&feed->second, on_second, 1., 1.);
     feed->woken.data = feed->retry.data = feed->poll_timer.data = feed->second.data = feed;
+    /* Before the thread is there: starting it forgets what was sent, and a queue that is not empty
+     * wakes nobody again. */
+    ev_async_start(feed->loop, &feed->woken);
     return ERROR_NONE;
 }
 

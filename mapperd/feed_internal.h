@@ -123,6 +123,7 @@ struct binder {
     bool single;             /* each of `sent` has its own sync: one of them broke a batch */
     bool counting;           /* the counter row is under way */
     bool failed;             /* something in the batch failed */
+    bool complained;         /* of an enrolment that failed: once, not at each attempt */
     struct buffer records;   /* rows returned: key, value, version */
     struct rows_record record;
     struct written_counter counters[COUNTERS];

@@ -2,6 +2,7 @@
 """What an adversary's reading of mapperd found: locks, versions, crashes and full disks at the worst
 moment."""
 import os
+import shutil
 import signal
 import threading
 import time
@@ -11,7 +12,7 @@ import pytest
 from tests.lab.resp import RespError
 from tests.system.lib import psycopg2_connect, sql, wait_until
 from tests.system.test_mapperd_bind import Device
-from tests.system.test_mapperd_feed import info, known, new_mapping
+from tests.system.test_mapperd_feed import info, known, new_mapping, start_without_waiting
 
 
 def outcome(device, **changed):
@@ -106,3 +107,24 @@ def test_T51_a_revocation_under_a_number_given_again_after_a_crash_is_seen(fresh
         if again < lost:
             return
     raise AssertionError("no number was given again")
+
+
+@pytest.mark.limit(120)
+def test_sigterm_ends_mapperd_at_any_moment_of_its_start(fresh_lab):
+    lab = fresh_lab
+    sql(
+        lab,
+        "INSERT INTO cn_mapping (cn, identity) SELECT lpad(upper(to_hex(n)), 12, '0'),"
+        " 'u' || n || '@example.org' FROM generate_series(1, 5000) n",
+    )
+    lab.stop_program("mapperd")
+    for round, delay_s in enumerate((0, 0, 0.01, 0.02, 0.05, 0.05, 0.1, 0.2, 0.4, 0.8)):
+        if round % 2:
+            shutil.rmtree(lab.path("lmdb"), ignore_errors=True)
+        start_without_waiting(lab)
+        time.sleep(delay_s)
+        mapperd = lab.processes["mapperd"]
+        mapperd.send(signal.SIGTERM)
+        wait_until(lambda: not mapperd.alive())
+        assert mapperd.exit_status == 0
+    lab.start_program("mapperd")
