@@ -280,16 +280,19 @@ def test_T19_a_mapping_removed_while_the_request_is_parked_refuses_it(patient, h
         out = alice.invite(bob.aor)
         out.expect(100)
         wait_parked(patient, 1)
-        # mapperd takes a moment as standing still only when it is longer than this.
-        wait_until(lambda: time.monotonic() > held.since + 0.5, what="half a second")
+        if how == "hung":  # mapperd takes it for standing still only when it is longer than this
+            wait_until(lambda: time.monotonic() > held.since + 0.5, what="half a second")
         sql(patient, "SELECT retire_device(%s)", alice.cn)
         if how == "slow":
             wait_until(lambda: not knows(patient, "device", alice.cn, alice.identity))
         held.let_go()
+        in_time = how != "slow" or time.monotonic() < held.since + SLOW_S
         alice.expect_closed()
         wait_parked(patient, 0)
         bob.options()  # whatever was on its way to bob would have come
-        assert not bob.seen("INVITE")
+        if bob.seen("INVITE"):  # the answer was there before the change, on a very busy machine
+            assert not in_time
+            bob.expect("CANCEL")
 
 
 def test_T36_two_seconds_after_its_last_tick_no_cached_yes_is_used(hasty):

@@ -8,17 +8,24 @@ from tests.system.lib import (
     establish,
     provision,
     ready_phone,
+    resp,
     sql,
     wait_until,
 )
 
 
+def connections(lab):
+    text = resp(lab, "INFO", program="proxy")
+    return int(next(line for line in text.splitlines() if line.startswith("connections:"))[12:])
+
+
 def test_T18_true_token_whose_flow_is_gone_is_480(lab):
     alice, bob = ready_phone(lab), ready_phone(lab)
     out, _ = establish(alice, bob)
+    before = connections(lab)
     bob.close()
-    info = wait_until(lambda: alice.exchange(out.make_request("INFO")), what="an answer")
-    assert info.status == 480
+    wait_until(lambda: connections(lab) < before, what="the proxy notices")
+    assert alice.exchange(out.make_request("INFO")).status == 480
     bye = alice.exchange(out.make_request("BYE"))
     assert bye.status in (480, 481)
 
