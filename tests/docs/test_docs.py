@@ -22,3 +22,13 @@ def test_the_readme_leads_to_every_page():
     text = (ROOT / "README.md").read_text()
     missing = [p.name for p in (ROOT / "docs").glob("*.md") if f"docs/{p.name}" not in text]
     assert not missing
+
+
+def test_tests_that_the_progress_page_names_exist():
+    text = (ROOT / "docs" / "progress.md").read_text()
+    sources = "\n".join(
+        path.read_text() for kind in ("c", "py") for path in (ROOT / "tests").rglob(f"test_*.{kind}")
+    )
+    files = {path.name for path in (ROOT / "tests").rglob("*.*")}
+    for name in re.findall(r"`(?:[a-z_]+/)*(test_\w+(?:\.py|\.c)?)`", text):
+        assert name in files or re.search(rf"\b{name}\(", sources), name
