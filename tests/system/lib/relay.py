@@ -15,6 +15,7 @@ class Relay:
 
     delay_s   what mapperd says arrives so much later, ticks too, in its order; when it becomes less,
               what waits comes sooner, all at once
+    only      the connection (by its number) that is slowed; None: all
     answer    bytes that are sent instead of what mapperd says from now on (None: the truth)
     """
 
@@ -23,9 +24,12 @@ class Relay:
         self.folder = tempfile.mkdtemp(prefix="holdline-relay-", dir="/tmp")
         self.path = os.path.join(self.folder, "mapperd.sock")
         self.delay_s = 0
+        self.only = None
         self.answer = None
         self.connections = 0
         self.asked = b""  # all that the proxy has said
+        self.asked_by = {}  # the same of each connection, by its number
+        self.numbers = {}  # the proxy's end → its number
         self.listener = socket.socket(socket.AF_UNIX)
         self.listener.bind(self.path)
         os.chmod(self.folder, 0o755)
@@ -37,6 +41,10 @@ class Relay:
         self.ending = False
         self.thread = threading.Thread(target=self._run, daemon=True)
         self.thread.start()
+
+    def number_of(self, asked):
+        """The newest connection on which these bytes were asked."""
+        return max(number for number, said in self.asked_by.items() if asked in said)
 
     def close(self):
         self.ending = True
@@ -56,6 +64,8 @@ class Relay:
             server.close()
             return
         self.connections += 1
+        self.numbers[client] = self.connections
+        self.asked_by[self.connections] = b""
         self.pairs[client], self.pairs[server] = server, client
         self.from_server.add(server)
 
@@ -82,9 +92,12 @@ class Relay:
             self._drop(end)
         elif end not in self.from_server:
             self.asked += data
+            self.asked_by[self.numbers[end]] += data
             self._pass(self.pairs[end], data)
         elif self.answer is not None:
             self._pass(self.pairs[end], self.answer)
+        elif self.only not in (None, self.numbers[self.pairs[end]]):
+            self._pass(self.pairs[end], data)
         else:
             self.late.append((time.monotonic(), self.pairs[end], data))
 
