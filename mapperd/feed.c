@@ -146,6 +146,8 @@ void feed_work(struct feed *feed)
     bool following = feed->state == FEED_STATE_FILLING || feed->state == FEED_STATE_FEEDING;
     if (!following || feed->store == NULL || feed->keys.state != DATABASE_IDLE)
         return;
+    if (poll_peek(feed))
+        return;
     /* In turns, so that neither a stream of changes nor a fill waits for the end of the other. */
     feed->fill_turn = !feed->fill_turn;
     if (feed->fill_turn) {
@@ -231,6 +233,7 @@ static void disconnect(struct feed *feed)
     if (feed->gate < feed->poll.gate)
         feed->gate = feed->poll.gate;
     poll_reset(&feed->poll);
+    poll_reset(&feed->peek);
     reread_reset(&feed->reread);
     feed->mark = (struct mark){ .set = false };
     atomic_store(&feed->statistics.database, false);
@@ -577,6 +580,8 @@ static void on_keys_result(struct database *db, const PGresult *result)
         reread_result(feed, result);
     else if (feed->fill.running)
         fill_result(feed, result);
+    else if (feed->peek.running)
+        poll_peek_result(feed, result);
 }
 
 static void on_lost(struct database *db, const char *why)
@@ -766,6 +771,9 @@ static enum error init(struct feed *feed)
     rows_init(&feed->reread.record);
     buffer_init(&feed->poll.memory, 0);
     buffer_init(&feed->poll.snapshot, 0);
+    buffer_init(&feed->peek.memory, 0);
+    buffer_init(&feed->peek.snapshot, 0);
+    buffer_init(&feed->peek_position, 0);
     buffer_init(&feed->server_snapshot, 0);
     buffer_init(&feed->recent, 0);
     buffer_init(&feed->reread.puts, 0);
@@ -814,12 +822,13 @@ static void free_all(struct feed *feed)
     folder_close(&feed->folder);
     meta_free(&feed->meta);
     rows_free(&feed->reread.record);
-    struct buffer *const buffers[] = { &feed->poll.memory,     &feed->poll.snapshot,
-                                       &feed->server_snapshot, &feed->recent,
-                                       &feed->reread.puts,     &feed->reread.touched,
-                                       &feed->reread.changes,  &feed->reread.batch.memory,
-                                       &feed->fill.after[0],   &feed->fill.after[1],
-                                       &feed->fill.after[2] };
+    struct buffer *const buffers[] = {
+        &feed->peek.memory,    &feed->peek.snapshot,       &feed->peek_position,
+        &feed->poll.memory,    &feed->poll.snapshot,       &feed->server_snapshot,
+        &feed->recent,         &feed->reread.puts,         &feed->reread.touched,
+        &feed->reread.changes, &feed->reread.batch.memory, &feed->fill.after[0],
+        &feed->fill.after[1],  &feed->fill.after[2]
+    };
     for (size_t i = 0; i < sizeof(buffers) / sizeof(buffers[0]); i++)
         buffer_free(buffers[i]);
     ev_loop_destroy(feed->loop);

@@ -56,6 +56,7 @@ struct fill {
 
 struct poll {
     bool running, everything, answered;
+    bool large;      /* more rows than one write takes: others must not wait for its end */
     uint64_t gate;   /* of LOOP_GATE that this poll was sent after; 0 = none */
     bool after_fill; /* sent after the last range */
     struct key keys[POLL_ROWS];
@@ -167,6 +168,12 @@ struct feed {
     uint64_t newest_xid;  /* of the statements that the check has asked for; 0: none */
 
     struct poll poll;
+    /* While a large poll streams, what was committed behind its snapshot is looked for as well, on
+     * the connection of the keys. It moves no position: the next poll finds it again. */
+    struct poll peek;
+    struct buffer peek_position; /* with its NUL; empty: the large poll's snapshot */
+    uint64_t peeked_mono_ms;
+    bool peek_ended; /* something large came behind the large one: both wait their turn */
     struct mark mark;
     struct reread reread;
     struct fill fill;
@@ -203,6 +210,9 @@ uint64_t feed_number(const struct feed *feed); /* of the newest queue entry */
 void poll_send(struct feed *feed);
 void poll_result(struct feed *feed, const PGresult *result);
 void poll_reset(struct poll *poll);
+bool poll_peek(
+    struct feed *feed); /* on the idle connection of the keys; false: nothing to look for */
+void poll_peek_result(struct feed *feed, const PGresult *result);
 void poll_remember(struct store_writer *writer, uint64_t xid, uint64_t stamp, uint64_t now_unix_ms);
 void poll_trim_recent(struct feed *feed);
 

@@ -11,7 +11,7 @@
 
 void poll_reset(struct poll *poll)
 {
-    poll->running = poll->everything = poll->answered = false;
+    poll->running = poll->everything = poll->answered = poll->large = false;
     poll->gate = 0;
     poll->after_fill = poll->has_counter = poll->has_statement = false;
     poll->count = poll->statement_count = 0;
@@ -20,10 +20,22 @@ void poll_reset(struct poll *poll)
     buffer_reset(&poll->snapshot);
 }
 
+/* The numbers' texts lie in `texts`. */
+static void add_parameters(const struct feed *feed, const char *position, char texts[3][24],
+                           struct database_parameters *p)
+{
+    snprintf(texts[0], 24, "%lld", (long long)feed->server.system_id);
+    snprintf(texts[1], 24, "%lu", (unsigned long)feed->server.database_oid);
+    snprintf(texts[2], 24, "%lu", (unsigned long)feed->meta.origin.mapperd_id);
+    database_add_text(p, position);
+    for (int i = 0; i < 3; i++)
+        database_add_text(p, texts[i]);
+}
+
 void poll_send(struct feed *feed)
 {
     struct poll *poll = &feed->poll;
-    char system[24], oid[16], id[16];
+    char texts[3][24];
     struct database_parameters p = { .count = 0 };
     bool following = feed->state == FEED_STATE_FILLING || feed->state == FEED_STATE_FEEDING;
     /* A connection that is being given up in one of its own callbacks still looks idle. */
@@ -34,13 +46,9 @@ void poll_send(struct feed *feed)
     feed->gate = 0;
     feed->hinted = false;
     poll->after_fill = feed->fill.store != NULL && feed->fill.table == FILL_DONE;
-    snprintf(system, sizeof(system), "%lld", (long long)feed->server.system_id);
-    snprintf(oid, sizeof(oid), "%lu", (unsigned long)feed->server.database_oid);
-    snprintf(id, sizeof(id), "%lu", (unsigned long)feed->meta.origin.mapperd_id);
-    database_add_text(&p, feed->meta.position);
-    database_add_text(&p, system);
-    database_add_text(&p, oid);
-    database_add_text(&p, id);
+    buffer_reset(&feed->peek_position);
+    feed->peek_ended = false;
+    add_parameters(feed, feed->meta.position, texts, &p);
     poll->running = true;
     if (database_send(&feed->log, &STATEMENT_POLL, &p, true, FEED_STATEMENT_S) != ERROR_NONE)
         feed_raise(feed, FEED_EVENT_LOST);
@@ -57,11 +65,12 @@ void poll_remember(struct store_writer *writer, uint64_t xid, uint64_t stamp, ui
 }
 
 /* Writes the keys read so far into the queue; with `last`, the position as well. */
-static enum error store_rows(struct feed *feed, bool last)
+static enum error store_rows(struct feed *feed, struct poll *poll, bool last)
 {
-    struct poll *poll = &feed->poll;
     struct store_writer writer;
     uint64_t now_unix_ms = clock_unix_ms();
+    if (poll->memory.failed)
+        return ERROR_MEMORY; /* a key's words are missing */
     enum error e = store_begin(feed->store, &writer);
     if (e != ERROR_NONE)
         return e;
@@ -98,11 +107,11 @@ static enum error store_rows(struct feed *feed, bool last)
     return e;
 }
 
-static void take_statement(struct poll *poll, const PGresult *result)
+static void take_statement(struct poll *poll, const PGresult *result, int row)
 {
     uint64_t xid, stamp;
-    if (database_u64(result, 0, 3, &xid) != ERROR_NONE ||
-        database_u64(result, 0, 4, &stamp) != ERROR_NONE)
+    if (database_u64(result, row, 3, &xid) != ERROR_NONE ||
+        database_u64(result, row, 4, &stamp) != ERROR_NONE)
         return;
     if (!poll->has_statement || xid != poll->xid)
         poll->of_xid = 0;
@@ -118,19 +127,18 @@ static void take_statement(struct poll *poll, const PGresult *result)
 
 /* One log row's key. A kind that this mapperd does not know could be anything: everything is read
  * again. */
-static void take_key(struct feed *feed, const PGresult *result)
+static void take_key(struct feed *feed, struct poll *poll, const PGresult *result, int row)
 {
-    struct poll *poll = &feed->poll;
     struct key *key = &poll->keys[poll->count];
     struct database_array words;
     struct slice word;
     size_t count = 0;
     *key = (struct key){ .large = poll->of_xid > KEY_QUEUE_SMALL };
-    if (!key_kind_from_text(database_text(result, 0, 5), &key->kind)) {
+    if (!key_kind_from_text(database_text(result, row, 5), &key->kind)) {
         poll->everything = true;
         return;
     }
-    bool good = database_array(result, 0, 6, &words) == ERROR_NONE;
+    bool good = database_array(result, row, 6, &words) == ERROR_NONE;
     while (good && database_array_next(&words, &word)) {
         good = count < key_kind_words(key->kind) && word.size > 0 && word.size < RECORD_KEY_MAX;
         if (!good)
@@ -169,7 +177,7 @@ static void finish(struct feed *feed)
     bool moved = !slice_equal(buffer_slice(&poll->snapshot), slice_of(feed->meta.position));
     enum error e = ERROR_NONE;
     if (poll->count > 0 || poll->statement_count > 0 || poll->everything) {
-        e = store_rows(feed, true);
+        e = store_rows(feed, poll, true);
     } else if (moved) {
         /* Nothing new: the older position in the store is right as well, and is written once a
          * second. */
@@ -216,12 +224,84 @@ void poll_result(struct feed *feed, const PGresult *result)
     if (database_is_null(result, 0, 3))
         return;
     atomic_fetch_add(&feed->statistics.rows, 1);
-    take_statement(poll, result);
-    take_key(feed, result);
+    take_statement(poll, result, 0);
+    take_key(feed, poll, result, 0);
     if (poll->count == POLL_ROWS || poll->statement_count == POLL_ROWS) {
-        enum error e = store_rows(feed, false);
-        if (e != ERROR_NONE)
+        enum error e = store_rows(feed, poll, false);
+        if (e != ERROR_NONE) {
             feed_store_failed(feed, e, "queue");
+            return;
+        }
+        poll->large = true;
+        feed_work(feed);
+    }
+}
+
+bool poll_peek(struct feed *feed)
+{
+    struct poll *poll = &feed->poll, *peek = &feed->peek;
+    char texts[3][24];
+    struct database_parameters p = { .count = 0 };
+    if (!poll->running || !poll->large || feed->peek_ended ||
+        clock_mono_ms() - feed->peeked_mono_ms < (uint64_t)feed->options->poll_ms)
+        return false;
+    if (buffer_size(&feed->peek_position) == 0) {
+        buffer_add(&feed->peek_position, buffer_slice(&poll->snapshot));
+        buffer_add_char(&feed->peek_position, '\0');
+    }
+    if (feed->peek_position.failed)
+        return false;
+    poll_reset(peek);
+    add_parameters(feed, buffer_slice(&feed->peek_position).data, texts, &p);
+    enum error e = database_pipeline_add(&feed->keys, &STATEMENT_PEEK, &p);
+    if (e == ERROR_NONE)
+        e = database_sync(&feed->keys, FEED_READ_S);
+    peek->running = true;
+    if (e != ERROR_NONE)
+        feed_raise(feed, FEED_EVENT_LOST);
+    return true;
+}
+
+/* What it brought is queued. Only a whole answer moves on where the next looks from. */
+static void finish_peek(struct feed *feed)
+{
+    struct poll *peek = &feed->peek;
+    peek->running = false;
+    feed->peeked_mono_ms = clock_mono_ms();
+    if (peek->memory.failed || peek->snapshot.failed) {
+        feed->peek_ended = true; /* the next poll brings it */
+    } else if (peek->count > 0 || peek->statement_count > 0) {
+        enum error e = store_rows(feed, peek, false);
+        if (e != ERROR_NONE) {
+            feed_store_failed(feed, e, "queue");
+            return;
+        }
+    }
+    if (!feed->peek_ended && peek->answered) {
+        buffer_reset(&feed->peek_position);
+        buffer_add(&feed->peek_position, buffer_slice(&peek->snapshot));
+        buffer_add_char(&feed->peek_position, '\0');
+    }
+    feed_work(feed);
+}
+
+void poll_peek_result(struct feed *feed, const PGresult *result)
+{
+    struct poll *peek = &feed->peek;
+    if (result != NULL && PQresultStatus(result) == PGRES_PIPELINE_SYNC) {
+        finish_peek(feed);
+        return;
+    }
+    if (result == NULL || PQresultStatus(result) != PGRES_TUPLES_OK || PQntuples(result) < 1)
+        return;
+    peek->answered = true;
+    buffer_add(&peek->snapshot, database_text(result, 0, 0));
+    feed->peek_ended = PQntuples(result) >= POLL_ROWS;
+    for (int row = 0; row < PQntuples(result) && row < POLL_ROWS; row++) {
+        if (database_is_null(result, row, 3))
+            continue;
+        take_statement(peek, result, row);
+        take_key(feed, peek, result, row);
     }
 }
 

@@ -39,19 +39,23 @@ const struct database_statement STATEMENT_RECENT = {
 /* The snapshot and the rows come from one statement, so from one snapshot. A transaction is new
  * when it was not yet begun, or still running, in the last one: its cost does not grow with what
  * stays open. */
-const struct database_statement STATEMENT_POLL = {
-    "poll", "SELECT s.snapshot::text, s.lsn::text, c.counter, l.xid, l.stamp, l.kind, l.key"
-            " FROM (SELECT pg_current_snapshot() AS snapshot, pg_current_wal_lsn() AS lsn) s"
-            " LEFT JOIN public.mapperd c ON c.id = $4::int4"
-            " LEFT JOIN LATERAL ("
-            "  SELECT n.xid, n.stamp, n.kind, n.key FROM public.change_log n"
-            "  WHERE n.xid >= pg_snapshot_xmax($1::pg_snapshot)"
-            "   AND n.system_id = $2::int8 AND n.database_oid = $3::oid"
-            "  UNION ALL"
-            "  SELECT o.xid, o.stamp, o.kind, o.key FROM public.change_log o"
-            "  WHERE o.xid = ANY (ARRAY(SELECT x FROM pg_snapshot_xip($1::pg_snapshot) x))"
-            "   AND o.system_id = $2::int8 AND o.database_oid = $3::oid) l ON true"
-};
+#define POLL                                                                          \
+    "SELECT s.snapshot::text, s.lsn::text, c.counter, l.xid, l.stamp, l.kind, l.key"  \
+    " FROM (SELECT pg_current_snapshot() AS snapshot, pg_current_wal_lsn() AS lsn) s" \
+    " LEFT JOIN public.mapperd c ON c.id = $4::int4"                                  \
+    " LEFT JOIN LATERAL ("                                                            \
+    "  SELECT n.xid, n.stamp, n.kind, n.key FROM public.change_log n"                 \
+    "  WHERE n.xid >= pg_snapshot_xmax($1::pg_snapshot)"                              \
+    "   AND n.system_id = $2::int8 AND n.database_oid = $3::oid"                      \
+    "  UNION ALL"                                                                     \
+    "  SELECT o.xid, o.stamp, o.kind, o.key FROM public.change_log o"                 \
+    "  WHERE o.xid = ANY (ARRAY(SELECT x FROM pg_snapshot_xip($1::pg_snapshot) x))"   \
+    "   AND o.system_id = $2::int8 AND o.database_oid = $3::oid) l ON true"
+
+const struct database_statement STATEMENT_POLL = { "poll", POLL };
+
+/* As many as a poll keeps in memory, see POLL_ROWS. */
+const struct database_statement STATEMENT_PEEK = { "peek", POLL " LIMIT 1000" };
 
 const struct database_statement STATEMENT_LISTEN = { "listen", "LISTEN holdline_change" };
 

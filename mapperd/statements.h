@@ -16,6 +16,7 @@ extern const struct database_statement STATEMENT_RECENT;
 /* $1 position, $2 system id, $3 database oid, $4 mapperd id: → snapshot, lsn, counter, xid, stamp,
  * kind, key; at least one row */
 extern const struct database_statement STATEMENT_POLL;
+extern const struct database_statement STATEMENT_PEEK; /* the same, at most POLL_ROWS rows */
 extern const struct database_statement STATEMENT_LISTEN;
 
 /* Keys read again; $n are text[]; one row a key asked for, in the shape of the fill statements. */

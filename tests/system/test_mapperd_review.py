@@ -128,3 +128,32 @@ def test_sigterm_ends_mapperd_at_any_moment_of_its_start(fresh_lab):
         wait_until(lambda: not mapperd.alive())
         assert mapperd.exit_status == 0
     lab.start_program("mapperd")
+
+
+JUNK = (
+    "INSERT INTO change_log (stamp, system_id, database_oid, kind, key)"
+    " SELECT o.stamp, o.system_id, o.database_oid, 'user', ARRAY['u' || n || '@example.org']"
+    " FROM change_log_origin() o, generate_series(1, %s) n"
+)
+
+
+@pytest.mark.limit(120)
+def test_a_revocation_does_not_wait_while_the_rows_of_a_large_transaction_are_read(fresh_lab):
+    lab = fresh_lab
+    cns = [new_mapping(lab) for _ in range(5)]
+    sql(lab, JUNK, 400000)
+    wait_until(lambda: int(info(lab)["log_rows"]) > 2000)
+    polls = info(lab)["polls"]
+    waits = []
+    for cn in cns:
+        sql(lab, "SELECT retire_device(%s)", cn)
+        start = time.monotonic()
+        wait_until(lambda: not known(lab, cn))
+        waits.append(time.monotonic() - start)
+    assert info(lab)["polls"] == polls, "the poll has ended before anything was shown"
+    assert max(waits) < 1, waits
+    # What was passed over is read again from where the position stands.
+    lab.kill_program("mapperd")
+    lab.start_program("mapperd")
+    assert not any(known(lab, cn) for cn in cns)
+    wait_until(lambda: info(lab)["queued_keys"] == "0" and int(info(lab)["polls"]) > 0, timeout=60)
