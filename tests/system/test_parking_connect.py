@@ -6,6 +6,8 @@ import pytest
 
 from tests.system.lib import ready_phone, sql, wait_until
 
+pytestmark = pytest.mark.tsan
+
 RULE = (
     "INSERT INTO rights_rule (position, who_kind, target_kind, target, effect)"
     " VALUES (50, 'everyone', 'domain', 'pbx.example.org', 'allow')"

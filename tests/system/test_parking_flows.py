@@ -13,6 +13,8 @@ from tests.system.lib import (
     wait_until,
 )
 
+pytestmark = pytest.mark.tsan
+
 
 def connections(lab):
     text = resp(lab, "INFO", program="proxy")
