@@ -183,6 +183,7 @@ void request_free(struct request *request)
     timer_stop(&layer->base->timers, &request->again);
     run_queue_remove(&layer->base->run_queue, &request->settle);
     authorize_end(&request->authorization);
+    registrar_job_abandon(request->job);
     request_drop_interest(request);
     DL_FOREACH_SAFE(request->branches, branch, next)
     branch_free(branch);

@@ -15,22 +15,54 @@
  *   REFUSED     we answered it ourselves with a failure
  *   (both last ones: freed at the end of the turn, when no branch lives)
  *
- *   event           RECEIVED   PARKED     AUTHORIZED STORING    FORWARDED   RECHECKING
- *   AUTHORIZED      AUTHORIZED AUTHORIZED -          -          -           FORWARDED
- *   DENIED          REFUSED    REFUSED    REFUSED    -          -           REFUSED, branches
- * cancelled WAITS           PARKED     -          PARKED     -          -           - OUTDATED - -
- * PARKED     -          RECHECKING  stays STORES          -          -          STORING    - - -
- *   STORED          -          -          -          DONE       -           -
- *   SENT            -          -          FORWARDED  -          stays       -
- *   NO_TARGET       -          -          REFUSED    REFUSED    REFUSED     REFUSED
- *   NAMED           -          (ask does) PARKED     -          RECHECKING  stays
- *   FINAL           -          -          -          -          DONE        DONE
- *   CANCEL          DONE, 487  DONE, 487  DONE, 487  -          branches    branches
- *   DEADLINE        REFUSED    REFUSED    REFUSED    REFUSED    -           REFUSED
- *   PEER_GONE       DONE       DONE       DONE       DONE       stays       REFUSED
+ * RECEIVED and AUTHORIZED pass within a turn: no event finds a request there.
  *
- * CANCEL concerns INVITE only. A response that comes while RECHECKING is a fact of the callee and
- * goes on upstream. */
+ *   event               RECEIVED    PARKED      AUTHORIZED  STORING   FORWARDED   RECHECKING
+ *   permitted           AUTHORIZED  AUTHORIZED  -           -         -           FORWARDED
+ *   denied              REFUSED     REFUSED     -           -         -           REFUSED
+ *   has to be asked     PARKED      -           -           -         -           -
+ *   is to be stored     -           -           STORING     -         -           -
+ *   stored              -           -           -           DONE      -           -
+ *   can't be served     REFUSED     -           REFUSED     REFUSED   -           -
+ *   written             -           -           FORWARDED   -         -           -
+ *   named by a change   -           stays (1)   -           stays     RECHECKING  stays
+ *   a branch outdated   -           -           -           -         RECHECKING  stays
+ *   branches ended      -           -           -           -         DONE (2)    DONE (2)
+ *   2xx                 -           -           -           -         DONE        DONE
+ *   CANCEL (3)          -           DONE, 487   -           stays     stays (4)   stays (4)
+ *   deadline            -           REFUSED     -           REFUSED   -           REFUSED
+ *   caller's end gone   -           DONE        -           DONE      stays       REFUSED
+ *   caller is nobody    -           REFUSED     -           REFUSED   REFUSED(5)  REFUSED
+ *   stop                -           REFUSED     -           REFUSED   stays       REFUSED
+ *
+ *   (1) its lookups mind changes themselves   (2) REFUSED when no branch got an answer
+ *   (3) of an INVITE; else 200 and no effect  (4) its branches are cancelled, their end is awaited
+ *   (5) an INVITE; what else was written while it was permitted is answered by the callee
+ *   REFUSED from FORWARDED and RECHECKING cancels the branches.
+ *
+ * A response that comes while RECHECKING is a fact of the callee and goes on upstream.
+ *
+ * A branch (branch_become()):
+ *
+ *   event            NONE     TRYING      PROCEEDING    CANCELLING   OUTDATED
+ *   written          TRYING   -           -             -            -
+ *   can't be made    DONE     -           -             -            DONE
+ *   1xx              -        PROCEEDING  stays         stays        -
+ *   final            -        DONE        DONE          DONE         DONE
+ *   cancel           DONE     stays (1)   CANCELLING    stays        DONE
+ *   outdated         -        OUTDATED(2) -             -            -
+ *   permitted again  -        -           -             -            TRYING
+ *   gone, full       -        DONE        - (3)         -            -
+ *   merged           -        DONE        -             -            -
+ *   connection lost  -        stays (4)   stays (4)     stays (4)    -
+ *   timer B, F       -        DONE        - (F: DONE)   -            DONE
+ *   timer C          -        DONE        CANCELLING    -            -
+ *   64*T1 or T2      -        -           -             DONE         -
+ *
+ *   (1) CANCEL goes with the first 1xx (9.1); DONE while its connection is still being made
+ *   (2) DONE when nobody wants it any more    (3) DONE after its connection was lost
+ *   (4) T2 later it is looked whether the device is back: gone if not; a next hop that has not
+ *       said a word is gone at once */
 #ifndef HOLDLINE_REQUEST_REQUEST_H
 #define HOLDLINE_REQUEST_REQUEST_H
 
