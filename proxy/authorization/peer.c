@@ -14,11 +14,20 @@
 
 #define FAILED_AGAIN_MS 1000
 
-enum peer_event { PEER_EVENT_HAS, PEER_EVENT_HAS_NOT, PEER_EVENT_CLOSED };
+enum peer_event { PEER_EVENT_HAS, PEER_EVENT_HAS_NOT, PEER_EVENT_DISABLED, PEER_EVENT_CLOSED };
 
-/* A tag that peers stand on: their own row, or their store. */
+/* A user or domain that one of a peer's identities stands on. */
+struct peer_link {
+    struct peer *peer;
+    uint64_t tag;
+    bool many; /* a domain: many peers may stand on it */
+    struct peer_link *prev, *next;
+};
+
+/* A tag that peers stand on: their own row, their store, their users and domains. */
 struct peer_tag {
     uint64_t tag;
+    struct peer_link *links;
     struct peer *peers; /* whose own row it is; by same_prev, same_next */
     size_t of_store;    /* how many have it as their store's */
     UT_hash_handle hh;
@@ -115,7 +124,7 @@ static struct peer_tag *get_tag(struct peers *peers, uint64_t value)
 
 static void put_tag(struct peers *peers, struct peer_tag *tag)
 {
-    if (tag->peers || tag->of_store)
+    if (tag->peers || tag->of_store || tag->links)
         return;
     HASH_DELETE(hh, peers->by_tag, tag);
     mem_free(tag);
@@ -161,6 +170,80 @@ static void unindex_store(struct peer *peer)
     tag->of_store--;
     peer->tag_store = TAG_NONE;
     put_tag(peer->peers, tag);
+}
+
+static void unlink_all(struct peer *peer)
+{
+    for (size_t i = 0; i < peer->link_count; i++) {
+        struct peer_tag *tag = find_tag(peer->peers, peer->links[i].tag);
+
+        DL_DELETE(tag->links, &peer->links[i]);
+        put_tag(peer->peers, tag);
+    }
+    mem_free(peer->links);
+    peer->links = NULL;
+    peer->link_count = 0;
+}
+
+static bool add_link(struct peer *peer, uint64_t value, bool many)
+{
+    struct peer_link *link = &peer->links[peer->link_count];
+    struct peer_tag *tag;
+
+    for (size_t i = 0; i < peer->link_count; i++) {
+        if (peer->links[i].tag == value)
+            return true;
+    }
+    tag = get_tag(peer->peers, value);
+    if (!tag)
+        return false;
+    *link = (struct peer_link){ .peer = peer, .tag = value, .many = many };
+    DL_APPEND(tag->links, link);
+    peer->link_count++;
+    return true;
+}
+
+/* ---- Its identities: of its row, then of its certificate ---- */
+
+static size_t identity_count(const struct peer *peer)
+{
+    return peer->answer->peer.entry_count + peer->certificate->name_count;
+}
+
+static struct slice identity_at(const struct peer *peer, size_t index)
+{
+    size_t entries = peer->answer->peer.entry_count;
+
+    return index < entries ? peer->answer->peer.entries[index]
+                           : identity_text(&peer->certificate->names[index - entries]);
+}
+
+static bool link_identity(struct peer *peer, struct slice identity)
+{
+    const char *at = memchr(identity.data, '@', identity.size);
+    struct slice domain = identity;
+
+    if (at)
+        domain = (struct slice){ at + 1, identity.size - (size_t)(at + 1 - identity.data) };
+    return (!at || add_link(peer, tag_user(identity), false)) &&
+           add_link(peer, tag_domain(domain), true);
+}
+
+static bool link_all(struct peer *peer)
+{
+    size_t count = identity_count(peer);
+
+    unlink_all(peer);
+    if (count == 0 || count > PEER_FOLLOWED_MAX)
+        return true;
+    peer->links = mem_zero(2 * count, sizeof *peer->links);
+    for (size_t i = 0; i < count; i++) {
+        if (!peer->links || !link_identity(peer, identity_at(peer, i))) {
+            unlink_all(peer);
+            return false;
+        }
+    }
+    return true;
 }
 
 /* ---- Evaluation ---- */
@@ -247,10 +330,79 @@ static void peer_event(struct peer *peer, enum peer_event event)
         else if (peer->condition == PEER_ASKING)
             peer_become(peer, PEER_STRANGER);
         break;
+    case PEER_EVENT_DISABLED:
+        peer_become(peer, PEER_LOST);
+        break;
     case PEER_EVENT_CLOSED:
         peer_become(peer, PEER_GONE);
         break;
     }
+}
+
+static void look_again(struct peer *peer)
+{
+    peer->disabled_maybe = true;
+    ask_later(peer, FAILED_AGAIN_MS);
+}
+
+/* Looks at one identity after the other until one is not disabled. The peer may be closed when it
+ * comes back. */
+static void look_for_disabled(struct peer *peer)
+{
+    const struct peers_user *user = &peer->peers->user;
+    size_t count = identity_count(peer);
+
+    while (peer->looked_at < count) {
+        if (!peer->rights.answer) {
+            switch (lookup_rights(peer->peers->ask, &peer->rights,
+                                  identity_at(peer, peer->looked_at))) {
+            case LOOKUP_READY:
+                break;
+            case LOOKUP_WAITING:
+                return;
+            case LOOKUP_FULL:
+                look_again(peer);
+                return;
+            }
+        }
+        bool disabled = peer->rights.answer->rights.rights.state == USER_DISABLED;
+        lookup_leave(&peer->rights);
+        if (!disabled)
+            return;
+        peer->looked_at++;
+    }
+    peer_event(peer, PEER_EVENT_DISABLED);
+    user->lost(user->owner, peer);
+}
+
+static void on_rights(struct lookup_waiter *waiter)
+{
+    struct peer *peer = waiter->owner;
+
+    if (!waiter->answer) {
+        lookup_leave(waiter);
+        look_again(peer);
+        return;
+    }
+    peer_hold(peer);
+    look_for_disabled(peer);
+    peer_release(peer);
+}
+
+/* After each evaluation: the identities may be others than those that were being looked at. */
+static void begin_looking(struct peer *peer)
+{
+    size_t count = identity_count(peer);
+
+    if (lookup_waiting(&peer->rights))
+        peer->disabled_maybe = true;
+    lookup_leave(&peer->rights);
+    if (!peer->disabled_maybe || peer->condition != PEER_HELD || count == 0 ||
+        count > PEER_FOLLOWED_MAX)
+        return;
+    peer->disabled_maybe = false;
+    peer->looked_at = 0;
+    look_for_disabled(peer);
 }
 
 /* Takes the new answer over and tells what follows from it. Upcalls may close the peer. */
@@ -265,6 +417,8 @@ static void evaluate(struct peer *peer, struct answer *answer)
     answer_release(peer->answer);
     peer->answer = answer_hold(answer);
     follow_row(peer, answer);
+    if ((other || !peer->links) && !link_all(peer))
+        ask_later(peer, FAILED_AGAIN_MS);
     peer_event(peer, has_identity(peer, answer) ? PEER_EVENT_HAS : PEER_EVENT_HAS_NOT);
     if (first)
         user->evaluated(user->owner, peer);
@@ -272,6 +426,8 @@ static void evaluate(struct peer *peer, struct answer *answer)
         user->lost(user->owner, peer);
     else if (other && user->changed)
         user->changed(user->owner, peer);
+    if (!first)
+        begin_looking(peer);
 }
 
 static void on_answer(struct peer *peer)
@@ -332,15 +488,39 @@ static bool is_followed(const struct peer *peer)
 }
 
 /* At some moment within the next 10 s, unless it is about to be asked for anyhow. */
+static void ask_soon(struct peer *peer)
+{
+    if (!task_queued(&peer->task) && !timer_active(&peer->timer) && peer->waiter.lookup == NULL)
+        ask_later(peer, random_u64() % PEERS_SPREAD_MS);
+}
+
 static void spread(struct peers *peers, uint64_t tag)
 {
     struct peer *peer;
 
     DL_FOREACH(peers->all, peer)
     {
-        if (is_followed(peer) && (tag == TAG_ALL || peer->tag_store == tag) &&
-            !task_queued(&peer->task) && !timer_active(&peer->timer) && peer->waiter.lookup == NULL)
-            ask_later(peer, random_u64() % PEERS_SPREAD_MS);
+        if (!is_followed(peer) || (tag != TAG_ALL && peer->tag_store != tag))
+            continue;
+        peer->disabled_maybe |= tag == TAG_ALL;
+        ask_soon(peer);
+    }
+}
+
+/* Their own user is looked at at once, a domain of many by and by. */
+static void follow_links(struct peers *peers, const struct peer_tag *found)
+{
+    struct peer_link *link;
+
+    DL_FOREACH(found->links, link)
+    {
+        if (!is_followed(link->peer))
+            continue;
+        link->peer->disabled_maybe = true;
+        if (link->many)
+            ask_soon(link->peer);
+        else
+            run_queue_add(&peers->base->run_queue, &link->peer->task);
     }
 }
 
@@ -358,6 +538,7 @@ void peers_changed(struct peers *peers, uint64_t tag)
         if (is_followed(peer))
             run_queue_add(&peers->base->run_queue, &peer->task);
     }
+    follow_links(peers, found);
 }
 
 /* ---- Birth and death ---- */
@@ -394,6 +575,8 @@ static struct peer *make_peer(struct peers *peers, enum peer_kind kind, void *ow
     peer->timer.fire = on_timer;
     peer->waiter.done = on_waiter;
     peer->waiter.owner = peer;
+    peer->rights.done = on_rights;
+    peer->rights.owner = peer;
     return peer;
 }
 
@@ -442,6 +625,8 @@ void peer_close(struct peer *peer)
 
     peer_event(peer, PEER_EVENT_CLOSED);
     lookup_leave(&peer->waiter);
+    lookup_leave(&peer->rights);
+    unlink_all(peer);
     run_queue_remove(&peers->base->run_queue, &peer->task);
     timer_stop(&peers->base->timers, &peer->timer);
     unindex_row(peer);

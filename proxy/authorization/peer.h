@@ -8,12 +8,14 @@
  *   ASKING    the first answer is not here: no device key yet
  *   STRANGER  it has no identity; its requests get 403, the connection stays
  *   HELD      it has identities, or names in its certificate, and is not disabled
- *   LOST      it was HELD and has nothing left: the worker closes the connection
+ *   LOST      it was HELD and has nothing left, or all its users and domains were disabled: the
+ *             worker closes the connection
  *   GONE      its connection is closed; no upcall any more
  *
  *   event       ASKING    STRANGER  HELD           LOST
  *   HAS         HELD      HELD      HELD           -
  *   HAS_NOT     STRANGER  STRANGER  LOST           -
+ *   DISABLED    -         -         LOST           -
  *   FAILED      ASKING    STRANGER  HELD           -      asked again after 1 s
  *   CLOSED      GONE      GONE      GONE           GONE
  *
@@ -27,6 +29,9 @@
 
 /* STORE:CN:NAMES, see docs/protocol.md; at most 32 + 1 + 192 + 1 + 16 octets, or route:NAME. */
 #define DEVICE_KEY_MAX 300
+/* Identities whose users and domains are followed; a device with more is never LOST by DISABLED,
+ * its requests are refused all the same. */
+#define PEER_FOLLOWED_MAX 32
 /* Re-evaluations that concern many peers are spread over so long. */
 #define PEERS_SPREAD_MS 10000
 
@@ -53,6 +58,11 @@ struct peer {
     struct lookup_waiter waiter;
     struct task task;
     struct timer timer;
+    struct peer_link *links; /* to the users and domains that it stands on; NULL: none */
+    size_t link_count;
+    bool disabled_maybe; /* one of them has changed since they were looked at */
+    size_t looked_at;    /* so many of them are disabled */
+    struct lookup_waiter rights;
     struct peer *prev, *next;
     struct peer *same_prev, *same_next; /* others with the same tag_peer */
 };

@@ -4,7 +4,16 @@ import time
 
 import pytest
 
-from tests.system.lib import Phone, establish, provision, ready_phone, resp, sql, wait_until
+from tests.system.lib import (
+    Phone,
+    establish,
+    provision,
+    ready_phone,
+    resp,
+    sql,
+    unique,
+    wait_until,
+)
 
 pytestmark = pytest.mark.tsan
 
@@ -82,6 +91,7 @@ def test_F25_a_retired_phones_ringing_call_is_cancelled(lab):
 
 def test_F25_a_disabled_user_is_refused_in_and_out_of_dialogs(lab):
     alice, bob = ready_phone(lab), ready_phone(lab)
+    provision(lab, bob.cn, f"keep-{bob.user}@{lab.domain}")  # its connection stays
     out, into = establish(alice, bob)
     sql(lab, "UPDATE sip_user SET state = 'disabled' WHERE identity = %s", bob.identity)
     wait_until(lambda: bindings_of(lab, bob.identity) == [], what="the binding is gone")
@@ -95,6 +105,35 @@ def test_F25_a_disabled_user_is_refused_in_and_out_of_dialogs(lab):
     assert bindings_of(lab, bob.identity) == []  # no enabling gives back what disabling took
     bob.register()
     assert bindings_of(lab, bob.identity)
+
+
+def test_F25_a_phone_whose_only_user_is_disabled_loses_its_connection(lab):
+    alice, bob = ready_phone(lab), ready_phone(lab)
+    second = f"second-{bob.user}@{lab.domain}"
+    provision(lab, bob.cn, second)
+    wait_until(lambda: bob.options(from_=f"<sip:{second}>").status == 200, what="two identities")
+    for phone in (alice, bob):
+        sql(lab, "UPDATE sip_user SET state = 'disabled' WHERE identity = %s", phone.identity)
+    alice.expect_closed()
+    assert bindings_of(lab, alice.identity) == []
+    assert bob.options(from_=f"<sip:{second}>").status == 200
+    sql(lab, "UPDATE sip_user SET state = 'disabled' WHERE identity = %s", second)
+    bob.expect_closed()
+
+
+def test_F25_a_phone_whose_domain_is_disabled_loses_its_connection(lab):
+    domain = f"{unique('d')}.example"
+    sql(lab, "INSERT INTO domain (name) VALUES (%s)", domain)
+    alice, bob = Phone(lab), ready_phone(lab)
+    alice.provision()
+    sql(lab, "UPDATE cn_mapping SET identity = %s WHERE cn = %s", f"alice@{domain}", alice.cn)
+    alice.connect()
+    wait_until(
+        lambda: alice.options(from_=f"<sip:alice@{domain}>").status == 200, what="alice is known"
+    )
+    sql(lab, "UPDATE domain SET state = 'disabled' WHERE name = %s", domain)
+    alice.expect_closed(timeout=20)
+    assert bob.options().status == 200
 
 
 def test_F25_a_disabled_store_closes_its_connections(fresh_lab):

@@ -595,9 +595,78 @@ static void test_store_and_resync_are_evaluated_within_ten_seconds(void **state)
         }
         stage_expect(&stage.questions, "PEER device aa");
         stage_peer(&stage, 7, serial, "known", "AA", "alice@example.org");
+        if (i == 1) { /* its user may have been disabled unheard */
+            stage_expect(&stage.questions, "RIGHTS alice@example.org");
+            stage_rights(&stage, 7, serial, "known", NULL, NULL);
+        }
         assert_int_equal(changed + lost, 0);
         stage_expect_nothing(&stage.questions);
     }
+}
+
+static void test_disabled_user_loses_the_peer_that_has_no_other(void **state)
+{
+    (void)state;
+    open_known("alice@example.org");
+    stage_message(&stage, "7 11 user bob@example.org");
+    stage_expect_nothing(&stage.questions);
+    stage_message(&stage, "7 12 user alice@example.org");
+    stage_expect(&stage.questions, "RIGHTS alice@example.org");
+    stage_rights(&stage, 7, 12, "known", NULL, NULL);
+    assert_int_equal(peer->condition, PEER_HELD);
+    stage_message(&stage, "7 13 user alice@example.org");
+    stage_expect(&stage.questions, "RIGHTS alice@example.org");
+    stage_rights(&stage, 7, 13, "disabled", NULL, NULL);
+    assert_int_equal(lost, 1);
+    assert_int_equal(peer->condition, PEER_LOST);
+    stage_message(&stage, "7 14 user alice@example.org");
+    stage_expect_nothing(&stage.questions);
+}
+
+static void test_disabled_user_of_two_leaves_the_other(void **state)
+{
+    (void)state;
+    stage_up(&stage, 7, 10);
+    open_device("bob@example.org");
+    stage_expect(&stage.questions, "PEER device aa");
+    stage_peer(&stage, 7, 10, "known", "AA", "alice@example.org");
+    stage_message(&stage, "7 11 user alice@example.org");
+    stage_expect(&stage.questions, "RIGHTS alice@example.org");
+    stage_rights(&stage, 7, 11, "disabled", NULL, NULL);
+    stage_expect(&stage.questions, "RIGHTS bob@example.org");
+    stage_rights(&stage, 7, 11, "unknown", NULL, NULL);
+    assert_int_equal(peer->condition, PEER_HELD);
+    stage_message(&stage, "7 12 user bob@example.org");
+    stage_expect(&stage.questions, "RIGHTS bob@example.org"); /* alice's answer is cached */
+    stage_rights(&stage, 7, 12, "disabled", NULL, NULL);
+    assert_int_equal(peer->condition, PEER_LOST);
+}
+
+static void test_disabled_domain_loses_its_peers_within_ten_seconds(void **state)
+{
+    (void)state;
+    open_known("example.org");
+    stage_message(&stage, "7 11 domain example.org");
+    for (int second = 0; second < 10; second++) {
+        stage_pass(&stage, 1000);
+        stage_tick(&stage, 7, 11);
+    }
+    stage_expect(&stage.questions, "RIGHTS example.org");
+    stage_rights(&stage, 7, 11, "disabled", NULL, NULL);
+    assert_int_equal(peer->condition, PEER_LOST);
+    assert_int_equal(lost, 1);
+}
+
+static void test_peer_that_closes_while_its_users_are_looked_at(void **state)
+{
+    (void)state;
+    open_known("alice@example.org");
+    stage_message(&stage, "7 11 user alice@example.org");
+    stage_expect(&stage.questions, "RIGHTS alice@example.org");
+    peer_close(peer);
+    peer = NULL;
+    stage_rights(&stage, 7, 11, "disabled", NULL, NULL);
+    assert_int_equal(lost + changed, 0);
 }
 
 static void test_closed_peer_is_told_nothing_and_lives_on_for_its_requests(void **state)
@@ -684,6 +753,10 @@ int main(void)
         TEST(test_removed_mapping_loses_the_peer_at_once),
         TEST(test_stranger_becomes_held_without_reconnecting),
         TEST(test_store_and_resync_are_evaluated_within_ten_seconds),
+        TEST(test_disabled_user_loses_the_peer_that_has_no_other),
+        TEST(test_disabled_user_of_two_leaves_the_other),
+        TEST(test_disabled_domain_loses_its_peers_within_ten_seconds),
+        TEST(test_peer_that_closes_while_its_users_are_looked_at),
         TEST(test_closed_peer_is_told_nothing_and_lives_on_for_its_requests),
         TEST(test_device_keys),
         TEST(test_each_allocation_may_fail),
