@@ -41,7 +41,10 @@ static enum error library_error(const char *what, int code)
     if (code == ENOMEM)
         return ERROR_MEMORY;
     log_write(LOG_ERROR, "lmdb-failed", "%s: %s%s", what, mdb_strerror(code),
-              code == MDB_MAP_FULL ? "; raise lmdb_map_size_mb and restart" : "");
+              code == MDB_MAP_FULL ? "; raise lmdb_map_size_mb and restart"
+              : code == EIO || code == ENOSPC /* a short write is EIO to LMDB */
+                  ? "; look whether the disk is full"
+                  : "");
     if (code == MDB_MAP_FULL || code == MDB_TXN_FULL)
         return ERROR_TOO_LARGE;
     return code > 0 ? ERROR_SYSTEM : ERROR_LIBRARY; /* a full disk is no damage */
