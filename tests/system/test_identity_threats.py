@@ -430,8 +430,9 @@ def test_T19_call_to_a_phone_that_was_removed_does_not_reach_it(lab, three):
     assert alice.message(bob.aor).status in (404, 480)
 
 
-def test_T19_ringing_call_of_a_disabled_user_is_cancelled(lab, three):
-    alice, bob, _ = three
+def test_T19_ringing_call_of_a_disabled_user_is_cancelled(lab):
+    alice, bob = ready_phone(lab), ready_phone(lab)
+    provision(lab, alice.cn, f"keep-{alice.user}@{lab.domain}")  # its connection stays
     out = alice.invite(bob.aor)
     into = bob.expect_call()
     into.reply(180)
@@ -448,6 +449,7 @@ def test_T53_a_change_is_seen_by_the_very_next_request_of_every_worker(lab):
     phones = [ready_phone(lab) for _ in range(4)]
     target = ready_phone(lab)
     for phone in phones:
+        provision(lab, phone.cn, f"keep-{phone.user}@{lab.domain}")  # its connection stays
         sql(lab, "UPDATE sip_user SET state = 'disabled' WHERE identity = %s", phone.identity)
         wait_until(lambda p=phone: p.options().status == 403, what="disabled is seen")
         assert all(phone.options().status == 403 for _ in range(20))
