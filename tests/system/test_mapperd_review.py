@@ -4,6 +4,7 @@ moment."""
 import os
 import shutil
 import signal
+import subprocess
 import threading
 import time
 
@@ -157,3 +158,36 @@ def test_a_revocation_does_not_wait_while_the_rows_of_a_large_transaction_are_re
     lab.start_program("mapperd")
     assert not any(known(lab, cn) for cn in cns)
     wait_until(lambda: info(lab)["queued_keys"] == "0" and int(info(lab)["polls"]) > 0, timeout=60)
+
+
+ASK_AS_ANOTHER = """
+import socket, sys
+peer = socket.socket(socket.AF_UNIX)
+peer.connect(sys.argv[1])
+for command in (b"PEER device 0004F2000001", b"SUBSCRIBE changed", b"INFO", b"UNBIND a@b.c x i 0 s"):
+    words = command.split()
+    peer.sendall(b"*%d\\r\\n" % len(words) + b"".join(b"$%d\\r\\n%s\\r\\n" % (len(w), w) for w in words))
+    print(peer.recv(4096).decode().split()[0])
+"""
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can be another user")
+def test_T57_another_user_gets_nothing_from_the_socket_whatever_its_mode(fresh_lab):
+    lab = fresh_lab
+    path = str(lab.mapperd_socket)
+    os.chmod(os.path.dirname(path), 0o755)
+
+    def ask():
+        return subprocess.run(
+            ["/usr/bin/python3", "-c", ASK_AS_ANOTHER, path],
+            user=65534,
+            group=65534,
+            extra_groups=[],
+            cwd="/",
+            capture_output=True,
+            text=True,
+        )
+
+    assert "PermissionError" in ask().stderr
+    os.chmod(path, 0o666)
+    assert ask().stdout.split() == ["-DENIED"] * 4
