@@ -50,6 +50,7 @@ struct worker {
     unsigned change_count;
     struct task change_task;
     _Atomic(const struct config *) reloaded; /* waits to be taken over; a reference */
+    atomic_bool stop_wanted;
     bool stopping, started;
     pthread_t thread;
 };
@@ -117,6 +118,8 @@ static void take_over_config(struct worker *worker)
     config_drop(config);
 }
 
+static void stop(struct worker *worker);
+
 static void on_mail(struct ev_loop *loop, ev_async *watcher, int events)
 {
     struct worker *worker = watcher->data;
@@ -125,6 +128,8 @@ static void on_mail(struct ev_loop *loop, ev_async *watcher, int events)
     (void)events;
     take_over_config(worker);
     delivery_read_box(worker->delivery);
+    if (atomic_load(&worker->stop_wanted))
+        stop(worker);
 }
 
 /* From the sender's thread. */
@@ -338,10 +343,8 @@ static void on_drained(struct timer *timer)
     ev_break(worker->base.loop, EVBREAK_ALL);
 }
 
-static void on_stop(void *owner)
+static void stop(struct worker *worker)
 {
-    struct worker *worker = owner;
-
     if (worker->stopping)
         return;
     worker->stopping = true;
@@ -400,7 +403,7 @@ static enum error make_authorization(struct worker *worker)
 
 static enum error make_requests(struct worker *worker)
 {
-    const struct delivery_user user = { worker, on_not_sent, on_response, on_cancel, on_stop };
+    const struct delivery_user user = { worker, on_not_sent, on_response, on_cancel };
     struct request_layer_parts parts = {
         .base = &worker->base,
         .net = worker->net,
@@ -481,13 +484,11 @@ enum error worker_start(struct worker *worker)
     return ERROR_NONE;
 }
 
+/* No letter: a worker must end also when its box is full or memory is short. */
 void worker_stop(struct worker *worker)
 {
-    struct letter *letter = letter_new(MAIL_STOP, worker->base.index, SLICE(""));
-
-    if (!letter ||
-        post_office_send(worker->shared->office, worker->base.index, letter) != ERROR_NONE)
-        log_write(LOG_ERROR, "stop-failed", "worker %u takes no letter", worker->base.index);
+    atomic_store(&worker->stop_wanted, true);
+    ev_async_send(worker->base.loop, &worker->mail);
 }
 
 void worker_reload(struct worker *worker, const struct config *config)

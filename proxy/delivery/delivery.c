@@ -333,9 +333,6 @@ static void read_letter(struct delivery *delivery, struct letter *letter)
     case MAIL_CLOSE:
         close_flow(delivery, letter->flow);
         break;
-    case MAIL_STOP:
-        user->stop(user->owner);
-        break;
     case MAIL_NONE:
         assert(false);
         break;

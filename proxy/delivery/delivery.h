@@ -34,7 +34,6 @@ struct delivery_user {
     void (*not_sent)(void *owner, const char *branch, enum delivery_outcome outcome);
     void (*response)(void *owner, struct slice bytes, uint64_t device);
     void (*cancel)(void *owner, struct letter *letter); /* takes the letter */
-    void (*stop)(void *owner);
 };
 
 struct delivery;

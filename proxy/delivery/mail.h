@@ -26,7 +26,6 @@ enum mail_kind {
     MAIL_FLOW_OPENED, /* to a device's home: it has this connection now */
     MAIL_FLOW_CLOSED,
     MAIL_CLOSE, /* close this flow (control socket) */
-    MAIL_STOP,  /* stop in order: listeners, parked, drain */
 };
 
 enum delivery_outcome {

@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """What RFC 3261, 4320 and 3327 ask of a proxy and registrar beyond calls that go well: which
 answers go up, what is refused before permission is asked, whom nobody knows."""
+import signal
 import socket
+import threading
 import time
 
 import pytest
@@ -326,6 +328,27 @@ def test_sips_never_leaves_over_tcp_and_routing_parameters_by_no_number(lab):
     assert alice.response(sent).status == 200
     refused = alice.message(f"sip:+4930@{lab.domain};rn=+1900;user=phone")
     assert refused.status == 403
+
+
+def test_a_stop_answers_what_is_parked_and_leaves_nothing(fresh_lab):
+    lab = fresh_lab
+    alice, bob = ready_phone(lab), ready_phone(lab)
+    stored = alice.make_register(expires=7200)
+    lab.processes["mapperd"].send(signal.SIGSTOP)
+    try:
+        out = alice.invite(bob.aor)
+        alice.send(stored)
+        out.expect(100)
+        stopper = threading.Thread(target=lambda: ended.append(lab.stop_program("proxy")))
+        ended = []
+        stopper.start()
+        assert out.answer().status == 503
+        assert alice.response(stored).status == 503
+        alice.expect_closed()
+        stopper.join()
+        assert ended == [0]
+    finally:
+        lab.processes["mapperd"].send(signal.SIGCONT)
 
 
 def test_each_refusal_is_logged_once(lab):

@@ -109,7 +109,7 @@ static void test_a_letter_owns_its_bytes_and_wakes_once(void **state)
         letter_free(letter);
     }
     queue_batch_free(&batch);
-    letter = letter_new(MAIL_STOP, 0, SLICE(""));
+    letter = letter_new(MAIL_CLOSE, 0, SLICE(""));
     assert_int_equal(post_office_send(office, 0, letter), ERROR_NONE);
     post_office_free(office); /* what still waits goes with it */
 }
