@@ -129,7 +129,7 @@ def pytest_generate_tests(metafunc):
         metafunc.parametrize("variant", ["asan", "tsan"], indirect=True)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def variant(request):
     """Which build the test runs on."""
     return getattr(request, "param", "asan")

@@ -13,14 +13,16 @@ from tests.system.lib import (
     wait_until,
 )
 
+pytestmark = pytest.mark.tsan
+
 PER_DEVICE, TOTAL = 4, 6
 SLOW_S = 1.3
 
 
 @pytest.fixture(scope="module")
-def small():
+def small(variant):
     settings = {"park_per_device": PER_DEVICE, "park_total": TOTAL, "park_deadline": 20000}
-    lab = Lab(variant="asan", workers=1, proxy_conf=settings)
+    lab = Lab(variant=variant, workers=1, proxy_conf=settings)
     try:
         lab.start()
         lab.relay = use_relay(lab)

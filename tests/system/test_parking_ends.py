@@ -13,11 +13,12 @@ LONG_MS = 20000  # longer than what a test holds: no end but the one that it is 
 SHORT_MS = 700
 SLOW_S = 1.2  # more than SHORT_MS; ticks still come within two seconds
 
+pytestmark = pytest.mark.tsan
 HOW = pytest.mark.parametrize("how", ["slow", "hung", "killed"])
 
 
-def make(park_deadline):
-    lab = Lab(variant="asan", proxy_conf={"park_deadline": park_deadline})
+def make(variant, park_deadline):
+    lab = Lab(variant=variant, proxy_conf={"park_deadline": park_deadline})
     try:
         lab.start()
         lab.relay = use_relay(lab)
@@ -36,15 +37,15 @@ def end(lab):
 
 
 @pytest.fixture(scope="module")
-def patient():
-    lab = make(LONG_MS)
+def patient(variant):
+    lab = make(variant, LONG_MS)
     yield lab
     end(lab)
 
 
 @pytest.fixture(scope="module")
-def hasty():
-    lab = make(SHORT_MS)
+def hasty(variant):
+    lab = make(variant, SHORT_MS)
     yield lab
     end(lab)
 
