@@ -19,6 +19,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -89,10 +90,13 @@ static enum error bind_listeners(struct proxy *proxy, unsigned worker, int *fds)
             worker == 0 ? &config->listeners[i].address : &proxy->bound[i];
         struct address bound;
         char text[ADDRESS_TEXT_MAX];
-        enum error error = listener_bind(wanted, &bound, &fds[i]);
+        bool taken = worker == 0 && listener_is_taken(wanted);
+        enum error error = taken ? ERROR_SYSTEM : listener_bind(wanted, &bound, &fds[i]);
         if (error != ERROR_NONE) {
-            log_write(LOG_ERROR, "listen-failed", "listener %s, %s: errno %d",
-                      config->listeners[i].name, address_text(wanted, text), errno);
+            log_write(LOG_ERROR, "listen-failed", "listener %s, %s: %s", config->listeners[i].name,
+                      address_text(wanted, text),
+                      taken ? "another program listens there; stop it or write another port"
+                            : strerror(errno));
             while (i-- > 0)
                 close(fds[i]);
             return error;

@@ -10,6 +10,7 @@
 #include <fcntl.h>
 #include <netinet/tcp.h>
 #include <string.h>
+#include <sys/time.h>
 #include <unistd.h>
 #include <utlist.h>
 
@@ -56,6 +57,27 @@ enum error listener_bind(const struct address *address, struct address *bound, i
     *fd = -1;
     errno = error_number;
     return ERROR_SYSTEM;
+}
+
+bool listener_is_taken(const struct address *address)
+{
+    struct address own;
+    socklen_t size = sizeof(own);
+    struct timeval wait = { .tv_sec = 1 };
+    bool taken = false;
+
+    if (address_port(address) == 0)
+        return false;
+    int fd = socket(address->family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd < 0)
+        return false;
+    (void)setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &wait, sizeof(wait));
+    /* A socket that happens to get this very port connects with itself. */
+    if (connect(fd, &address->any, address_size(address)) == 0 || errno == EINPROGRESS)
+        taken =
+            getsockname(fd, &own.any, &size) == 0 && address_port(&own) != address_port(address);
+    close(fd);
+    return taken;
 }
 
 /* ---- Pausing ---- */

@@ -130,6 +130,20 @@ static void test_a_port_of_another_program_is_an_error(void **state)
     close(taken);
 }
 
+static void test_a_port_of_another_proxy_is_taken(void **state)
+{
+    (void)state;
+    struct address wish, bound;
+    int fd;
+    assert_int_equal(address_from_text(&wish, SLICE("127.0.0.1:0")), ERROR_NONE);
+    assert_false(listener_is_taken(&wish));
+    assert_int_equal(listener_bind(&wish, &bound, &fd), ERROR_NONE);
+    assert_int_equal(listen(fd, 1), 0);
+    assert_true(listener_is_taken(&bound));
+    close(fd);
+    assert_false(listener_is_taken(&bound));
+}
+
 static void test_what_peers_are_told_to_send_to(void **state)
 {
     (void)state;
@@ -407,6 +421,7 @@ int main(void)
         cmocka_unit_test(test_hosts_are_compared_without_port_and_mapping),
         cmocka_unit_test(test_workers_share_a_port_that_the_kernel_chose),
         cmocka_unit_test(test_ipv6_is_listened_to_alone),
+        cmocka_unit_test(test_a_port_of_another_proxy_is_taken),
         cmocka_unit_test(test_a_port_of_another_program_is_an_error),
         cmocka_unit_test(test_what_peers_are_told_to_send_to),
         cmocka_unit_test(test_T41_without_descriptors_new_peers_are_refused_and_old_ones_served),
