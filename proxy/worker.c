@@ -331,6 +331,20 @@ static void on_response(void *owner, struct slice bytes, uint64_t device)
     request_layer_response(((struct worker *)owner)->requests, bytes, device);
 }
 
+static void on_removed(void *owner, uint64_t tag)
+{
+    registrar_changed(((struct worker *)owner)->registrar, tag);
+}
+
+/* By a phone of this worker: all workers are to know. */
+static void on_bindings_removed(void *owner, uint64_t tag)
+{
+    struct worker *worker = owner;
+
+    registrar_changed(worker->registrar, tag);
+    delivery_tell_removed(worker->delivery, tag);
+}
+
 static void on_cancel(void *owner, struct letter *letter)
 {
     request_layer_cancel(((struct worker *)owner)->requests, letter);
@@ -403,7 +417,8 @@ static enum error make_authorization(struct worker *worker)
 
 static enum error make_requests(struct worker *worker)
 {
-    const struct delivery_user user = { worker, on_not_sent, on_response, on_cancel };
+    const struct registrar_user removals = { worker, on_bindings_removed };
+    const struct delivery_user user = { worker, on_not_sent, on_response, on_cancel, on_removed };
     struct request_layer_parts parts = {
         .base = &worker->base,
         .net = worker->net,
@@ -414,7 +429,7 @@ static enum error make_requests(struct worker *worker)
 
     worker->delivery =
         delivery_new(&worker->base, worker->net, worker->ask, worker->shared->office, &user);
-    worker->registrar = registrar_new(&worker->base, worker->net, worker->ask);
+    worker->registrar = registrar_new(&worker->base, worker->net, worker->ask, &removals);
     if (!worker->delivery || !worker->registrar)
         return ERROR_MEMORY;
     parts.delivery = worker->delivery;

@@ -298,6 +298,20 @@ void delivery_endpoint_gone(struct delivery *delivery, struct endpoint *endpoint
     endpoint->unanswered = NULL;
 }
 
+void delivery_tell_removed(struct delivery *delivery, uint64_t tag)
+{
+    for (unsigned i = 0; i < delivery->base->workers; i++) {
+        struct letter *letter;
+        if (i == delivery->base->index)
+            continue;
+        letter = letter_new(MAIL_REMOVED, delivery->base->index, SLICE(""));
+        if (letter)
+            letter->device = tag;
+        if (post(delivery, i, letter) != DELIVERY_MAILED)
+            count_drop(delivery);
+    }
+}
+
 static void close_flow(struct delivery *delivery, struct flow flow)
 {
     struct connection *c = net_find(delivery->net, flow);
@@ -329,6 +343,9 @@ static void read_letter(struct delivery *delivery, struct letter *letter)
         break;
     case MAIL_FLOW_CLOSED:
         device_home_closed(delivery->home, letter->device, letter->flow);
+        break;
+    case MAIL_REMOVED:
+        user->removed(user->owner, letter->device);
         break;
     case MAIL_CLOSE:
         close_flow(delivery, letter->flow);

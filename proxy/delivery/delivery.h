@@ -34,6 +34,7 @@ struct delivery_user {
     void (*not_sent)(void *owner, const char *branch, enum delivery_outcome outcome);
     void (*response)(void *owner, struct slice bytes, uint64_t device);
     void (*cancel)(void *owner, struct letter *letter); /* takes the letter */
+    void (*removed)(void *owner, uint64_t tag);
 };
 
 struct delivery;
@@ -62,6 +63,9 @@ void delivery_flow_closed(struct delivery *delivery, uint64_t device, struct flo
 void delivery_answered(struct endpoint *endpoint, struct slice branch);
 /* The connection has closed: who waits for an answer from it is told, by letter. */
 void delivery_endpoint_gone(struct delivery *delivery, struct endpoint *endpoint);
+
+/* Tells all other workers that bindings of an AoR were taken away. */
+void delivery_tell_removed(struct delivery *delivery, uint64_t tag);
 
 /* Reads the worker's box; from the loop. */
 void delivery_read_box(struct delivery *delivery);

@@ -25,7 +25,8 @@ enum mail_kind {
     MAIL_CANCEL,      /* a CANCEL whose INVITE was not found where it arrived */
     MAIL_FLOW_OPENED, /* to a device's home: it has this connection now */
     MAIL_FLOW_CLOSED,
-    MAIL_CLOSE, /* close this flow (control socket) */
+    MAIL_REMOVED, /* bindings of an AoR were taken away; `device` is its tag */
+    MAIL_CLOSE,   /* close this flow (control socket) */
 };
 
 enum delivery_outcome {

@@ -45,6 +45,7 @@ struct registrar {
     struct worker_base *base;
     struct net *net;
     struct ask *ask;
+    struct registrar_user user;
     uint64_t changes; /* messages so far */
     uint64_t all_changed;
     uint64_t *changed; /* by tag modulo CHANGE_SLOTS: the newest change */
@@ -71,6 +72,7 @@ struct registrar_job {
     struct wanted wanted[REGISTRAR_CONTACTS_MAX];
     size_t wanted_count;
     bool star, outbound;
+    bool removes; /* an UNBIND was sent */
     uint64_t aor_tag;
     uint64_t noted;
     uint64_t stored_unix_s[REGISTRAR_CONTACTS_MAX];
@@ -83,7 +85,8 @@ struct registrar_job {
     struct arena arena;
 };
 
-struct registrar *registrar_new(struct worker_base *base, struct net *net, struct ask *ask)
+struct registrar *registrar_new(struct worker_base *base, struct net *net, struct ask *ask,
+                                const struct registrar_user *user)
 {
     struct registrar *registrar = mem_zero(1, sizeof(*registrar));
 
@@ -92,6 +95,7 @@ struct registrar *registrar_new(struct worker_base *base, struct net *net, struc
     registrar->base = base;
     registrar->net = net;
     registrar->ask = ask;
+    registrar->user = *user;
     registrar->changed = mem_zero(CHANGE_SLOTS, sizeof(registrar->changed[0]));
     if (!registrar->changed) {
         mem_free(registrar);
@@ -496,6 +500,8 @@ static void written(struct registrar_job *job)
 {
     enum lookup_outcome outcome;
 
+    if (job->removes) /* whatever came of it: it may have happened */
+        job->registrar->user.removed(job->registrar->user.owner, job->aor_tag);
     if (job->failure != REASON_ALLOWED) {
         end(job, job->failure, NULL);
         return;
@@ -619,6 +625,7 @@ static void unbind(struct registrar_job *job, struct slice device_key, struct sl
         .contact = contact,
     };
 
+    job->removes = true;
     count_write(job, ask_unbind(job->registrar->ask, &arguments, next_write(job)));
 }
 

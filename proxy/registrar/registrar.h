@@ -22,9 +22,17 @@ struct registrar_job;
 /* Old contacts of the same phone that one REGISTER may take away. */
 #define BINDINGS_REPLACED_MAX 8
 
+/* `removed`: bindings of this AoR (its tag_user()) were taken away, perhaps another connection's,
+ * whose next refresh must be a write: to be told to the registrars of all workers by
+ * registrar_changed(), since bindings are never published. Never NULL. */
+struct registrar_user {
+    void *owner;
+    void (*removed)(void *owner, uint64_t tag);
+};
+
 /* `base`, `net`, `ask` outlive it. NULL without memory. */
-struct registrar *registrar_new(struct worker_base *base, struct net *net,
-                                struct ask *ask) MUST_CHECK;
+struct registrar *registrar_new(struct worker_base *base, struct net *net, struct ask *ask,
+                                const struct registrar_user *user) MUST_CHECK;
 void registrar_free(struct registrar *registrar);
 
 /* Whether a message of mapperd may concern what was stored: what rests on the tag is written again

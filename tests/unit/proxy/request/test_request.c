@@ -328,9 +328,16 @@ static void close_connection(unsigned who)
     mem_free(endpoint);
 }
 
+static void on_bindings_removed(void *owner, uint64_t tag)
+{
+    (void)owner; /* the only worker: it knows by itself */
+    registrar_changed(registrar, tag);
+}
+
 static int setup(void **state)
 {
     static const struct peers_user user = { .evaluated = on_evaluated, .lost = on_lost };
+    static const struct registrar_user removals = { .removed = on_bindings_removed };
     static const struct delivery_user mail = { .not_sent = on_not_sent };
     char path[128];
 
@@ -351,7 +358,7 @@ static int setup(void **state)
     post_office_listen(office, 0, wake, NULL);
     assert_int_equal(peers_new(&stage.base, stage.ask, keys, &user, &peers), ERROR_NONE);
     delivery = delivery_new(&stage.base, NULL, stage.ask, office, &mail);
-    registrar = registrar_new(&stage.base, NULL, stage.ask);
+    registrar = registrar_new(&stage.base, NULL, stage.ask, &removals);
     layer = request_layer_new(&(struct request_layer_parts){ .base = &stage.base,
                                                              .delivery = delivery,
                                                              .ask = stage.ask,
