@@ -165,7 +165,10 @@ static enum error open_peer(struct worker *worker, struct connection *c, struct 
     if (connection_transport(c) == TRANSPORT_TLS) {
         identity = connection_take_identity(c);
         endpoint->certificate = certificate_hash(identity);
-        return peer_open_device(worker->peers, identity, endpoint, &endpoint->peer);
+        error = peer_open_device(worker->peers, identity, endpoint, &endpoint->peer);
+        if (error == ERROR_NONE)
+            peer_look_now(endpoint->peer); /* a request may come with this very read */
+        return error;
     }
     if (!route)
         return ERROR_NONE; /* a stranger on the routes' listener: everything of it gets 403 */

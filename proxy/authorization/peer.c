@@ -599,6 +599,14 @@ enum error peer_open_device(struct peers *peers, struct peer_identity *certifica
     return ERROR_NONE;
 }
 
+void peer_look_now(struct peer *peer)
+{
+    if (!task_queued(&peer->task))
+        return;
+    run_queue_remove(&peer->peers->base->run_queue, &peer->task);
+    evaluate_again(&peer->task);
+}
+
 enum error peer_open_route(struct peers *peers, const char *name, bool inbound,
                            const struct identity *may_assert, size_t may_assert_count, void *owner,
                            struct peer **out)

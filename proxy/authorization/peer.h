@@ -90,6 +90,9 @@ void peers_changed(struct peers *peers, uint64_t tag);
 /* Both give one reference, the connection's. Takes `certificate` over, also on failure. */
 enum error peer_open_device(struct peers *peers, struct peer_identity *certificate, void *owner,
                             struct peer **out) MUST_CHECK;
+/* Its first evaluation, now instead of from the run queue: an answer in the cache gives the device
+ * key before the first request is read. evaluated() may be called from inside. */
+void peer_look_now(struct peer *peer);
 /* name, may_assert: the configuration's, which outlives the peer. */
 enum error peer_open_route(struct peers *peers, const char *name, bool inbound,
                            const struct identity *may_assert, size_t may_assert_count, void *owner,

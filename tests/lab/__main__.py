@@ -34,7 +34,7 @@ class locked:
 def up(arguments):
     stack = Stack.load(arguments.folder)
     try:
-        if stack is not None and stack.postgres.running():
+        if stack is not None and stack.postgres.has_data():
             stack.start_missing()
         else:
             if stack is not None:

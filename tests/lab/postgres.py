@@ -135,6 +135,10 @@ class Cluster:
             return False
         return len(lines) >= 8 and lines[0] == str(self.process.pid) and lines[7].strip() == "ready"
 
+    def has_data(self):
+        """Whether its database is there, running or not."""
+        return (pathlib.Path(self.data) / "PG_VERSION").exists()
+
     def running(self):
         return self.process is not None and self.process.alive()
 

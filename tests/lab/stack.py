@@ -191,6 +191,9 @@ class Stack:
 
     def start_missing(self):
         """Starts again what has ended since, with the data there is."""
+        if not self.postgres.running():
+            self.postgres.start(**self.postgres_settings)
+            self.save()
         for program in PROGRAMS:
             if program not in self.processes or not self.processes[program].alive():
                 self.start_program(program)

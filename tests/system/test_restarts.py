@@ -100,3 +100,14 @@ def test_T18_a_flow_that_is_gone_without_another_is_480(lab):
     bob.streams.clear()
     wait_until(lambda: alice.message(bob.aor).status == 480, what="bob's connection is gone")
     assert len(resp(lab, "LOCATE", bob.identity)[3:]) == 1
+
+
+def test_a_phone_that_reconnects_and_calls_at_once_is_served(lab):
+    # Its mapping is in the worker's cache by then: the request is decided in the turn of its read.
+    alice, bob = ready_phone(lab), ready_phone(lab)
+    for _ in range(12):
+        alice.stream.close()
+        alice.connect()
+        sent = alice.send(alice.request("MESSAGE", bob.aor, body="back again"))
+        bob.reply(bob.expect("MESSAGE"), 200)
+        assert alice.response(sent).status == 200
