@@ -365,10 +365,13 @@ static void begin(struct request_layer *layer, struct endpoint *endpoint, const 
 {
     struct request *request = request_new(layer, endpoint, m);
     struct buffer unsupported;
+    struct transaction_id id;
     enum reason reason;
 
     if (!request) {
-        refuse_stateless(layer, endpoint, m, REASON_OUT_OF_MEMORY);
+        transaction_id_of(&id, m, endpoint->certificate);
+        refuse_stateless(layer, endpoint, m,
+                         server_transaction_fits(&id) ? REASON_OUT_OF_MEMORY : REASON_MALFORMED);
         return;
     }
     if (request_is_invite(request))

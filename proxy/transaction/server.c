@@ -507,6 +507,19 @@ static enum error join_group(struct server_transaction *t, const struct transact
     return ERROR_NONE;
 }
 
+static bool read_key(const struct transaction_id *id, struct transaction_key *key)
+{
+    return id->method.size <= TRANSACTION_METHOD_MAX && id->to_tag.size <= TRANSACTION_KEY_MAX &&
+           transaction_key_of_request(key, id) == ERROR_NONE;
+}
+
+bool server_transaction_fits(const struct transaction_id *id)
+{
+    struct transaction_key key;
+
+    return read_key(id, &key);
+}
+
 enum error server_transaction_new(struct server_table *table, const struct transaction_id *id,
                                   const struct transaction_way *from,
                                   const struct server_user *user, void *owner,
@@ -519,8 +532,7 @@ enum error server_transaction_new(struct server_table *table, const struct trans
 
     if (id->method.size == 0 || slice_equal(id->method, SLICE("ACK")))
         return ERROR_MALFORMED;
-    if (table->count >= table->limit || id->method.size > TRANSACTION_METHOD_MAX ||
-        id->to_tag.size > TRANSACTION_KEY_MAX || transaction_key_of_request(&key, id) != ERROR_NONE)
+    if (table->count >= table->limit || !read_key(id, &key))
         return ERROR_TOO_LARGE;
     group = find_group(table, &key);
     if (find_member(group, id))

@@ -103,6 +103,9 @@ enum error server_transaction_new(struct server_table *table, const struct trans
                                   const struct server_user *user, void *owner,
                                   struct server_transaction **out) MUST_CHECK;
 
+/* Whether method, branch and tags are within the bounds above: if not, no memory will help. */
+bool server_transaction_fits(const struct transaction_id *id);
+
 /* The transaction that a request belongs to (17.2.3): of an ACK the INVITE's, of any other request
  * the one that it repeats (of a CANCEL the CANCEL's own). NULL: none. */
 struct server_transaction *server_table_find(const struct server_table *table,

@@ -359,3 +359,13 @@ def test_each_refusal_is_logged_once(lab):
     lines = [line for line in lab.log_of("proxy").read_text().splitlines() if refused.get("Call-ID") in line]
     assert [line for line in lines if "effect=deny" in line]
     assert not [line for line in lines if "event=refused" in line]
+
+
+def test_T32_what_is_too_long_to_name_a_transaction_is_malformed(lab):
+    alice = ready_phone(lab)
+    long_branch = alice.request("OPTIONS", f"sip:{lab.domain}")
+    long_branch.set("Via", long_branch.get("Via").replace(";branch=", ";branch=" + "z9hG4bK" * 700))
+    for request in (long_branch, alice.request("A" * 65, f"sip:{lab.domain}")):
+        refused = alice.exchange(request)
+        assert refused.status == 400 and "malformed" in refused.get("Warning")
+    assert alice.options().status == 200
