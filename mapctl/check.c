@@ -4,7 +4,7 @@
 #include "common/clock.h"
 #include "common/mem.h"
 #include "common/policy.h"
-#include "mapctl/command.h"
+#include "mapctl/commands.h"
 #include "mapctl/remote.h"
 
 #include <ctype.h>
@@ -12,6 +12,21 @@
 #include <stdio.h>
 
 #define METHOD_MAX 32
+#define NAMES_MAX  16
+
+enum check_option { OPTION_NAME = 1 };
+
+static const struct option_row OPTIONS[] = {
+    { OPTION_NAME, "name", VALUE_TEXT, "IDENTITY",
+      "the certificate has this SIP name as well; may be given again" },
+    { 0 },
+};
+
+/* SIP names of the certificate. */
+struct names {
+    struct identity list[NAMES_MAX];
+    size_t count;
+};
 
 struct question {
     struct slice store, cn, method;
@@ -55,14 +70,10 @@ static bool read_method(struct question *q, const char *text)
     return true;
 }
 
-static bool read_question(struct question *q, char **operands, size_t count)
+static bool read_question(struct question *q, char **operands)
 {
     struct slice domain;
 
-    if (count != 5) {
-        complain("check takes STORE CN IDENTITY METHOD TARGET");
-        return false;
-    }
     q->store = slice_of(operands[0]);
     q->cn = slice_of(operands[1]);
     if (read_identity(&q->from, operands[2]) != ERROR_NONE || q->from.user_size == 0) {
@@ -120,7 +131,7 @@ static bool open_answer(const struct reply *reply, struct slice *rest, struct sl
     return true;
 }
 
-static enum error read_peer(struct answers *a, const struct settings *settings)
+static enum error read_peer(struct answers *a, size_t name_count)
 {
     struct slice rest, state;
     struct resp_value item;
@@ -128,7 +139,7 @@ static enum error read_peer(struct answers *a, const struct settings *settings)
     if (!open_answer(&a->peer, &rest, &state) || !resp_item(&rest, &item))
         return ERROR_MALFORMED;
     a->peer_state = peer_state_of(state);
-    a->entries = mem_zero(a->peer.value.count + settings->name_count, sizeof(*a->entries));
+    a->entries = mem_zero(a->peer.value.count + name_count, sizeof(*a->entries));
     if (a->entries == NULL)
         return ERROR_MEMORY;
     while (resp_item(&rest, &item)) {
@@ -181,11 +192,10 @@ static enum error ask_all(const struct question *q, struct answers *a, struct re
     return error;
 }
 
-static enum error read_all(struct answers *a, const struct settings *settings,
-                           struct identity names[NAMES_MAX])
+static enum error read_all(struct answers *a, const struct names *names)
 {
     struct slice rest, state;
-    enum error error = read_peer(a, settings);
+    enum error error = read_peer(a, names->count);
 
     if (error == ERROR_NONE)
         error = read_rights(a);
@@ -194,8 +204,8 @@ static enum error read_all(struct answers *a, const struct settings *settings,
     if (!open_answer(&a->target, &rest, &state))
         return ERROR_MALFORMED;
     a->target_state = user_state_of(state);
-    for (size_t i = 0; i < settings->name_count; i++)
-        a->entries[a->entry_count++] = identity_text(&names[i]);
+    for (size_t i = 0; i < names->count; i++)
+        a->entries[a->entry_count++] = identity_text(&names->list[i]);
     return ERROR_NONE;
 }
 
@@ -264,8 +274,7 @@ static bool decided(struct slice line, const struct question *q, const struct de
 }
 
 static void print_answer(const struct question *q, const struct answers *a,
-                         const struct settings *settings, const struct identity *names,
-                         const struct decision *d)
+                         const struct names *names, const struct decision *d)
 {
     struct slice rest = a->explain.value.text;
     struct resp_value item;
@@ -284,15 +293,16 @@ static void print_answer(const struct question *q, const struct answers *a,
         print_slice(item.text);
         putchar('\n');
     }
-    for (size_t i = 0; i < settings->name_count; i++) {
-        printf("%s name identity=", slice_equal(identity_text(&names[i]), d->entry) ? "*" : " ");
-        print_slice(identity_text(&names[i]));
+    for (size_t i = 0; i < names->count; i++) {
+        struct slice name = identity_text(&names->list[i]);
+        printf("%s name identity=", slice_equal(name, d->entry) ? "*" : " ");
+        print_slice(name);
         putchar('\n');
     }
 }
 
 static enum status check(const struct question *q, const struct settings *settings,
-                         struct identity names[NAMES_MAX])
+                         const struct names *names)
 {
     struct answers answers = { 0 };
     struct remote remote;
@@ -304,13 +314,13 @@ static enum status check(const struct question *q, const struct settings *settin
         return status;
     error = ask_all(q, &answers, &remote);
     if (error == ERROR_NONE) {
-        error = read_all(&answers, settings, names);
+        error = read_all(&answers, names);
         if (error != ERROR_NONE)
             complain("mapperd's answer can't be used: %s", error_text(error));
     }
     if (error == ERROR_NONE) {
         decision = decide_it(q, &answers);
-        print_answer(q, &answers, settings, names, &decision);
+        print_answer(q, &answers, names, &decision);
         status = decision.effect == EFFECT_ALLOW ? STATUS_GOOD : STATUS_BAD;
     }
     free_answers(&answers);
@@ -318,18 +328,44 @@ static enum status check(const struct question *q, const struct settings *settin
     return status;
 }
 
-enum status command_check(const struct settings *settings, char **operands, size_t count)
+static bool read_names(struct names *names, const struct arguments *arguments)
 {
-    struct identity names[NAMES_MAX];
-    struct question question = { 0 };
+    size_t cursor = 0;
 
-    if (!read_question(&question, operands, count))
-        return STATUS_USAGE;
-    for (size_t i = 0; i < settings->name_count; i++) {
-        if (identity_from_text(&names[i], slice_of(settings->names[i])) != ERROR_NONE) {
-            complain("--name %s is not an identity", settings->names[i]);
-            return STATUS_USAGE;
+    for (const char *text; (text = option_next(arguments, OPTION_NAME, &cursor)) != NULL;) {
+        if (names->count == NAMES_MAX) {
+            complain("--name may be given %d times", NAMES_MAX);
+            return false;
+        }
+        if (identity_from_text(&names->list[names->count++], slice_of(text)) != ERROR_NONE) {
+            complain("--name %s is not an identity; write user@domain or a domain", text);
+            return false;
         }
     }
-    return check(&question, settings, names);
+    return true;
 }
+
+static enum status run(const struct settings *settings, const struct arguments *arguments)
+{
+    struct names names = { 0 };
+    struct question question = { 0 };
+
+    if (!read_question(&question, arguments->operands) || !read_names(&names, arguments))
+        return STATUS_USAGE;
+    return check(&question, settings, &names);
+}
+
+const struct command command_check = {
+    .name = "check",
+    .operands = "STORE CN IDENTITY METHOD TARGET",
+    .operand_kind = VALUE_TEXT,
+    .operands_min = 5,
+    .operands_max = 5,
+    .brief = "may the device with this certificate send this request, and which rows decide?",
+    .help = "STORE and CN: trust store and common name of the certificate\n"
+            "IDENTITY: user@domain of From\n"
+            "METHOD: INVITE, MESSAGE, REGISTER, ...\n"
+            "TARGET: user@domain, domain or tel:NUMBER; of a REGISTER the user@domain of To",
+    .options = OPTIONS,
+    .run = run,
+};

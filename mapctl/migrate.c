@@ -2,7 +2,7 @@
 /* mapctl migrate: brings a database to the newest migration by sqitch, or verifies that it is
  * there.
  */
-#include "mapctl/command.h"
+#include "mapctl/commands.h"
 #include "mapctl/postgres.h"
 
 #include <errno.h>
@@ -13,6 +13,16 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+enum migrate_option { OPTION_MIGRATIONS = 1, OPTION_VERIFY };
+
+static const struct option_row OPTIONS[] = {
+    { OPTION_VERIFY, "verify", VALUE_NONE, NULL,
+      "change nothing, and check that every migration is there and right" },
+    { OPTION_MIGRATIONS, "migrations", VALUE_FOLDER, "DIR",
+      "folder with sqitch.plan; else the one installed with this program" },
+    { 0 },
+};
+
 static bool holds_plan(const char *folder)
 {
     char path[PATH_MAX];
@@ -22,16 +32,15 @@ static bool holds_plan(const char *folder)
 }
 
 /* PREFIX/bin has them in PREFIX/share/holdline, build/VARIANT/bin in the tree. */
-static bool find_migrations(const struct settings *settings, char folder[PATH_MAX])
+static bool find_migrations(const char *given, char folder[PATH_MAX])
 {
     static const char *const BESIDE[] = { "../share/holdline/migrations", "../../../migrations" };
     char program[PATH_MAX];
     ssize_t size = readlink("/proc/self/exe", program, sizeof(program) - 1);
     char *slash;
 
-    if (settings->migrations != NULL)
-        return snprintf(folder, PATH_MAX, "%s", settings->migrations) < PATH_MAX &&
-               holds_plan(folder);
+    if (given != NULL)
+        return snprintf(folder, PATH_MAX, "%s", given) < PATH_MAX && holds_plan(folder);
     program[size > 0 ? size : 0] = '\0';
     slash = strrchr(program, '/');
     if (slash == NULL)
@@ -65,19 +74,15 @@ static enum status run_sqitch(const char *folder, const char *command)
     return WIFEXITED(status) && WEXITSTATUS(status) == 0 ? STATUS_GOOD : STATUS_BAD;
 }
 
-enum status command_migrate(const struct settings *settings, char **operands, size_t count)
+static enum status run(const struct settings *settings, const struct arguments *arguments)
 {
+    const char *given = option_text(arguments, OPTION_MIGRATIONS, NULL);
     char folder[PATH_MAX];
     PGconn *connection;
 
-    (void)operands;
-    if (count > 0) {
-        complain("migrate takes no operand");
-        return STATUS_USAGE;
-    }
-    if (!find_migrations(settings, folder)) {
+    if (!find_migrations(given, folder)) {
         complain("no sqitch.plan in %s; say where the migrations are with --migrations DIR",
-                 settings->migrations ? settings->migrations : "the folders beside this program");
+                 given ? given : "the folders beside this program");
         return STATUS_USAGE;
     }
     if (!postgres_export(settings->database))
@@ -86,5 +91,14 @@ enum status command_migrate(const struct settings *settings, char **operands, si
     if (connection == NULL)
         return STATUS_UNREACHABLE;
     PQfinish(connection);
-    return run_sqitch(folder, settings->verify ? "verify" : "deploy");
+    return run_sqitch(folder, option_given(arguments, OPTION_VERIFY) ? "verify" : "deploy");
 }
+
+const struct command command_migrate = {
+    .name = "migrate",
+    .operands = "",
+    .brief = "bring the database to the newest migration",
+    .options = OPTIONS,
+    .administers = true,
+    .run = run,
+};

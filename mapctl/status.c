@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* mapctl status: whether database, mapperd and proxy are well, in a few lines each. */
-#include "mapctl/command.h"
+#include "mapctl/commands.h"
 #include "mapctl/postgres.h"
 #include "mapctl/remote.h"
 
@@ -180,16 +180,18 @@ static enum status status_program(const char *program, const char *path,
     return status;
 }
 
-enum status command_status(const struct settings *settings, char **operands, size_t count)
+static enum status run(const struct settings *settings, const struct arguments *arguments)
 {
-    enum status status;
+    enum status status = status_database(settings);
 
-    (void)operands;
-    if (count > 0) {
-        complain("status takes no operand");
-        return STATUS_USAGE;
-    }
-    status = status_database(settings);
+    (void)arguments;
     status = worse(status, status_program("mapperd", settings->mapperd_socket, mapperd_trouble));
     return worse(status, status_program("proxy", settings->proxy_socket, proxy_trouble));
 }
+
+const struct command command_status = {
+    .name = "status",
+    .operands = "",
+    .brief = "how database, mapperd and proxy are",
+    .run = run,
+};

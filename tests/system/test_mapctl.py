@@ -193,7 +193,17 @@ def test_T10_hostile_arguments_are_data(lab):
             "not an identity",
         ),
         (["--config", "/nonexistent", "status"], "/nonexistent: No such file"),
-        (["--migrations", "/nonexistent", "migrate"], "no sqitch.plan in /nonexistent"),
+        (["migrate", "--migrations", "/nonexistent"], "no sqitch.plan in /nonexistent"),
+        (["--migrations", "/nonexistent", "migrate"], "no option --migrations here"),
+        (["status", "--name", "a@example.org"], "no option --name here"),
+        (["status", "-x"], "no option -x"),
+        (["--json=yes", "status"], "--json takes no value"),
+        (["migrate", "--migrations"], "--migrations needs a value: --migrations DIR"),
+        (["--config"], "--config needs a value: --config FILE"),
+        (["status"] + ["--config", "/dev/null"] * 5, "--config may be given 4 times"),
+        (["check"] + ["--name", "a@example.org"] * 65, "at most 64 options"),
+        (["help", "dance"], "no command dance"),
+        (["help", "status", "check"], "help takes [COMMAND]"),
         (["--database", "x y z", "migrate"], "--database"),
     ],
 )
@@ -207,6 +217,33 @@ def test_help_lists_every_command_and_the_exit_statuses(lab):
     assert (status, err) == (GOOD, "")
     for word in ["migrate", "status", "check STORE CN IDENTITY METHOD TARGET", "Exit status:"]:
         assert word in out
+    assert mapctl(lab, "help") == mapctl(lab, "-h") == (GOOD, out, "")
+
+
+def test_help_of_a_command_has_its_options_and_the_common_ones(lab):
+    status, out, err = mapctl(lab, "help", "check")
+    assert (status, err) == (GOOD, "")
+    assert out.startswith("Usage: mapctl check [OPTIONS] STORE CN IDENTITY METHOD TARGET\n")
+    assert "  --name IDENTITY " in out and "  --config FILE " in out and "--verify" not in out
+    assert max(len(line) for line in out.splitlines()) <= 80
+    # --help wherever it stands, and whatever else is missing
+    for line in [["check", "--help"], ["--help", "check"], ["check", "a", "-h", "b"]]:
+        assert mapctl(lab, *line) == (GOOD, out, "")
+
+
+def test_common_options_stand_before_and_behind_the_command(lab):
+    for line in [["--mapperd-socket", "/nonexistent/m", "status"],
+                 ["status", "--mapperd-socket", "/nonexistent/m"],
+                 ["--mapperd-socket=/other", "status", "--mapperd-socket", "/nonexistent/m"]]:
+        assert "/nonexistent/m" in mapctl(lab, *line)[2]
+
+
+def test_output_that_cannot_be_written_is_a_failure(lab):
+    with open("/dev/full", "w", encoding="ascii") as full:
+        done = subprocess.run(
+            [str(lab.binary("mapctl")), "help"], stdout=full, stderr=subprocess.PIPE, text=True
+        )
+    assert done.returncode == BAD and "No space left" in done.stderr
 
 
 def test_check_without_mapperd_decides_nothing(lab, tmp_path):
@@ -342,9 +379,9 @@ def test_migrate_brings_an_empty_database_there_and_verify_tells_what_is_missing
         lab,
         "--database",
         conninfo,
+        "migrate",
         "--migrations",
         str(postgres.ROOT / "migrations"),
-        "migrate",
         "--verify",
     )
     assert status == BAD

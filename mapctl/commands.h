@@ -1,0 +1,13 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The rows of the table of subcommands, one for each file that has one. */
+#ifndef HOLDLINE_MAPCTL_COMMANDS_H
+#define HOLDLINE_MAPCTL_COMMANDS_H
+
+#include "mapctl/command.h"
+
+extern const struct command command_migrate;
+extern const struct command command_status;
+extern const struct command command_check;
+extern const struct command command_help;
+
+#endif
