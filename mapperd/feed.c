@@ -284,17 +284,29 @@ static void send_check(struct feed *feed, struct database *db,
         feed_raise(feed, FEED_EVENT_LOST);
 }
 
+/* The numbers' texts lie in `system` and `oid`. */
+static void add_origin(const struct feed *feed, char system[24], char oid[16],
+                       struct database_parameters *p)
+{
+    snprintf(system, 24, "%lld", (long long)feed->server.system_id);
+    snprintf(oid, 16, "%lu", (unsigned long)feed->server.database_oid);
+    database_add_text(p, system);
+    database_add_text(p, oid);
+}
+
 static void ask_history(struct feed *feed)
 {
     struct buffer xids, stamps;
     struct database_parameters p = { .count = 0 };
     buffer_init(&xids, 0);
     buffer_init(&stamps, 0);
+    char system[24], oid[16];
     enum error e = add_history(feed, &xids, &stamps);
     feed->check = CHECK_HISTORY;
     database_add_text(&p, feed->meta.position);
     database_add_text(&p, buffer_slice(&xids).data);
     database_add_text(&p, buffer_slice(&stamps).data);
+    add_origin(feed, system, oid, &p);
     if (e != ERROR_NONE)
         feed_store_failed(feed, e, "history");
     else
@@ -307,10 +319,7 @@ static void ask_recent(struct feed *feed)
 {
     struct database_parameters p = { .count = 0 };
     char system[24], oid[16];
-    snprintf(system, sizeof(system), "%lld", (long long)feed->server.system_id);
-    snprintf(oid, sizeof(oid), "%lu", (unsigned long)feed->server.database_oid);
-    database_add_text(&p, system);
-    database_add_text(&p, oid);
+    add_origin(feed, system, oid, &p);
     buffer_reset(&feed->recent);
     feed->history_held = false;
     feed->check = CHECK_RECENT;
@@ -750,6 +759,7 @@ static void *run(void *argument)
     struct feed *feed = argument;
     open_store(feed);
     binder_init(feed);
+    prune_init(feed);
     ev_timer_start(feed->loop, &feed->retry);
     ev_timer_start(feed->loop, &feed->second);
     ev_run(feed->loop, 0);
@@ -910,5 +920,6 @@ void feed_stop(struct feed *feed)
     database_close(&feed->log);
     database_close(&feed->keys);
     binder_free(feed);
+    prune_free(feed);
     free_all(feed);
 }

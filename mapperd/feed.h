@@ -23,7 +23,7 @@ struct feed_statistics {
         bindings; /* log and keys connected; the connection that writes bindings */
     atomic_bool refilling;
     atomic_ullong polls, rows, keys_read, keys_waiting, rows_skipped, fills, fill_rows, commits,
-        bound, unconfirmed;
+        bound, unconfirmed, log_pruned;
     atomic_uint mapperd_id;
 };
 

@@ -132,6 +132,15 @@ struct binder {
     uint64_t last_counter;
 };
 
+enum pruner_state { PRUNER_RESTING, PRUNER_CONNECTING, PRUNER_ASKING };
+
+struct pruner {
+    struct database db;
+    enum pruner_state state;
+    ev_timer due;
+    int64_t gone; /* rows that the call under way has deleted; -1: no answer yet */
+};
+
 struct feed {
     const struct options *options;
     pthread_t thread;
@@ -184,6 +193,7 @@ struct feed {
     uint64_t gate;   /* newest LOOP_GATE not yet carried by a poll; 0 = none */
     size_t recent_count;
     struct binder binder;
+    struct pruner pruner;
     struct queue_batch taken;
     bool unreachable;        /* and said so */
     bool hinted;             /* a NOTIFY came while a poll was under way */
@@ -238,5 +248,9 @@ void binder_free(struct feed *feed);
 void binder_take(struct feed *feed, struct loop_message *message);
 void binder_work(struct feed *feed); /* after binder_take(): sends what waits */
 bool binder_counter_written(const struct feed *feed, uint64_t counter, struct written_counter *out);
+
+/* prune.c */
+void prune_init(struct feed *feed);
+void prune_free(struct feed *feed);
 
 #endif

@@ -43,6 +43,7 @@ static void write_sync(const struct server *server, struct buffer *out)
     number(out, "keys_waiting", atomic_load(&s->keys_waiting));
     number(out, "polls", atomic_load(&s->polls));
     number(out, "log_rows", atomic_load(&s->rows));
+    number(out, "log_pruned", atomic_load(&s->log_pruned));
     number(out, "keys_read", atomic_load(&s->keys_read));
     number(out, "rows_skipped", atomic_load(&s->rows_skipped));
     number(out, "commits", atomic_load(&s->commits));

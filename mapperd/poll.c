@@ -134,6 +134,8 @@ static void take_key(struct feed *feed, struct poll *poll, const PGresult *resul
     struct slice word;
     size_t count = 0;
     *key = (struct key){ .large = poll->of_xid > KEY_QUEUE_SMALL };
+    if (slice_equal(database_text(result, row, 5), SLICE("mark")))
+        return; /* its statement is remembered, and that was all */
     if (!key_kind_from_text(database_text(result, row, 5), &key->kind)) {
         poll->everything = true;
         return;

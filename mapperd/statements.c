@@ -2,7 +2,10 @@
 /* SQL. Names are qualified, so that no search_path decides what is read; all values are bound. */
 #include "mapperd/statements.h"
 
-#define FLOOR "coalesce((SELECT f.xid FROM public.change_log_floor f), '0'::xid8)"
+/* A floor that came with a restored dump says nothing. */
+#define FLOOR                                               \
+    "coalesce((SELECT f.xid FROM public.change_log_floor f" \
+    " WHERE f.system_id = $4::int8 AND f.database_oid = $5::oid), '0'::xid8)"
 
 /* Names one server process: after a failover two servers may be of one system, and both think that
  * they lead. */
@@ -21,9 +24,12 @@ const struct database_statement STATEMENT_HELLO = {
     " set_config('default_transaction_isolation', 'read committed', false)"
 };
 
+/* The log is read again from the newest statement on (see rewind_position()), so that must not lie
+ * below the floor either. Marks see to it that there is one. */
 const struct database_statement STATEMENT_HISTORY = {
     "history",
     "SELECT coalesce(pg_snapshot_xmin($1::pg_snapshot) >= f.floor"
+    "  AND coalesce(($2::xid8[])[cardinality($2::xid8[])], '0') >= f.floor"
     "  AND pg_snapshot_xmax($1::pg_snapshot) <= pg_snapshot_xmax(pg_current_snapshot()), false),"
     " (SELECT count(*) FROM unnest($2::xid8[], $3::int8[]) AS k(xid, stamp) WHERE k.xid >= f.floor"
     "  AND NOT EXISTS (SELECT FROM public.change_log l WHERE l.xid = k.xid AND l.stamp = k.stamp))"
@@ -172,6 +178,10 @@ const struct database_statement STATEMENT_COUNTER = {
     "counter", "UPDATE public.mapperd SET counter = $2::int8,"
                " position_xmin = pg_snapshot_xmin($3::pg_snapshot), seen_at = clock_timestamp()"
                " WHERE id = $1::int4 RETURNING 1"
+};
+
+const struct database_statement STATEMENT_PRUNE = {
+    "prune", "SELECT public.change_log_prune(make_interval(secs => $1::int8), $2::int4)"
 };
 
 /* The higher version stays, so that a late arrival changes nothing. */

@@ -8,8 +8,8 @@
 /* Asked on each connection before anything else. → system id int8, database oid, in recovery,
  * snapshot text, start of the server */
 extern const struct database_statement STATEMENT_HELLO;
-/* $1 position (pg_snapshot text or NULL), $2 xid8[] text, $3 int8[] text: → position is usable,
- * statements missing */
+/* $1 position (pg_snapshot text or NULL), $2 xid8[] text in ascending order, $3 int8[] text, $4
+ * system id, $5 database oid: → position is usable, statements missing */
 extern const struct database_statement STATEMENT_HISTORY;
 /* The newest statements, for a store that is filled now: → xid, stamp */
 extern const struct database_statement STATEMENT_RECENT;
@@ -30,6 +30,8 @@ extern const struct database_statement STATEMENT_FILL_TRUST, STATEMENT_FILL_DOMA
 extern const struct database_statement STATEMENT_ENROL;
 /* $1 id, $2 counter, $3 position or NULL */
 extern const struct database_statement STATEMENT_COUNTER;
+/* $1 seconds to keep, $2 rows at most: → rows deleted */
+extern const struct database_statement STATEMENT_PRUNE;
 extern const struct database_statement STATEMENT_BIND, STATEMENT_UNBIND_ONE,
     STATEMENT_UNBIND_DEVICE, STATEMENT_UNBIND_ALL;
 

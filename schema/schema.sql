@@ -275,6 +275,95 @@ $$;
 
 COMMENT ON FUNCTION public.change_log_origin(OUT stamp bigint, OUT system_id bigint, OUT database_oid oid) IS 'What all rows of one statement share: a random stamp, this cluster, this database.';
 
+CREATE FUNCTION public.change_log_prune(keep interval, at_most integer) RETURNS integer
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'public', 'pg_temp'
+    SET enable_seqscan TO 'off'
+    SET jit TO 'off'
+    SET lock_timeout TO '1s'
+    AS $$
+DECLARE
+    here record;
+    snapshot pg_snapshot := pg_current_snapshot();
+    moment timestamptz := clock_timestamp();
+    kept interval := greatest(keep, interval '1 second');
+    budget integer := least(greatest(at_most, 1), 100000);
+    remembered change_log_position%ROWTYPE;
+    up_to xid8;
+    standing change_log_floor%ROWTYPE;
+    gone integer := 0;
+    foreign_gone integer;
+    last_gone xid8;
+BEGIN
+    IF keep IS NULL OR at_most IS NULL
+       OR NOT pg_try_advisory_xact_lock(5219509671717072486) THEN -- one at a time, nobody waits
+        RETURN 0;
+    END IF;
+    SELECT w.stamp, w.system_id, w.database_oid INTO here FROM change_log_origin() w;
+
+    -- What a restored dump brought along.
+    DELETE FROM change_log_floor f
+    WHERE (f.system_id, f.database_oid) <> (here.system_id, here.database_oid);
+    DELETE FROM change_log_position p
+    WHERE (p.system_id, p.database_oid) <> (here.system_id, here.database_oid)
+        OR p.remembered_at > moment; -- the clock has gone back
+    WITH doomed AS (
+        SELECT l.ctid FROM change_log l
+        WHERE l.xid >= pg_snapshot_xmax(snapshot)
+            AND (l.system_id, l.database_oid) <> (here.system_id, here.database_oid)
+        LIMIT budget)
+    DELETE FROM change_log l WHERE l.ctid = ANY (ARRAY(SELECT d.ctid FROM doomed d));
+    GET DIAGNOSTICS foreign_gone = ROW_COUNT;
+
+    -- A mark goes with each position that is remembered: a mapperd that has seen one can be asked
+    -- for a statement above the floor, however long nothing changed.
+    IF NOT EXISTS (SELECT FROM change_log_position p
+                   WHERE p.remembered_at > moment - kept / 16) THEN
+        INSERT INTO change_log_position (remembered_at, position_xmin, system_id, database_oid)
+        VALUES (moment, pg_snapshot_xmin(snapshot), here.system_id, here.database_oid);
+        INSERT INTO change_log (stamp, system_id, database_oid, kind, key)
+        VALUES (here.stamp, here.system_id, here.database_oid, 'mark', '{}');
+    END IF;
+
+    SELECT p.* INTO remembered FROM change_log_position p
+    WHERE p.remembered_at <= moment - kept ORDER BY p.remembered_at DESC LIMIT 1;
+    IF NOT FOUND THEN
+        RETURN foreign_gone;
+    END IF;
+    DELETE FROM change_log_position p WHERE p.remembered_at < remembered.remembered_at;
+    SELECT least(remembered.position_xmin, (
+        SELECT m.position_xmin FROM mapperd m
+        WHERE m.position_xmin IS NOT NULL AND m.seen_at > moment - kept
+        ORDER BY m.position_xmin LIMIT 1)) INTO up_to;
+
+    SELECT f.* INTO standing FROM change_log_floor f;
+    IF NOT FOUND THEN
+        INSERT INTO change_log_floor AS f (xid, system_id, database_oid)
+        VALUES (up_to, here.system_id, here.database_oid) RETURNING f.* INTO standing;
+    ELSIF up_to > standing.xid THEN
+        UPDATE change_log_floor f SET xid = up_to RETURNING f.* INTO standing;
+    END IF;
+    IF standing.cleared < standing.xid AND foreign_gone < budget THEN
+        -- From where the last one ended: what it deleted may lie in the index for as long as some
+        -- snapshot stays open.
+        WITH doomed AS (
+            SELECT l.ctid FROM change_log l
+            WHERE l.xid >= standing.cleared AND l.xid < standing.xid
+            ORDER BY l.xid LIMIT budget - foreign_gone),
+        deleted AS (
+            DELETE FROM change_log l WHERE l.ctid = ANY (ARRAY(SELECT d.ctid FROM doomed d))
+            RETURNING l.xid)
+        SELECT count(*), (SELECT d.xid FROM deleted d ORDER BY d.xid DESC LIMIT 1)
+        INTO gone, last_gone FROM deleted;
+        UPDATE change_log_floor f SET cleared =
+            CASE WHEN gone < budget - foreign_gone THEN f.xid ELSE last_gone END;
+    END IF;
+    RETURN gone + foreign_gone;
+END
+$$;
+
+COMMENT ON FUNCTION public.change_log_prune(keep interval, at_most integer) IS 'Moves the floor of the change log up to where it stood that long ago, but not above what a mapperd seen in that time still needs, and deletes at most so many rows below it, and those of another cluster or database. Returns how many: as many as allowed means that more may be left. Called by mapperd now and then; returns 0 while another does it.';
+
 CREATE FUNCTION public.change_log_rights_rule() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'public', 'pg_temp'
@@ -1072,8 +1161,9 @@ CREATE TABLE public.change_log (
     database_oid oid NOT NULL,
     kind text NOT NULL,
     key text[] NOT NULL,
-    CONSTRAINT change_log_kind_must_be_known CHECK ((kind = ANY (ARRAY['peer'::text, 'user'::text, 'group'::text, 'domain'::text, 'store'::text, 'rules'::text, 'binding'::text, 'all'::text])))
-);
+    CONSTRAINT change_log_kind_must_be_known CHECK ((kind = ANY (ARRAY['peer'::text, 'user'::text, 'group'::text, 'domain'::text, 'store'::text, 'rules'::text, 'binding'::text, 'all'::text, 'mark'::text])))
+)
+WITH (autovacuum_vacuum_scale_factor='0', autovacuum_vacuum_threshold='20000', autovacuum_vacuum_insert_scale_factor='0', autovacuum_vacuum_insert_threshold='100000', autovacuum_analyze_scale_factor='0', autovacuum_analyze_threshold='100000', autovacuum_vacuum_cost_delay='0');
 
 COMMENT ON TABLE public.change_log IS 'Which keys changed, in which transaction. Written by triggers, read by mapperd. Rows whose system_id or database_oid are not this database''s came with a restored dump and mean nothing.';
 
@@ -1085,17 +1175,43 @@ COMMENT ON COLUMN public.change_log.system_id IS 'System identifier of the clust
 
 COMMENT ON COLUMN public.change_log.database_oid IS 'OID of the database that wrote the row.';
 
-COMMENT ON COLUMN public.change_log.kind IS 'What the key names: peer, user, group, domain, store, rules, binding, all.';
+COMMENT ON COLUMN public.change_log.kind IS 'What the key names: peer, user, group, domain, store, rules, binding, all; mark: nothing.';
 
-COMMENT ON COLUMN public.change_log.key IS 'peer {trust store, CN}; user {identity}; group {name}; domain {name}; store {name}; rules {} (everyone''s); binding {aor}; all {} (read everything again).';
+COMMENT ON COLUMN public.change_log.key IS 'peer {trust store, CN}; user {identity}; group {name}; domain {name}; store {name}; rules {} (everyone''s); binding {aor}; all {} (read everything again); mark {} (nothing changed: a statement that a mapperd can be asked for after a time without changes).';
 
 CREATE TABLE public.change_log_floor (
-    xid xid8 NOT NULL
+    xid xid8 NOT NULL,
+    system_id bigint NOT NULL,
+    database_oid oid NOT NULL,
+    cleared xid8 DEFAULT '0'::xid8 NOT NULL
 );
 
 COMMENT ON TABLE public.change_log_floor IS 'Below this transaction the change log is not complete any more: a reader whose position lies below it fills afresh. No row: the log is complete.';
 
 COMMENT ON COLUMN public.change_log_floor.xid IS 'The first transaction from which on the log is complete.';
+
+COMMENT ON COLUMN public.change_log_floor.system_id IS 'System identifier of the cluster whose transaction it is: a floor that came with a restored dump says nothing.';
+
+COMMENT ON COLUMN public.change_log_floor.database_oid IS 'OID of the database.';
+
+COMMENT ON COLUMN public.change_log_floor.cleared IS 'Below this transaction no row is left to delete.';
+
+CREATE TABLE public.change_log_position (
+    remembered_at timestamp with time zone NOT NULL,
+    position_xmin xid8 NOT NULL,
+    system_id bigint NOT NULL,
+    database_oid oid NOT NULL
+);
+
+COMMENT ON TABLE public.change_log_position IS 'Where the change log stood at some moments of the time to keep, a few dozen rows: how change_log_prune() knows how old a transaction is.';
+
+COMMENT ON COLUMN public.change_log_position.remembered_at IS 'Wall time.';
+
+COMMENT ON COLUMN public.change_log_position.position_xmin IS 'xmin of a snapshot of that moment: every transaction below had ended.';
+
+COMMENT ON COLUMN public.change_log_position.system_id IS 'System identifier of the cluster.';
+
+COMMENT ON COLUMN public.change_log_position.database_oid IS 'OID of the database.';
 
 CREATE TABLE public.cn_mapping (
     trust_store text DEFAULT 'device'::text NOT NULL COLLATE pg_catalog."C",
@@ -1579,6 +1695,9 @@ REVOKE ALL ON FUNCTION public.change_log_domain() FROM PUBLIC;
 REVOKE ALL ON FUNCTION public.change_log_hint() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION public.change_log_origin(OUT stamp bigint, OUT system_id bigint, OUT database_oid oid) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION public.change_log_prune(keep interval, at_most integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.change_log_prune(keep interval, at_most integer) TO holdline_mapperd;
 
 REVOKE ALL ON FUNCTION public.change_log_rights_rule() FROM PUBLIC;
 

@@ -23,7 +23,7 @@ SELECT is(pg_temp.privileges('holdline_mapperd'), 'binding:siu change_log:s chan
 SELECT is(pg_temp.privileges('holdline_admin'), 'binding:s change_log:s change_log_floor:s cn_mapping:siud domain:siud mapperd:s rights_rule:siud '
     'sip_user:siud trust_store:siud user_group:siud user_group_member:siud', 'holdline_admin provisions');
 SELECT is(pg_temp.privileges('holdline_stranger'), NULL, 'others have nothing');
-SELECT is(pg_temp.functions('holdline_mapperd'), 'bind_put bind_remove cn_canonical domain_canonical identity_canonical mapperd_enrol '
+SELECT is(pg_temp.functions('holdline_mapperd'), 'bind_put bind_remove change_log_prune cn_canonical domain_canonical identity_canonical mapperd_enrol '
     'number_canonical shown user_part_canonical', 'functions of holdline_mapperd');
 SELECT is(pg_temp.functions('holdline_admin'), 'cn_canonical device_cn domain_canonical identity_canonical number_canonical '
     'retire_device shown user_part_canonical', 'functions of holdline_admin');
@@ -85,6 +85,8 @@ SELECT pg_temp.denied(role, statement) FROM (VALUES
     ('holdline_mapperd', $$DELETE FROM binding$$),
     ('holdline_mapperd', $$INSERT INTO change_log (stamp, system_id, database_oid, kind, key) VALUES (0, 0, 0, 'all', '{}')$$),
     ('holdline_mapperd', $$DELETE FROM change_log$$),
+    ('holdline_mapperd', $$UPDATE change_log_floor SET xid = '0'$$),
+    ('holdline_mapperd', $$SELECT FROM change_log_position$$),
     ('holdline_mapperd', $$UPDATE mapperd SET name = 'm2'$$),
     ('holdline_mapperd', $$INSERT INTO mapperd (name, counter) VALUES ('m3', 1)$$),
     ('holdline_mapperd', $$DELETE FROM mapperd$$),
@@ -93,6 +95,7 @@ SELECT pg_temp.denied(role, statement) FROM (VALUES
     ('holdline_mapperd', $$CREATE TABLE public.x ()$$),
     ('holdline_admin', $$UPDATE binding SET removed = true$$),
     ('holdline_admin', $$DELETE FROM change_log$$),
+    ('holdline_admin', $$SELECT change_log_prune('1 second', 1)$$),
     ('holdline_admin', $$TRUNCATE cn_mapping$$),
     ('holdline_admin', $$ALTER TABLE cn_mapping DISABLE TRIGGER USER$$),
     ('holdline_admin', $$SELECT bindings_end_of_users('{alice@example.org}')$$),

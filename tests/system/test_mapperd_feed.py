@@ -483,7 +483,9 @@ def test_a_position_below_the_floor_is_filled_afresh(fresh_lab):
         "SET session_replication_role = replica;"
         f"DELETE FROM cn_mapping WHERE cn = '{cn}';"
         "DELETE FROM change_log; DELETE FROM change_log_floor;"
-        "INSERT INTO change_log_floor (xid) SELECT pg_snapshot_xmax(pg_current_snapshot())",
+        "INSERT INTO change_log_floor (xid, system_id, database_oid)"
+        " SELECT pg_snapshot_xmax(pg_current_snapshot()), o.system_id, o.database_oid"
+        " FROM change_log_origin() o",
     )
     lab.start_program("mapperd")
     assert not known(lab, cn)
