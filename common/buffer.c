@@ -43,7 +43,7 @@ static bool make_room(struct buffer *b, size_t size)
     size_t live = buffer_size(b), capacity = b->capacity;
     char *grown;
 
-    if (live + size <= capacity && b->from >= live) {
+    if (b->data && live + size <= capacity && b->from >= live) {
         if (live)
             memmove(b->data, b->data + b->from, live);
         b->from = 0;

@@ -126,6 +126,20 @@ static void test_every_failed_allocation_is_sticky(void **state)
     }
 }
 
+/* An empty piece first: adding to no memory at all is undefined, and UBSan says so. */
+static void test_nothing_may_be_added_to_an_empty_buffer(void **state)
+{
+    struct buffer b;
+
+    (void)state;
+    buffer_init(&b, 0);
+    buffer_add(&b, SLICE(""));
+    assert_non_null(buffer_reserve(&b, 0));
+    assert_false(b.failed);
+    assert_int_equal(buffer_size(&b), 0);
+    buffer_free(&b);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -134,6 +148,7 @@ int main(void)
         cmocka_unit_test(test_numbers_and_text),
         cmocka_unit_test(test_hostile_sizes),
         cmocka_unit_test(test_every_failed_allocation_is_sticky),
+        cmocka_unit_test(test_nothing_may_be_added_to_an_empty_buffer),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
