@@ -301,6 +301,49 @@ static void print_answer(const struct question *q, const struct answers *a,
     }
 }
 
+static void add_row(json_t *rows, json_t *text, bool deciding)
+{
+    json_t *row = output_object();
+
+    output_set(row, "decided", json_boolean(deciding));
+    output_set(row, "text", text);
+    output_append(rows, row);
+}
+
+static json_t *name_row(struct slice name)
+{
+    char text[IDENTITY_MAX + 32];
+
+    snprintf(text, sizeof(text), "name identity=%.*s", (int)name.size, name.data);
+    return output_text(slice_of(text));
+}
+
+static void output_answer(const struct question *q, const struct answers *a,
+                          const struct names *names, const struct decision *d)
+{
+    json_t *document = output_object(), *rows = output_array();
+    bool allowed = d->effect == EFFECT_ALLOW;
+    struct slice rest = a->explain.value.text;
+    struct resp_value item;
+
+    output_set(document, "allowed", json_boolean(allowed));
+    output_set(document, "reason", output_text(slice_of(reason_name(d->reason))));
+    output_set(document, "text", output_text(slice_of(reason_text(d->reason))));
+    output_set(document, "what_to_do",
+               output_text_or_null(allowed ? NULL : reason_remedy(d->reason)));
+    output_set(document, "rule", d->rule_id ? json_integer((json_int_t)d->rule_id) : json_null());
+    for (size_t i = 0; resp_item(&rest, &item); i++) {
+        if (i >= 2 && item.type == RESP_BULK)
+            add_row(rows, output_text(item.text), decided(item.text, q, d));
+    }
+    for (size_t i = 0; i < names->count; i++) {
+        struct slice name = identity_text(&names->list[i]);
+        add_row(rows, name_row(name), slice_equal(name, d->entry));
+    }
+    output_set(document, "rows", rows);
+    output_document(document);
+}
+
 static enum status check(const struct question *q, const struct settings *settings,
                          const struct names *names)
 {
@@ -320,7 +363,10 @@ static enum status check(const struct question *q, const struct settings *settin
     }
     if (error == ERROR_NONE) {
         decision = decide_it(q, &answers);
-        print_answer(q, &answers, names, &decision);
+        if (settings->json)
+            output_answer(q, &answers, names, &decision);
+        else
+            print_answer(q, &answers, names, &decision);
         status = decision.effect == EFFECT_ALLOW ? STATUS_GOOD : STATUS_BAD;
     }
     free_answers(&answers);

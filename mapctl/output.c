@@ -80,6 +80,11 @@ json_t *output_value(struct slice text)
     return output_text(text);
 }
 
+json_t *output_text_or_null(const char *text)
+{
+    return text ? output_text(slice_of(text)) : must(json_null());
+}
+
 void output_set(json_t *object, const char *key, json_t *value)
 {
     if (json_object_set_new(object, key, must(value)) != 0)
@@ -108,11 +113,20 @@ bool output_finish(void)
     return false;
 }
 
+static bool silent; /* set before any thread is started */
+
+void complain_no_more(void)
+{
+    silent = true;
+}
+
 void complain(const char *format, ...)
 {
     char text[2048];
     va_list arguments;
 
+    if (silent)
+        return;
     va_start(arguments, format);
     vsnprintf(text, sizeof(text), format, arguments);
     va_end(arguments);
@@ -123,10 +137,15 @@ void complain(const char *format, ...)
     fprintf(stderr, "mapctl: %s\n", text);
 }
 
-void print_slice(struct slice text)
+void print_slice_to(FILE *out, struct slice text)
 {
     for (size_t i = 0; i < text.size; i++) {
         unsigned char c = (unsigned char)text.data[i];
-        putchar(c < 0x20 || c == 0x7f ? '?' : c);
+        putc(c < 0x20 || c == 0x7f ? '?' : c, out);
     }
+}
+
+void print_slice(struct slice text)
+{
+    print_slice_to(stdout, text);
 }

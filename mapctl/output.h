@@ -13,6 +13,7 @@
 
 #include <jansson.h>
 #include <stdbool.h>
+#include <stdio.h>
 
 json_t *output_object(void);
 json_t *output_array(void);
@@ -22,6 +23,9 @@ json_t *output_text(struct slice text);
 
 /* A number when `text` is decimal digits that fit, else the text; null when it is empty. */
 json_t *output_value(struct slice text);
+
+/* `text` may be NULL, which becomes null. */
+json_t *output_text_or_null(const char *text);
 
 /* Puts `value` into an object or behind an array, and takes the reference to it. */
 void output_set(json_t *object, const char *key, json_t *value);
@@ -37,7 +41,12 @@ bool output_finish(void);
 /* `mapctl: ` and the text as one line on standard error, control characters as '?'. */
 void complain(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
+/* From now on complaints are not printed: for what shows the same in another way, again and
+ * again. */
+void complain_no_more(void);
+
 /* Prints a peer's text on standard output, control characters as '?': it forges no line. */
 void print_slice(struct slice text);
+void print_slice_to(FILE *out, struct slice text);
 
 #endif

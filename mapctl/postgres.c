@@ -2,8 +2,11 @@
 /* Connections and queries for one operator at a time. */
 #include "mapctl/postgres.h"
 
+#include "common/clock.h"
 #include "mapctl/command.h"
 
+#include <errno.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -21,7 +24,7 @@ PGconn *postgres_open(const char *conninfo)
     PGconn *connection = PQconnectdbParams(KEYWORDS, values, 1);
 
     if (PQstatus(connection) == CONNECTION_OK) {
-        PQclear(PQexec(connection, "SET statement_timeout = '10s'"));
+        PQclear(postgres_run(connection, "SET statement_timeout = '10s'"));
         return connection;
     }
     complain_libpq("the database does not answer", PQerrorMessage(connection));
@@ -50,13 +53,69 @@ bool postgres_export(const char *conninfo)
     return done;
 }
 
+/* Waits for the whole answer; false: it did not come in time. */
+static bool await(PGconn *connection)
+{
+    uint64_t due_mono_ms = clock_mono_ms() + POSTGRES_TIMEOUT_MS;
+    struct pollfd wait = { .fd = PQsocket(connection), .events = POLLIN };
+
+    while (PQisBusy(connection)) {
+        uint64_t now = clock_mono_ms();
+        int ready = now < due_mono_ms ? poll(&wait, 1, (int)(due_mono_ms - now)) : 0;
+        if (ready == 0 || (ready < 0 && errno != EINTR))
+            return false;
+        if (ready > 0 && !PQconsumeInput(connection))
+            return true; /* PQgetResult() tells */
+    }
+    return true;
+}
+
+PGresult *postgres_run(PGconn *connection, const char *query)
+{
+    PGresult *result = NULL, *next;
+
+    if (!PQsendQuery(connection, query))
+        return NULL;
+    while (await(connection)) {
+        next = PQgetResult(connection);
+        if (next == NULL)
+            return result;
+        PQclear(result);
+        result = next;
+    }
+    PQclear(result);
+    return NULL;
+}
+
 PGresult *postgres_query(PGconn *connection, const char *query)
 {
-    PGresult *result = PQexec(connection, query);
+    PGresult *result = postgres_run(connection, query);
 
     if (PQresultStatus(result) == PGRES_TUPLES_OK)
         return result;
-    complain_libpq("the database refuses a query", PQresultErrorMessage(result));
+    if (result == NULL && PQtransactionStatus(connection) == PQTRANS_ACTIVE)
+        complain("the database does not answer a query within %d s", POSTGRES_TIMEOUT_MS / 1000);
+    else
+        complain_libpq("the database refuses a query",
+                       result ? PQresultErrorMessage(result) : PQerrorMessage(connection));
     PQclear(result);
     return NULL;
+}
+
+/* Above this, counting costs more than it tells. */
+#define COUNT_MAX "100000"
+
+/* A partitioned table once. */
+static const char COUNTS[] =
+    "SELECT c.relname, c.reltuples > " COUNT_MAX ", CASE WHEN c.reltuples > " COUNT_MAX
+    " THEN c.reltuples::bigint::text"
+    " ELSE (xpath('/row/n/text()', query_to_xml(format('SELECT count(*) AS n FROM public.%I %s',"
+    " c.relname, CASE c.relname WHEN 'binding' THEN 'WHERE NOT removed AND expires_at > now()'"
+    " ELSE '' END), false, true, '')))[1]::text END"
+    " FROM pg_class c WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p')"
+    " AND NOT c.relispartition AND has_table_privilege(c.oid, 'SELECT') ORDER BY c.relname";
+
+PGresult *postgres_counts(PGconn *connection)
+{
+    return postgres_query(connection, COUNTS);
 }

@@ -6,6 +6,10 @@
 #include <libpq-fe.h>
 #include <stdbool.h>
 
+/* Longer than the statement_timeout that is set on every connection: this is for a server that
+ * stands still. */
+#define POSTGRES_TIMEOUT_MS 15000
+
 /* A connection by `conninfo` over the PG… environment; PQfinish() ends it. NULL: already said. */
 PGconn *postgres_open(const char *conninfo);
 
@@ -13,7 +17,16 @@ PGconn *postgres_open(const char *conninfo);
  * is no connection text; already said. */
 bool postgres_export(const char *conninfo);
 
-/* Runs a query without parameters; PQclear() ends the result. NULL: already said. */
+/* Runs a statement without parameters and gives what libpq says of it, the last result of several;
+ * PQclear() ends it. NULL: it could not be sent, or no answer came within POSTGRES_TIMEOUT_MS; then
+ * the connection is of no more use. */
+PGresult *postgres_run(PGconn *connection, const char *query);
+
+/* The same for a query that must give rows. NULL: already said. */
 PGresult *postgres_query(PGconn *connection, const char *query);
+
+/* Rows of name, estimated ('t' or 'f') and count of every table of ours that this role may read; of
+ * registrations those that stand. NULL: already said. */
+PGresult *postgres_counts(PGconn *connection);
 
 #endif

@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* mapctl status: whether database, mapperd and proxy are well, in a few lines each. */
+/* mapctl status: asks database, mapperd and proxy how they are, and judges. */
+#include "mapctl/status.h"
+
 #include "mapctl/commands.h"
+#include "mapctl/info.h"
+#include "mapctl/plan.h"
 #include "mapctl/postgres.h"
 #include "mapctl/remote.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 
-/* Above this, counting costs more than it tells. */
-#define COUNT_MAX "100000"
 /* A mapperd reads its own counter back once a second. */
 #define AGE_MAX_MS 30000
 
@@ -17,94 +18,138 @@ static enum status worse(enum status a, enum status b)
     return a > b ? a : b;
 }
 
-/* ---- Database ---- */
-
-static const char COUNTS[] =
-    "SELECT c.relname, CASE WHEN c.reltuples > " COUNT_MAX " THEN 'about ' || c.reltuples::bigint"
-    " ELSE (xpath('/row/n/text()', query_to_xml(format('SELECT count(*) AS n FROM public.%I %s',"
-    " c.relname, CASE c.relname WHEN 'binding' THEN 'WHERE NOT removed AND expires_at > now()'"
-    " ELSE '' END), false, true, '')))[1]::text END"
-    " FROM pg_class c WHERE c.relnamespace = 'public'::regnamespace AND c.relname IN"
-    " ('trust_store', 'domain', 'cn_mapping', 'sip_user', 'rights_rule', 'binding')"
-    " AND c.relkind IN ('r', 'p') ORDER BY c.relname";
-
-static const char MAPPERDS[] =
-    "SELECT name, id, coalesce(extract(epoch FROM clock_timestamp() - seen_at)::bigint::text, '-')"
-    " FROM public.mapperd ORDER BY name";
-
-static void print_counts(const PGresult *counts, const PGresult *mapperds)
+/* Why a part is not well, in words that follow its name; NULL = it is. */
+static void set_trouble(json_t *part, const char *trouble)
 {
-    for (int row = 0; row < PQntuples(counts); row++)
-        printf("  %s: %s\n", PQgetvalue(counts, row, 0), PQgetvalue(counts, row, 1));
-    for (int row = 0; row < PQntuples(mapperds); row++)
-        printf("  mapperd %s: id %s, seen %s s ago\n", PQgetvalue(mapperds, row, 0),
-               PQgetvalue(mapperds, row, 1), PQgetvalue(mapperds, row, 2));
+    output_set(part, "trouble", output_text_or_null(trouble));
 }
 
-static enum status status_database(const struct settings *settings)
-{
-    PGconn *connection = postgres_open(settings->database);
-    PGresult *counts, *mapperds = NULL;
-    enum status status = STATUS_BAD;
+/* ---- Database ---- */
 
-    if (connection == NULL) {
-        puts("database: does not answer");
-        return STATUS_UNREACHABLE;
+static const char MAPPERDS[] =
+    "SELECT name, id, extract(epoch FROM clock_timestamp() - seen_at)::bigint"
+    " FROM public.mapperd ORDER BY name";
+
+static const char IS_STANDBY[] = "SELECT pg_is_in_recovery()";
+
+static json_t *value_of(const PGresult *result, int row, int column)
+{
+    return output_value(slice_of(PQgetvalue(result, row, column)));
+}
+
+static void add_rows(json_t *database, const PGresult *counts)
+{
+    json_t *rows = output_object();
+
+    for (int row = 0; row < PQntuples(counts); row++) {
+        json_t *table = output_object();
+        output_set(table, "count", value_of(counts, row, 2));
+        output_set(table, "estimated", json_boolean(*PQgetvalue(counts, row, 1) == 't'));
+        output_set(rows, PQgetvalue(counts, row, 0), table);
     }
-    printf("database: answers, %s as %s, PostgreSQL %d\n", PQdb(connection), PQuser(connection),
-           PQserverVersion(connection) / 10000);
-    counts = postgres_query(connection, COUNTS);
-    if (counts != NULL && PQntuples(counts) < 6)
-        puts("  the schema is not there: mapctl migrate");
-    else if (counts != NULL)
-        mapperds = postgres_query(connection, MAPPERDS);
-    if (mapperds != NULL) {
-        print_counts(counts, mapperds);
-        status = STATUS_GOOD;
+    output_set(database, "rows", rows);
+}
+
+static void add_mapperds(json_t *database, const PGresult *mapperds)
+{
+    json_t *list = output_array();
+
+    for (int row = 0; row < PQntuples(mapperds); row++) {
+        json_t *mapperd = output_object();
+        output_set(mapperd, "name", output_text(slice_of(PQgetvalue(mapperds, row, 0))));
+        output_set(mapperd, "id", value_of(mapperds, row, 1));
+        output_set(mapperd, "seen_s", value_of(mapperds, row, 2));
+        output_append(list, mapperd);
     }
+    output_set(database, "mapperds", list);
+}
+
+static const char *last_of(const struct plan *changes)
+{
+    return changes->count ? changes->names[changes->count - 1] : NULL;
+}
+
+/* The database's migrations against this program's. Gives how many it lacks. */
+static size_t add_migration(json_t *database, PGconn *connection, const char *migrations)
+{
+    struct plan plan = { 0 }, there = { 0 };
+    json_t *migration = output_object();
+    enum deployed deployed = plan_deployed(&there, connection);
+    char folder[PATH_MAX];
+    bool planned = plan_find(migrations, folder) && plan_read(&plan, folder) == ERROR_NONE;
+    bool known = planned && deployed != DEPLOYED_UNKNOWN;
+    size_t missing = known ? plan_missing(&plan, &there) : 0;
+
+    output_set(migration, "visible", json_boolean(deployed != DEPLOYED_UNKNOWN));
+    output_set(migration, "deployed", output_text_or_null(last_of(&there)));
+    output_set(migration, "newest", output_text_or_null(planned ? last_of(&plan) : NULL));
+    output_set(migration, "missing", known ? json_integer((json_int_t)missing) : json_null());
+    output_set(migration, "newer",
+               known ? json_integer((json_int_t)plan_missing(&there, &plan)) : json_null());
+    output_set(database, "migration", migration);
+    plan_free(&plan);
+    plan_free(&there);
+    return missing;
+}
+
+static bool has_table(const PGresult *counts, const char *name)
+{
+    for (int row = 0; row < PQntuples(counts); row++) {
+        if (strcmp(PQgetvalue(counts, row, 0), name) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* What a database that answers says; gives its trouble. */
+static const char *ask_database(json_t *database, PGconn *connection, const char *migrations)
+{
+    PGresult *standby = postgres_query(connection, IS_STANDBY), *counts, *mapperds;
+    const char *trouble = NULL;
+    size_t missing;
+
+    output_set(database, "standby",
+               standby ? json_boolean(*PQgetvalue(standby, 0, 0) == 't') : json_null());
+    missing = add_migration(database, connection, migrations);
+    counts = postgres_counts(connection);
+    add_rows(database, counts);
+    if (counts == NULL)
+        trouble = "refuses a query";
+    else if (!has_table(counts, "cn_mapping"))
+        trouble = "the schema is not there: mapctl migrate";
+    else if (missing > 0)
+        trouble = "lacks migrations: mapctl migrate";
+    mapperds = has_table(counts, "mapperd") ? postgres_query(connection, MAPPERDS) : NULL;
+    add_mapperds(database, mapperds);
+    PQclear(standby);
     PQclear(counts);
     PQclear(mapperds);
-    PQfinish(connection);
+    return trouble;
+}
+
+static enum status gather_database(json_t *document, const struct settings *settings,
+                                   const char *migrations)
+{
+    json_t *database = output_object();
+    PGconn *connection = postgres_open(settings->database);
+    const char *trouble = "does not answer";
+    enum status status = STATUS_UNREACHABLE;
+
+    output_set(database, "answers", json_boolean(connection != NULL));
+    if (connection != NULL) {
+        output_set(database, "name", output_text(slice_of(PQdb(connection))));
+        output_set(database, "user", output_text(slice_of(PQuser(connection))));
+        output_set(database, "server_version", json_integer(PQserverVersion(connection) / 10000));
+        trouble = ask_database(database, connection, migrations);
+        status = trouble ? STATUS_BAD : STATUS_GOOD;
+        PQfinish(connection);
+    }
+    set_trouble(database, trouble);
+    output_set(document, "database", database);
     return status;
 }
 
 /* ---- Programs ---- */
-
-/* The value of a key in INFO's text; empty when it is not there. */
-static struct slice info_value(struct slice info, const char *key)
-{
-    size_t size = strlen(key);
-
-    while (info.size > 0) {
-        const char *end = memchr(info.data, '\n', info.size);
-        size_t line = end ? (size_t)(end - info.data) : info.size;
-        if (line > size && info.data[size] == ':' && memcmp(info.data, key, size) == 0)
-            return slice_trim((struct slice){ info.data + size + 1, line - size - 1 });
-        info.data += end ? line + 1 : line;
-        info.size -= end ? line + 1 : line;
-    }
-    return (struct slice){ "", 0 };
-}
-
-/* Whatever a program's INFO says that is short enough to be a figure. */
-static void print_info(struct slice info)
-{
-    while (info.size > 0) {
-        const char *end = memchr(info.data, '\n', info.size);
-        size_t line = end ? (size_t)(end - info.data) : info.size;
-        struct slice text = slice_trim((struct slice){ info.data, line });
-        const char *colon = text.size ? memchr(text.data, ':', text.size) : NULL;
-        if (colon != NULL && text.data[0] != '#') {
-            fputs("  ", stdout);
-            print_slice((struct slice){ text.data, (size_t)(colon - text.data) });
-            fputs(": ", stdout);
-            print_slice((struct slice){ colon + 1, text.size - 1 - (size_t)(colon - text.data) });
-            putchar('\n');
-        }
-        info.data += end ? line + 1 : line;
-        info.size -= end ? line + 1 : line;
-    }
-}
 
 /* Asks INFO; *reply is freed by the caller whatever comes. */
 static bool ask_info(const char *program, const char *path, struct reply *reply)
@@ -126,7 +171,6 @@ static bool is_ready(struct slice info)
     return slice_equal(info_value(info, "ready"), SLICE("1"));
 }
 
-/* Why mapperd is not well, or NULL. */
 static const char *mapperd_trouble(struct slice info)
 {
     unsigned long long age_ms;
@@ -156,42 +200,103 @@ static const char *proxy_trouble(struct slice info)
     return is_ready(info) ? NULL : "is not ready";
 }
 
-static enum status status_program(const char *program, const char *path,
-                                  const char *(*trouble)(struct slice info))
+/* All that INFO says, also what this program does not know; `unknown` is null. */
+static json_t *info_object(struct slice info)
 {
-    struct reply reply;
-    enum status status = STATUS_UNREACHABLE;
+    json_t *object = output_object();
+    struct slice key, value;
 
-    if (ask_info(program, path, &reply)) {
-        const char *why = trouble(reply.value.text);
-        struct slice age_ms = info_value(reply.value.text, "age_ms");
-        printf("%s: %s", program, why ? why : "ready");
-        if (age_ms.size > 0) {
-            fputs(", data at most this old in ms: ", stdout);
-            print_slice(age_ms);
-        }
-        putchar('\n');
-        print_info(reply.value.text);
-        status = why ? STATUS_BAD : STATUS_GOOD;
-    } else {
-        printf("%s: does not answer\n", program);
+    while (info_next(&info, &key, &value)) {
+        bool unknown = slice_equal(value, SLICE("unknown"));
+        json_t *name = output_text(key); /* as UTF-8, which a key must be too */
+        output_set(object, json_string_value(name), unknown ? json_null() : output_value(value));
+        json_decref(name);
     }
+    return object;
+}
+
+static enum status gather_program(json_t *document, const char *program, const char *path,
+                                  const char *(*trouble_of)(struct slice info))
+{
+    json_t *part = output_object();
+    const char *trouble = "does not answer";
+    enum status status = STATUS_UNREACHABLE;
+    struct reply reply;
+    bool answers = ask_info(program, path, &reply);
+
+    if (answers) {
+        trouble = trouble_of(reply.value.text);
+        status = trouble ? STATUS_BAD : STATUS_GOOD;
+    }
+    output_set(part, "answers", json_boolean(answers));
+    set_trouble(part, trouble);
+    output_set(part, "info", answers ? info_object(reply.value.text) : json_null());
+    output_set(document, program, part);
     reply_free(&reply);
     return status;
 }
 
+json_t *status_gather(const struct settings *settings, const char *migrations, enum status *status)
+{
+    json_t *document = output_object();
+    const char *word = "bad";
+
+    output_set(document, "status", json_null()); /* stands first */
+    *status = gather_database(document, settings, migrations);
+    *status = worse(*status,
+                    gather_program(document, "mapperd", settings->mapperd_socket, mapperd_trouble));
+    *status =
+        worse(*status, gather_program(document, "proxy", settings->proxy_socket, proxy_trouble));
+    if (*status == STATUS_GOOD || *status == STATUS_UNREACHABLE)
+        word = *status == STATUS_GOOD ? "good" : "unreachable";
+    output_set(document, "status", output_text(slice_of(word)));
+    return document;
+}
+
+/* ---- The command ---- */
+
+enum status_option { OPTION_MIGRATIONS = 1, OPTION_WATCH, OPTION_INTERVAL, OPTION_COUNT };
+
+static const struct option_row OPTIONS[] = {
+    { OPTION_WATCH, "watch", VALUE_NONE, NULL,
+      "look again and again: on a terminal it is drawn anew, else each look is one line" },
+    { OPTION_INTERVAL, "interval", VALUE_TEXT, "SECONDS", "between two looks, 1 to 3600; else 2" },
+    { OPTION_COUNT, "count", VALUE_TEXT, "N", "end after so many looks; else Ctrl-C ends it" },
+    { OPTION_MIGRATIONS, "migrations", VALUE_FOLDER, "DIR",
+      "folder with sqitch.plan; else the one installed with this program" },
+    { 0 },
+};
+
 static enum status run(const struct settings *settings, const struct arguments *arguments)
 {
-    enum status status = status_database(settings);
+    const char *migrations = option_text(arguments, OPTION_MIGRATIONS, NULL);
+    uint64_t interval_s = 2, count = 0;
+    enum status status;
+    json_t *document;
 
-    (void)arguments;
-    status = worse(status, status_program("mapperd", settings->mapperd_socket, mapperd_trouble));
-    return worse(status, status_program("proxy", settings->proxy_socket, proxy_trouble));
+    if (!option_number(arguments, OPTION_INTERVAL, 1, 3600, &interval_s) ||
+        !option_number(arguments, OPTION_COUNT, 1, 1000000000, &count))
+        return STATUS_USAGE;
+    if (option_given(arguments, OPTION_WATCH))
+        return status_watch(settings, migrations, interval_s * 1000, count);
+    if (option_given(arguments, OPTION_INTERVAL) || option_given(arguments, OPTION_COUNT)) {
+        complain("--interval and --count go with --watch");
+        return STATUS_USAGE;
+    }
+    document = status_gather(settings, migrations, &status);
+    if (settings->json) {
+        output_document(document);
+    } else {
+        status_print(document, stdout);
+        json_decref(document);
+    }
+    return status;
 }
 
 const struct command command_status = {
     .name = "status",
     .operands = "",
     .brief = "how database, mapperd and proxy are",
+    .options = OPTIONS,
     .run = run,
 };

@@ -1,32 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """mapctl against real programs: what it says, and its exit statuses."""
-import os
 import socket
 import subprocess
 import threading
 
 import pytest
 
-from tests.lab import postgres
-from tests.system.lib import Phone, cn_of, ready_phone, resp, sql, unique, wait_until
-
-GOOD, BAD, USAGE, UNREACHABLE = range(4)
-
-
-def mapctl(lab, *arguments, **environment):
-    """Exit status, standard output and standard error of mapctl in the lab's environment."""
-    done = subprocess.run(
-        [str(lab.binary("mapctl")), *arguments],
-        env={**os.environ, **lab.environment(), **environment},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        timeout=60,
-    )
-    assert "Sanitizer" not in done.stderr, done.stderr
-    return done.returncode, done.stdout, done.stderr
-
+from tests.system.lib import cn_of, mapctl, mapctl_json, ready_phone, resp, sql, unique, wait_until
+from tests.system.lib.mapctl import BAD, GOOD, UNREACHABLE, USAGE
 
 @pytest.fixture
 def phone(lab):
@@ -151,6 +132,25 @@ def test_check_of_unknown_and_disabled(lab, phone):
         "user state=disabled groups="
         in rows(mapctl(lab, "check", "device", cn, user, "INVITE", "b@example.org")[1])[0]
     )
+
+
+def test_check_as_json_has_the_same_answer(lab, phone):
+    cn, user = phone
+    status, answer = mapctl_json(
+        lab, "check", "device", cn, user, "INVITE", "bob@foreign.example", "--name", "x@example.org"
+    )
+    assert status == BAD
+    assert answer["allowed"] is False and answer["reason"] == "no-right"
+    assert answer["rule"] is None and answer["what_to_do"] and answer["text"]
+    assert {"decided": False, "text": f"peer state=known cn={cn}"} in answer["rows"]
+    assert {"decided": False, "text": "name identity=x@example.org"} in answer["rows"]
+    status, answer = mapctl_json(lab, "check", "device", cn, user, "INVITE", "bob@example.org")
+    assert status == GOOD and answer["allowed"] is True and answer["what_to_do"] is None
+    assert {"decided": True, "text": f"entry identity={user}"} in answer["rows"]
+    assert isinstance(answer["rule"], int)
+    hostile = "a\"\x01\x7f\u00e9"
+    status, answer = mapctl_json(lab, "check", "corp", hostile, user, "INVITE", "b@example.org")
+    assert status == BAD and answer["reason"] == "device-unknown"
 
 
 def test_check_takes_the_names_of_the_certificate(lab):
@@ -303,98 +303,3 @@ def test_a_socket_that_answers_something_else_ends_with_3(lab, tmp_path):
         )
         assert (status, out) == (UNREACHABLE, ""), answer
         assert err.startswith("mapctl: ")
-
-
-def test_status_shows_database_mapperd_and_counts(lab, phone):
-    _, out, _ = mapctl(lab, "status")
-    assert "database: answers, holdline as postgres" in out
-    for line in ["  cn_mapping: ", "  sip_user: ", "  binding: ", "  mapperd mapperd1: id "]:
-        assert line in out
-    assert "mapperd: ready, data at most this old in ms: " in out
-    assert "  devices: " in out and "\nproxy: " in out
-
-
-def test_status_ends_with_0_when_all_is_well(lab):
-    status, out, err = mapctl(lab, "status")
-    assert (status, err) == (GOOD, "")
-    assert "\nproxy: ready" in out
-
-
-def test_status_tells_when_the_proxy_is_without_mapperd(fresh_lab):
-    fresh_lab.stop_program("mapperd")
-    wait_until(lambda: "mapperd:up" not in str(resp(fresh_lab, "INFO", program="proxy")))
-    status, out, _ = mapctl(fresh_lab, "status")
-    assert status == UNREACHABLE
-    assert "\nmapperd: does not answer\nproxy: is without mapperd\n" in out
-
-
-def test_status_takes_sockets_from_the_configurations(lab):
-    configs = [
-        a
-        for c in ["mapperd.conf", "proxy.conf"]
-        if lab.path(c).exists()
-        for a in ("--config", str(lab.path(c)))
-    ]
-    _, out, err = mapctl(
-        lab, *configs, "status", MAPPERD_SOCKET="/nonexistent", PROXY_SOCKET="/nonexistent"
-    )
-    assert "mapperd: ready" in out
-    assert "holdline as holdline_mapperd" in out
-    assert "/nonexistent" not in err or not lab.path("proxy.conf").exists()
-
-
-def test_a_configuration_may_have_what_mapctl_does_not_know_and_include_others(lab, tmp_path):
-    (tmp_path / "more.conf").write_text('control_socket = "/nonexistent/proxy"\n')
-    config = tmp_path / "proxy.conf"
-    config.write_text(
-        'workers = 2\ninclude("more.conf")\nlist = {"a", "b"}\n'
-        'route pbx { domain = "a" inbound = yes may_assert = {"b"} }\n'
-        'listener tls { trust_stores = {"device", "corp"} address = "127.0.0.1:0" }\n'
-        'mapperd_socket = "/nonexistent/mapperd"\n'
-    )
-    _, _, err = mapctl(lab, "--config", str(config), "status")
-    assert "/nonexistent/proxy" in err and "/nonexistent/mapperd" in err
-    config.write_text('workers = 2\nmapperd_socket == "x"\n')
-    status, out, err = mapctl(lab, "--config", str(config), "status")
-    assert (status, out) == (USAGE, "") and f"{config}:2: " in err
-
-
-@pytest.mark.lab
-def test_status_without_postgresql_says_so_and_ends_with_3(fresh_lab):
-    fresh_lab.postgres.stop()
-    wait_until(lambda: "database:0" in str(resp(fresh_lab, "INFO", "sync")))
-    status, out, err = mapctl(fresh_lab, "status")
-    assert status == UNREACHABLE
-    assert out.startswith("database: does not answer\nmapperd: answers from LMDB, without database")
-    assert "the database does not answer" in err
-
-
-def test_migrate_brings_an_empty_database_there_and_verify_tells_what_is_missing(lab):
-    database = unique("migrate")
-    sql(lab, f"CREATE DATABASE {database} TEMPLATE template0 ENCODING 'UTF8'")
-    conninfo = (
-        f"host={lab.postgres.folder} port={lab.postgres.port} dbname={database} " "user=postgres"
-    )
-    status, out, _ = mapctl(
-        lab,
-        "--database",
-        conninfo,
-        "migrate",
-        "--migrations",
-        str(postgres.ROOT / "migrations"),
-        "--verify",
-    )
-    assert status == BAD
-    status, out, _ = mapctl(lab, "--database", conninfo, "status")
-    assert status != GOOD and "the schema is not there: mapctl migrate" in out
-    for _ in range(2):  # the second finds nothing to do
-        status, out, err = mapctl(lab, "--database", conninfo, "migrate")
-        assert status == GOOD, out + err
-    status, out, _ = mapctl(lab, "migrate", "--verify", PGDATABASE=database)
-    assert status == GOOD and "Verify successful" in out
-    sql(lab, f"DROP DATABASE {database}")
-
-
-def test_migrate_without_database_ends_with_3(lab):
-    status, _, err = mapctl(lab, "--database", "host=/nonexistent dbname=holdline", "migrate")
-    assert status == UNREACHABLE and "the database does not answer" in err

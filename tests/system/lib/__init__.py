@@ -5,6 +5,7 @@
     sip.py      messages, read and built header by header
     agent.py    a user agent: connections, inbox, requests, responses, calls
     phone.py    a phone with a client certificate on TLS
+    mapctl.py   mapctl's exit status and output
     baresip.py  a real phone program
     pbx.py      a plain TCP server as a route's next hop
     relay.py    a wire between proxy and mapperd that can be slowed down, cut or spoken into
@@ -12,6 +13,7 @@
 from .agent import SDP, Agent, Call, Stream, establish
 from .baresip import Baresip
 from .helpers import cn_of, psycopg2_connect, resp, sql, unique, wait_until
+from .mapctl import mapctl, mapctl_json
 from .pbx import Pbx
 from .phone import Phone, certificate, knows, provision, ready_phone
 from .relay import Relay, use_relay
@@ -31,6 +33,8 @@ __all__ = [
     "cn_of",
     "establish",
     "knows",
+    "mapctl",
+    "mapctl_json",
     "new_branch",
     "new_call_id",
     "new_tag",
