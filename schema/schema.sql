@@ -13,6 +13,540 @@ SET xmloption = content;
 SET client_min_messages = warning;
 SET row_security = off;
 
+CREATE FUNCTION public.audit_cn_mapping() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'public', 'pg_temp'
+    AS $$
+        DECLARE
+            by_whom CONSTANT text := session_user;
+            by_role CONSTANT text := current_setting('role');
+            by_application CONSTANT text := current_setting('application_name');
+            by_client CONSTANT inet := inet_client_addr();
+            moment CONSTANT timestamptz := clock_timestamp();
+        BEGIN
+            IF TG_OP = 'INSERT' THEN
+                INSERT INTO audit (at, who, role, application, client, table_name, operation,
+                                   trust_store, cn, identity, domain, name, after)
+                SELECT moment, by_whom, by_role, by_application, by_client, 'cn_mapping',
+                       'insert', r.trust_store, r.cn, r.identity, NULL, NULL, '{}'::jsonb
+                FROM new_rows r;
+            ELSIF TG_OP = 'DELETE' THEN
+                INSERT INTO audit (at, who, role, application, client, table_name, operation,
+                                   trust_store, cn, identity, domain, name, before)
+                SELECT moment, by_whom, by_role, by_application, by_client, 'cn_mapping',
+                       'delete', r.trust_store, r.cn, r.identity, NULL, NULL, jsonb_strip_nulls(jsonb_build_object('created_at', r.created_at))
+                FROM old_rows r;
+            ELSE
+                INSERT INTO audit (at, who, role, application, client, table_name, operation,
+                                   trust_store, cn, identity, domain, name, before, after)
+                SELECT moment, by_whom, by_role, by_application, by_client, 'cn_mapping', 'update',
+                       k.*, d.before,
+                       d.after
+                FROM old_rows o
+                FULL JOIN new_rows n ON o.trust_store = n.trust_store AND o.cn = n.cn AND o.identity = n.identity
+                CROSS JOIN LATERAL (
+                    SELECT r.trust_store, r.cn, r.identity, NULL, NULL FROM (SELECT (n).*) r WHERE n IS DISTINCT FROM NULL
+                    UNION ALL
+                    SELECT r.trust_store, r.cn, r.identity, NULL, NULL FROM (SELECT (o).*) r WHERE n IS NOT DISTINCT FROM NULL) k
+                CROSS JOIN LATERAL (
+                    SELECT (SELECT jsonb_strip_nulls(jsonb_build_object('created_at', r.created_at)) FROM (SELECT (o).*) r WHERE o IS DISTINCT FROM NULL),
+                           (SELECT jsonb_strip_nulls(jsonb_build_object('created_at', r.created_at))  FROM (SELECT (n).*) r
+                            WHERE n IS DISTINCT FROM NULL)) j (b, a)
+                CROSS JOIN LATERAL (
+                    SELECT CASE WHEN a IS NULL THEN b ELSE (
+                               SELECT jsonb_object_agg(e.key, e.value) FROM jsonb_each(b) e
+                               WHERE e.value IS DISTINCT FROM a -> e.key) END,
+                           CASE WHEN b IS NULL THEN a ELSE (
+                               SELECT jsonb_object_agg(e.key, e.value) FROM jsonb_each(a) e
+                               WHERE e.value IS DISTINCT FROM b -> e.key) END) d (before, after)
+                WHERE d.before IS NOT NULL OR d.after IS NOT NULL;
+            END IF;
+            RETURN NULL;
+        END
+        $$;
+
+COMMENT ON FUNCTION public.audit_cn_mapping() IS 'Writes into the audit what a statement changed in cn_mapping. Made by audit_follow().';
+
+CREATE FUNCTION public.audit_domain() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'public', 'pg_temp'
+    AS $$
+        DECLARE
+            by_whom CONSTANT text := session_user;
+            by_role CONSTANT text := current_setting('role');
+            by_application CONSTANT text := current_setting('application_name');
+            by_client CONSTANT inet := inet_client_addr();
+            moment CONSTANT timestamptz := clock_timestamp();
+        BEGIN
+            IF TG_OP = 'INSERT' THEN
+                INSERT INTO audit (at, who, role, application, client, table_name, operation,
+                                   trust_store, cn, identity, domain, name, after)
+                SELECT moment, by_whom, by_role, by_application, by_client, 'domain',
+                       'insert', NULL, NULL, NULL, r.name, NULL, jsonb_strip_nulls(jsonb_build_object('state', r.state))
+                FROM new_rows r;
+            ELSIF TG_OP = 'DELETE' THEN
+                INSERT INTO audit (at, who, role, application, client, table_name, operation,
+                                   trust_store, cn, identity, domain, name, before)
+                SELECT moment, by_whom, by_role, by_application, by_client, 'domain',
+                       'delete', NULL, NULL, NULL, r.name, NULL, jsonb_strip_nulls(jsonb_build_object('state', r.state, 'created_at', r.created_at))
+                FROM old_rows r;
+            ELSE
+                INSERT INTO audit (at, who, role, application, client, table_name, operation,
+                                   trust_store, cn, identity, domain, name, before, after)
+                SELECT moment, by_whom, by_role, by_application, by_client, 'domain', 'update',
+                       k.*, d.before,
+                       d.after
+                FROM old_rows o
+                FULL JOIN new_rows n ON o.name = n.name
+                CROSS JOIN LATERAL (
+                    SELECT NULL, NULL, NULL, r.name, NULL FROM (SELECT (n).*) r WHERE n IS DISTINCT FROM NULL
+                    UNION ALL
+                    SELECT NULL, NULL, NULL, r.name, NULL FROM (SELECT (o).*) r WHERE n IS NOT DISTINCT FROM NULL) k
+                CROSS JOIN LATERAL (
+                    SELECT (SELECT jsonb_strip_nulls(jsonb_build_object('state', r.state, 'created_at', r.created_at)) FROM (SELECT (o).*) r WHERE o IS DISTINCT FROM NULL),
+                           (SELECT jsonb_strip_nulls(jsonb_build_object('state', r.state, 'created_at', r.created_at))  FROM (SELECT (n).*) r
+                            WHERE n IS DISTINCT FROM NULL)) j (b, a)
+                CROSS JOIN LATERAL (
+                    SELECT CASE WHEN a IS NULL THEN b ELSE (
+                               SELECT jsonb_object_agg(e.key, e.value) FROM jsonb_each(b) e
+                               WHERE e.value IS DISTINCT FROM a -> e.key) END,
+                           CASE WHEN b IS NULL THEN a ELSE (
+                               SELECT jsonb_object_agg(e.key, e.value) FROM jsonb_each(a) e
+                               WHERE e.value IS DISTINCT FROM b -> e.key) END) d (before, after)
+                WHERE d.before IS NOT NULL OR d.after IS NOT NULL;
+            END IF;
+            RETURN NULL;
+        END
+        $$;
+
+COMMENT ON FUNCTION public.audit_domain() IS 'Writes into the audit what a statement changed in domain. Made by audit_follow().';
+
+CREATE FUNCTION public.audit_follow(followed regclass, trust_store text DEFAULT 'NULL'::text, cn text DEFAULT 'NULL'::text, identity text DEFAULT 'NULL'::text, domain text DEFAULT 'NULL'::text, name text DEFAULT 'NULL'::text, left_out text[] DEFAULT '{}'::text[], secret text[] DEFAULT '{}'::text[]) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'public', 'pg_temp'
+    AS $_$
+DECLARE
+    short CONSTANT text := (SELECT c.relname FROM pg_class c WHERE c.oid = followed);
+    key CONSTANT text[] := ARRAY(
+        SELECT a.attname::text FROM pg_index i
+        JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = ANY (i.indkey)
+        WHERE i.indrelid = followed AND i.indisprimary);
+    -- What stands in before and after. A generated column follows from others.
+    columns CONSTANT text[] := ARRAY(
+        SELECT a.attname::text FROM pg_attribute a
+        WHERE a.attrelid = followed AND a.attnum > 0 AND NOT a.attisdropped
+          AND a.attgenerated = '' AND a.attname <> ALL (key || left_out || secret)
+        ORDER BY a.attnum);
+    of_columns CONSTANT text := (SELECT string_agg(format('%L, r.%I', c, c), ', ')
+                                 FROM unnest(columns) c);
+    of_insert CONSTANT text := concat_ws(', ',
+        (SELECT string_agg(format('%L, r.%I', c, c), ', ')
+         FROM unnest(columns) c WHERE c <> 'created_at'),
+        (SELECT string_agg(format('%L, CASE WHEN r.%I IS NOT NULL THEN ''changed'' END', c, c),
+                           ', ') FROM unnest(secret) c));
+    of_secrets CONSTANT text := (
+        SELECT string_agg(format('%L, CASE WHEN o.%I IS DISTINCT FROM n.%I THEN ''changed'' END',
+                                 c, c, c), ', ') FROM unnest(secret) c);
+    same_key CONSTANT text := (SELECT string_agg(format('o.%I = n.%I', c, c), ' AND ')
+                               FROM unnest(key) c);
+    keys CONSTANT text := concat_ws(', ', trust_store, cn, identity, domain, name);
+BEGIN
+    EXECUTE format($make$
+        CREATE FUNCTION public.%1$I() RETURNS trigger
+        LANGUAGE plpgsql SECURITY DEFINER
+        SET search_path = pg_catalog, public, pg_temp
+        AS $body$
+        DECLARE
+            by_whom CONSTANT text := session_user;
+            by_role CONSTANT text := current_setting('role');
+            by_application CONSTANT text := current_setting('application_name');
+            by_client CONSTANT inet := inet_client_addr();
+            moment CONSTANT timestamptz := clock_timestamp();
+        BEGIN
+            IF TG_OP = 'INSERT' THEN
+                INSERT INTO audit (at, who, role, application, client, table_name, operation,
+                                   trust_store, cn, identity, domain, name, after)
+                SELECT moment, by_whom, by_role, by_application, by_client, %2$L,
+                       'insert', %3$s, %4$s
+                FROM new_rows r;
+            ELSIF TG_OP = 'DELETE' THEN
+                INSERT INTO audit (at, who, role, application, client, table_name, operation,
+                                   trust_store, cn, identity, domain, name, before)
+                SELECT moment, by_whom, by_role, by_application, by_client, %2$L,
+                       'delete', %3$s, %5$s
+                FROM old_rows r;
+            ELSE
+                INSERT INTO audit (at, who, role, application, client, table_name, operation,
+                                   trust_store, cn, identity, domain, name, before, after)
+                SELECT moment, by_whom, by_role, by_application, by_client, %2$L, 'update',
+                       k.*, d.before,
+                       d.after
+                FROM old_rows o
+                FULL JOIN new_rows n ON %6$s
+                CROSS JOIN LATERAL (
+                    SELECT %3$s FROM (SELECT (n).*) r WHERE n IS DISTINCT FROM NULL
+                    UNION ALL
+                    SELECT %3$s FROM (SELECT (o).*) r WHERE n IS NOT DISTINCT FROM NULL) k
+                CROSS JOIN LATERAL (
+                    SELECT (SELECT %7$s FROM (SELECT (o).*) r WHERE o IS DISTINCT FROM NULL),
+                           (SELECT %7$s %8$s FROM (SELECT (n).*) r
+                            WHERE n IS DISTINCT FROM NULL)) j (b, a)
+                CROSS JOIN LATERAL (
+                    SELECT CASE WHEN a IS NULL THEN b ELSE (
+                               SELECT jsonb_object_agg(e.key, e.value) FROM jsonb_each(b) e
+                               WHERE e.value IS DISTINCT FROM a -> e.key) END,
+                           CASE WHEN b IS NULL THEN a ELSE (
+                               SELECT jsonb_object_agg(e.key, e.value) FROM jsonb_each(a) e
+                               WHERE e.value IS DISTINCT FROM b -> e.key) END) d (before, after)
+                WHERE d.before IS NOT NULL OR d.after IS NOT NULL;
+            END IF;
+            RETURN NULL;
+        END
+        $body$
+        $make$,
+        'audit_' || short, short, keys,
+        CASE WHEN of_insert = '' THEN '''{}''::jsonb'
+             ELSE format('jsonb_strip_nulls(jsonb_build_object(%s))', of_insert) END,
+        CASE WHEN of_columns IS NULL THEN '''{}''::jsonb'
+             ELSE format('jsonb_strip_nulls(jsonb_build_object(%s))', of_columns) END,
+        same_key,
+        CASE WHEN of_columns IS NULL THEN '''{}''::jsonb'
+             ELSE format('jsonb_strip_nulls(jsonb_build_object(%s))', of_columns) END,
+        CASE WHEN of_secrets IS NULL THEN ''
+             ELSE format('|| jsonb_strip_nulls(jsonb_build_object(%s))', of_secrets) END);
+    EXECUTE format('REVOKE ALL ON FUNCTION public.%I() FROM PUBLIC', 'audit_' || short);
+    EXECUTE format('COMMENT ON FUNCTION public.%I() IS %L', 'audit_' || short,
+                   format('Writes into the audit what a statement changed in %s. Made by '
+                          'audit_follow().', short));
+    EXECUTE format('CREATE TRIGGER audit_insert AFTER INSERT ON %s REFERENCING NEW TABLE AS '
+                   'new_rows FOR EACH STATEMENT EXECUTE FUNCTION public.%I()',
+                   followed, 'audit_' || short);
+    EXECUTE format('CREATE TRIGGER audit_update AFTER UPDATE ON %s REFERENCING OLD TABLE AS '
+                   'old_rows NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION public.%I()',
+                   followed, 'audit_' || short);
+    EXECUTE format('CREATE TRIGGER audit_delete AFTER DELETE ON %s REFERENCING OLD TABLE AS '
+                   'old_rows FOR EACH STATEMENT EXECUTE FUNCTION public.%I()',
+                   followed, 'audit_' || short);
+    EXECUTE format('CREATE TRIGGER audit_truncate AFTER TRUNCATE ON %s FOR EACH STATEMENT '
+                   'EXECUTE FUNCTION audit_truncated()', followed);
+END
+$_$;
+
+COMMENT ON FUNCTION public.audit_follow(followed regclass, trust_store text, cn text, identity text, domain text, name text, left_out text[], secret text[]) IS 'For migrations: makes the triggers that write a table''s changes into the audit.';
+
+CREATE FUNCTION public.audit_prune(before timestamp with time zone) RETURNS bigint
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'public', 'pg_temp'
+    AS $_$
+DECLARE
+    gone bigint;
+BEGIN
+    DELETE FROM audit a WHERE a.at < $1;
+    GET DIAGNOSTICS gone = ROW_COUNT;
+    RETURN gone;
+END
+$_$;
+
+COMMENT ON FUNCTION public.audit_prune(before timestamp with time zone) IS 'For the owner: deletes what is older than a moment, and says how many rows that were.';
+
+CREATE FUNCTION public.audit_rights_rule() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'public', 'pg_temp'
+    AS $$
+        DECLARE
+            by_whom CONSTANT text := session_user;
+            by_role CONSTANT text := current_setting('role');
+            by_application CONSTANT text := current_setting('application_name');
+            by_client CONSTANT inet := inet_client_addr();
+            moment CONSTANT timestamptz := clock_timestamp();
+        BEGIN
+            IF TG_OP = 'INSERT' THEN
+                INSERT INTO audit (at, who, role, application, client, table_name, operation,
+                                   trust_store, cn, identity, domain, name, after)
+                SELECT moment, by_whom, by_role, by_application, by_client, 'rights_rule',
+                       'insert', NULL, NULL, r.who_user, r.who_domain, r.id::text, jsonb_strip_nulls(jsonb_build_object('position', r."position", 'who_kind', r.who_kind, 'who', r.who, 'trust_store', r.trust_store, 'methods', r.methods, 'target_kind', r.target_kind, 'target', r.target, 'effect', r.effect, 'valid_from', r.valid_from, 'valid_until', r.valid_until, 'calls_per_minute', r.calls_per_minute))
+                FROM new_rows r;
+            ELSIF TG_OP = 'DELETE' THEN
+                INSERT INTO audit (at, who, role, application, client, table_name, operation,
+                                   trust_store, cn, identity, domain, name, before)
+                SELECT moment, by_whom, by_role, by_application, by_client, 'rights_rule',
+                       'delete', NULL, NULL, r.who_user, r.who_domain, r.id::text, jsonb_strip_nulls(jsonb_build_object('position', r."position", 'who_kind', r.who_kind, 'who', r.who, 'trust_store', r.trust_store, 'methods', r.methods, 'target_kind', r.target_kind, 'target', r.target, 'effect', r.effect, 'valid_from', r.valid_from, 'valid_until', r.valid_until, 'calls_per_minute', r.calls_per_minute, 'created_at', r.created_at))
+                FROM old_rows r;
+            ELSE
+                INSERT INTO audit (at, who, role, application, client, table_name, operation,
+                                   trust_store, cn, identity, domain, name, before, after)
+                SELECT moment, by_whom, by_role, by_application, by_client, 'rights_rule', 'update',
+                       k.*, d.before,
+                       d.after
+                FROM old_rows o
+                FULL JOIN new_rows n ON o.id = n.id
+                CROSS JOIN LATERAL (
+                    SELECT NULL, NULL, r.who_user, r.who_domain, r.id::text FROM (SELECT (n).*) r WHERE n IS DISTINCT FROM NULL
+                    UNION ALL
+                    SELECT NULL, NULL, r.who_user, r.who_domain, r.id::text FROM (SELECT (o).*) r WHERE n IS NOT DISTINCT FROM NULL) k
+                CROSS JOIN LATERAL (
+                    SELECT (SELECT jsonb_strip_nulls(jsonb_build_object('position', r."position", 'who_kind', r.who_kind, 'who', r.who, 'trust_store', r.trust_store, 'methods', r.methods, 'target_kind', r.target_kind, 'target', r.target, 'effect', r.effect, 'valid_from', r.valid_from, 'valid_until', r.valid_until, 'calls_per_minute', r.calls_per_minute, 'created_at', r.created_at)) FROM (SELECT (o).*) r WHERE o IS DISTINCT FROM NULL),
+                           (SELECT jsonb_strip_nulls(jsonb_build_object('position', r."position", 'who_kind', r.who_kind, 'who', r.who, 'trust_store', r.trust_store, 'methods', r.methods, 'target_kind', r.target_kind, 'target', r.target, 'effect', r.effect, 'valid_from', r.valid_from, 'valid_until', r.valid_until, 'calls_per_minute', r.calls_per_minute, 'created_at', r.created_at))  FROM (SELECT (n).*) r
+                            WHERE n IS DISTINCT FROM NULL)) j (b, a)
+                CROSS JOIN LATERAL (
+                    SELECT CASE WHEN a IS NULL THEN b ELSE (
+                               SELECT jsonb_object_agg(e.key, e.value) FROM jsonb_each(b) e
+                               WHERE e.value IS DISTINCT FROM a -> e.key) END,
+                           CASE WHEN b IS NULL THEN a ELSE (
+                               SELECT jsonb_object_agg(e.key, e.value) FROM jsonb_each(a) e
+                               WHERE e.value IS DISTINCT FROM b -> e.key) END) d (before, after)
+                WHERE d.before IS NOT NULL OR d.after IS NOT NULL;
+            END IF;
+            RETURN NULL;
+        END
+        $$;
+
+COMMENT ON FUNCTION public.audit_rights_rule() IS 'Writes into the audit what a statement changed in rights_rule. Made by audit_follow().';
+
+CREATE FUNCTION public.audit_sip_user() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'public', 'pg_temp'
+    AS $$
+        DECLARE
+            by_whom CONSTANT text := session_user;
+            by_role CONSTANT text := current_setting('role');
+            by_application CONSTANT text := current_setting('application_name');
+            by_client CONSTANT inet := inet_client_addr();
+            moment CONSTANT timestamptz := clock_timestamp();
+        BEGIN
+            IF TG_OP = 'INSERT' THEN
+                INSERT INTO audit (at, who, role, application, client, table_name, operation,
+                                   trust_store, cn, identity, domain, name, after)
+                SELECT moment, by_whom, by_role, by_application, by_client, 'sip_user',
+                       'insert', NULL, NULL, r.identity, NULL, NULL, jsonb_strip_nulls(jsonb_build_object('state', r.state, 'display_name', r.display_name))
+                FROM new_rows r;
+            ELSIF TG_OP = 'DELETE' THEN
+                INSERT INTO audit (at, who, role, application, client, table_name, operation,
+                                   trust_store, cn, identity, domain, name, before)
+                SELECT moment, by_whom, by_role, by_application, by_client, 'sip_user',
+                       'delete', NULL, NULL, r.identity, NULL, NULL, jsonb_strip_nulls(jsonb_build_object('state', r.state, 'display_name', r.display_name, 'created_at', r.created_at))
+                FROM old_rows r;
+            ELSE
+                INSERT INTO audit (at, who, role, application, client, table_name, operation,
+                                   trust_store, cn, identity, domain, name, before, after)
+                SELECT moment, by_whom, by_role, by_application, by_client, 'sip_user', 'update',
+                       k.*, d.before,
+                       d.after
+                FROM old_rows o
+                FULL JOIN new_rows n ON o.identity = n.identity
+                CROSS JOIN LATERAL (
+                    SELECT NULL, NULL, r.identity, NULL, NULL FROM (SELECT (n).*) r WHERE n IS DISTINCT FROM NULL
+                    UNION ALL
+                    SELECT NULL, NULL, r.identity, NULL, NULL FROM (SELECT (o).*) r WHERE n IS NOT DISTINCT FROM NULL) k
+                CROSS JOIN LATERAL (
+                    SELECT (SELECT jsonb_strip_nulls(jsonb_build_object('state', r.state, 'display_name', r.display_name, 'created_at', r.created_at)) FROM (SELECT (o).*) r WHERE o IS DISTINCT FROM NULL),
+                           (SELECT jsonb_strip_nulls(jsonb_build_object('state', r.state, 'display_name', r.display_name, 'created_at', r.created_at))  FROM (SELECT (n).*) r
+                            WHERE n IS DISTINCT FROM NULL)) j (b, a)
+                CROSS JOIN LATERAL (
+                    SELECT CASE WHEN a IS NULL THEN b ELSE (
+                               SELECT jsonb_object_agg(e.key, e.value) FROM jsonb_each(b) e
+                               WHERE e.value IS DISTINCT FROM a -> e.key) END,
+                           CASE WHEN b IS NULL THEN a ELSE (
+                               SELECT jsonb_object_agg(e.key, e.value) FROM jsonb_each(a) e
+                               WHERE e.value IS DISTINCT FROM b -> e.key) END) d (before, after)
+                WHERE d.before IS NOT NULL OR d.after IS NOT NULL;
+            END IF;
+            RETURN NULL;
+        END
+        $$;
+
+COMMENT ON FUNCTION public.audit_sip_user() IS 'Writes into the audit what a statement changed in sip_user. Made by audit_follow().';
+
+CREATE FUNCTION public.audit_truncated() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'public', 'pg_temp'
+    AS $$
+BEGIN
+    INSERT INTO audit (at, who, role, application, client, table_name, operation)
+    VALUES (clock_timestamp(), session_user, current_setting('role'),
+            current_setting('application_name'), inet_client_addr(), TG_TABLE_NAME, 'truncate');
+    RETURN NULL;
+END
+$$;
+
+COMMENT ON FUNCTION public.audit_truncated() IS 'Writes into the audit that a table was emptied.';
+
+CREATE FUNCTION public.audit_trust_store() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'public', 'pg_temp'
+    AS $$
+        DECLARE
+            by_whom CONSTANT text := session_user;
+            by_role CONSTANT text := current_setting('role');
+            by_application CONSTANT text := current_setting('application_name');
+            by_client CONSTANT inet := inet_client_addr();
+            moment CONSTANT timestamptz := clock_timestamp();
+        BEGIN
+            IF TG_OP = 'INSERT' THEN
+                INSERT INTO audit (at, who, role, application, client, table_name, operation,
+                                   trust_store, cn, identity, domain, name, after)
+                SELECT moment, by_whom, by_role, by_application, by_client, 'trust_store',
+                       'insert', r.name, NULL, NULL, NULL, NULL, jsonb_strip_nulls(jsonb_build_object('cn_form', r.cn_form, 'cn_prefixes', r.cn_prefixes, 'state', r.state))
+                FROM new_rows r;
+            ELSIF TG_OP = 'DELETE' THEN
+                INSERT INTO audit (at, who, role, application, client, table_name, operation,
+                                   trust_store, cn, identity, domain, name, before)
+                SELECT moment, by_whom, by_role, by_application, by_client, 'trust_store',
+                       'delete', r.name, NULL, NULL, NULL, NULL, jsonb_strip_nulls(jsonb_build_object('cn_form', r.cn_form, 'cn_prefixes', r.cn_prefixes, 'state', r.state, 'created_at', r.created_at))
+                FROM old_rows r;
+            ELSE
+                INSERT INTO audit (at, who, role, application, client, table_name, operation,
+                                   trust_store, cn, identity, domain, name, before, after)
+                SELECT moment, by_whom, by_role, by_application, by_client, 'trust_store', 'update',
+                       k.*, d.before,
+                       d.after
+                FROM old_rows o
+                FULL JOIN new_rows n ON o.name = n.name
+                CROSS JOIN LATERAL (
+                    SELECT r.name, NULL, NULL, NULL, NULL FROM (SELECT (n).*) r WHERE n IS DISTINCT FROM NULL
+                    UNION ALL
+                    SELECT r.name, NULL, NULL, NULL, NULL FROM (SELECT (o).*) r WHERE n IS NOT DISTINCT FROM NULL) k
+                CROSS JOIN LATERAL (
+                    SELECT (SELECT jsonb_strip_nulls(jsonb_build_object('cn_form', r.cn_form, 'cn_prefixes', r.cn_prefixes, 'state', r.state, 'created_at', r.created_at)) FROM (SELECT (o).*) r WHERE o IS DISTINCT FROM NULL),
+                           (SELECT jsonb_strip_nulls(jsonb_build_object('cn_form', r.cn_form, 'cn_prefixes', r.cn_prefixes, 'state', r.state, 'created_at', r.created_at))  FROM (SELECT (n).*) r
+                            WHERE n IS DISTINCT FROM NULL)) j (b, a)
+                CROSS JOIN LATERAL (
+                    SELECT CASE WHEN a IS NULL THEN b ELSE (
+                               SELECT jsonb_object_agg(e.key, e.value) FROM jsonb_each(b) e
+                               WHERE e.value IS DISTINCT FROM a -> e.key) END,
+                           CASE WHEN b IS NULL THEN a ELSE (
+                               SELECT jsonb_object_agg(e.key, e.value) FROM jsonb_each(a) e
+                               WHERE e.value IS DISTINCT FROM b -> e.key) END) d (before, after)
+                WHERE d.before IS NOT NULL OR d.after IS NOT NULL;
+            END IF;
+            RETURN NULL;
+        END
+        $$;
+
+COMMENT ON FUNCTION public.audit_trust_store() IS 'Writes into the audit what a statement changed in trust_store. Made by audit_follow().';
+
+CREATE FUNCTION public.audit_unfollow(followed regclass) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'public', 'pg_temp'
+    AS $$
+DECLARE
+    short CONSTANT text := (SELECT c.relname FROM pg_class c WHERE c.oid = followed);
+BEGIN
+    EXECUTE format('DROP TRIGGER audit_truncate ON %s', followed);
+    EXECUTE format('DROP FUNCTION public.%I() CASCADE', 'audit_' || short);
+END
+$$;
+
+COMMENT ON FUNCTION public.audit_unfollow(followed regclass) IS 'For the way back of migrations: undoes audit_follow().';
+
+CREATE FUNCTION public.audit_user_group() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'public', 'pg_temp'
+    AS $$
+        DECLARE
+            by_whom CONSTANT text := session_user;
+            by_role CONSTANT text := current_setting('role');
+            by_application CONSTANT text := current_setting('application_name');
+            by_client CONSTANT inet := inet_client_addr();
+            moment CONSTANT timestamptz := clock_timestamp();
+        BEGIN
+            IF TG_OP = 'INSERT' THEN
+                INSERT INTO audit (at, who, role, application, client, table_name, operation,
+                                   trust_store, cn, identity, domain, name, after)
+                SELECT moment, by_whom, by_role, by_application, by_client, 'user_group',
+                       'insert', NULL, NULL, NULL, NULL, r.name, jsonb_strip_nulls(jsonb_build_object('description', r.description))
+                FROM new_rows r;
+            ELSIF TG_OP = 'DELETE' THEN
+                INSERT INTO audit (at, who, role, application, client, table_name, operation,
+                                   trust_store, cn, identity, domain, name, before)
+                SELECT moment, by_whom, by_role, by_application, by_client, 'user_group',
+                       'delete', NULL, NULL, NULL, NULL, r.name, jsonb_strip_nulls(jsonb_build_object('description', r.description, 'created_at', r.created_at))
+                FROM old_rows r;
+            ELSE
+                INSERT INTO audit (at, who, role, application, client, table_name, operation,
+                                   trust_store, cn, identity, domain, name, before, after)
+                SELECT moment, by_whom, by_role, by_application, by_client, 'user_group', 'update',
+                       k.*, d.before,
+                       d.after
+                FROM old_rows o
+                FULL JOIN new_rows n ON o.name = n.name
+                CROSS JOIN LATERAL (
+                    SELECT NULL, NULL, NULL, NULL, r.name FROM (SELECT (n).*) r WHERE n IS DISTINCT FROM NULL
+                    UNION ALL
+                    SELECT NULL, NULL, NULL, NULL, r.name FROM (SELECT (o).*) r WHERE n IS NOT DISTINCT FROM NULL) k
+                CROSS JOIN LATERAL (
+                    SELECT (SELECT jsonb_strip_nulls(jsonb_build_object('description', r.description, 'created_at', r.created_at)) FROM (SELECT (o).*) r WHERE o IS DISTINCT FROM NULL),
+                           (SELECT jsonb_strip_nulls(jsonb_build_object('description', r.description, 'created_at', r.created_at))  FROM (SELECT (n).*) r
+                            WHERE n IS DISTINCT FROM NULL)) j (b, a)
+                CROSS JOIN LATERAL (
+                    SELECT CASE WHEN a IS NULL THEN b ELSE (
+                               SELECT jsonb_object_agg(e.key, e.value) FROM jsonb_each(b) e
+                               WHERE e.value IS DISTINCT FROM a -> e.key) END,
+                           CASE WHEN b IS NULL THEN a ELSE (
+                               SELECT jsonb_object_agg(e.key, e.value) FROM jsonb_each(a) e
+                               WHERE e.value IS DISTINCT FROM b -> e.key) END) d (before, after)
+                WHERE d.before IS NOT NULL OR d.after IS NOT NULL;
+            END IF;
+            RETURN NULL;
+        END
+        $$;
+
+COMMENT ON FUNCTION public.audit_user_group() IS 'Writes into the audit what a statement changed in user_group. Made by audit_follow().';
+
+CREATE FUNCTION public.audit_user_group_member() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'public', 'pg_temp'
+    AS $$
+        DECLARE
+            by_whom CONSTANT text := session_user;
+            by_role CONSTANT text := current_setting('role');
+            by_application CONSTANT text := current_setting('application_name');
+            by_client CONSTANT inet := inet_client_addr();
+            moment CONSTANT timestamptz := clock_timestamp();
+        BEGIN
+            IF TG_OP = 'INSERT' THEN
+                INSERT INTO audit (at, who, role, application, client, table_name, operation,
+                                   trust_store, cn, identity, domain, name, after)
+                SELECT moment, by_whom, by_role, by_application, by_client, 'user_group_member',
+                       'insert', NULL, NULL, r.identity, NULL, r.group_name, '{}'::jsonb
+                FROM new_rows r;
+            ELSIF TG_OP = 'DELETE' THEN
+                INSERT INTO audit (at, who, role, application, client, table_name, operation,
+                                   trust_store, cn, identity, domain, name, before)
+                SELECT moment, by_whom, by_role, by_application, by_client, 'user_group_member',
+                       'delete', NULL, NULL, r.identity, NULL, r.group_name, jsonb_strip_nulls(jsonb_build_object('created_at', r.created_at))
+                FROM old_rows r;
+            ELSE
+                INSERT INTO audit (at, who, role, application, client, table_name, operation,
+                                   trust_store, cn, identity, domain, name, before, after)
+                SELECT moment, by_whom, by_role, by_application, by_client, 'user_group_member', 'update',
+                       k.*, d.before,
+                       d.after
+                FROM old_rows o
+                FULL JOIN new_rows n ON o.group_name = n.group_name AND o.identity = n.identity
+                CROSS JOIN LATERAL (
+                    SELECT NULL, NULL, r.identity, NULL, r.group_name FROM (SELECT (n).*) r WHERE n IS DISTINCT FROM NULL
+                    UNION ALL
+                    SELECT NULL, NULL, r.identity, NULL, r.group_name FROM (SELECT (o).*) r WHERE n IS NOT DISTINCT FROM NULL) k
+                CROSS JOIN LATERAL (
+                    SELECT (SELECT jsonb_strip_nulls(jsonb_build_object('created_at', r.created_at)) FROM (SELECT (o).*) r WHERE o IS DISTINCT FROM NULL),
+                           (SELECT jsonb_strip_nulls(jsonb_build_object('created_at', r.created_at))  FROM (SELECT (n).*) r
+                            WHERE n IS DISTINCT FROM NULL)) j (b, a)
+                CROSS JOIN LATERAL (
+                    SELECT CASE WHEN a IS NULL THEN b ELSE (
+                               SELECT jsonb_object_agg(e.key, e.value) FROM jsonb_each(b) e
+                               WHERE e.value IS DISTINCT FROM a -> e.key) END,
+                           CASE WHEN b IS NULL THEN a ELSE (
+                               SELECT jsonb_object_agg(e.key, e.value) FROM jsonb_each(a) e
+                               WHERE e.value IS DISTINCT FROM b -> e.key) END) d (before, after)
+                WHERE d.before IS NOT NULL OR d.after IS NOT NULL;
+            END IF;
+            RETURN NULL;
+        END
+        $$;
+
+COMMENT ON FUNCTION public.audit_user_group_member() IS 'Writes into the audit what a statement changed in user_group_member. Made by audit_follow().';
+
 CREATE FUNCTION public.bind_put(aor text, device_key text, instance_key text, store text, cn text, ground text, entry text, instance text, reg_id integer, contact text, expires_unix_s bigint, q integer, call_id text, cseq bigint, flow text, path text, version_ms bigint, version_by integer, removed boolean DEFAULT false) RETURNS boolean
     LANGUAGE sql
     SET search_path TO 'pg_catalog', 'public', 'pg_temp'
@@ -188,25 +722,26 @@ COMMENT ON FUNCTION public.change_log_binding() IS 'Logs the addresses of record
 CREATE FUNCTION public.change_log_cn_mapping() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'public', 'pg_temp'
+    SET work_mem TO '64MB'
     AS $$
 BEGIN
     IF TG_OP = 'INSERT' THEN
         INSERT INTO change_log (stamp, system_id, database_oid, kind, key)
-        SELECT w.stamp, w.system_id, w.database_oid, k.kind, k.key
+        SELECT w.stamp, w.system_id, w.database_oid, 'peer', ARRAY[k.trust_store, k.cn]
         FROM change_log_origin() w, (
-            SELECT DISTINCT 'peer' AS kind, ARRAY[r.trust_store, r.cn] AS key FROM new_rows r) k;
+            SELECT DISTINCT r.trust_store, r.cn FROM new_rows r) k;
     ELSIF TG_OP = 'DELETE' THEN
         INSERT INTO change_log (stamp, system_id, database_oid, kind, key)
-        SELECT w.stamp, w.system_id, w.database_oid, k.kind, k.key
+        SELECT w.stamp, w.system_id, w.database_oid, 'peer', ARRAY[k.trust_store, k.cn]
         FROM change_log_origin() w, (
-            SELECT DISTINCT 'peer' AS kind, ARRAY[r.trust_store, r.cn] AS key FROM old_rows r) k;
+            SELECT DISTINCT r.trust_store, r.cn FROM old_rows r) k;
     ELSE
         INSERT INTO change_log (stamp, system_id, database_oid, kind, key)
-        SELECT w.stamp, w.system_id, w.database_oid, k.kind, k.key
+        SELECT w.stamp, w.system_id, w.database_oid, 'peer', ARRAY[k.trust_store, k.cn]
         FROM change_log_origin() w, (
-            SELECT 'peer' AS kind, ARRAY[r.trust_store, r.cn] AS key FROM old_rows r
+            SELECT r.trust_store, r.cn FROM old_rows r
             UNION
-            SELECT 'peer' AS kind, ARRAY[r.trust_store, r.cn] AS key FROM new_rows r) k;
+            SELECT r.trust_store, r.cn FROM new_rows r) k;
     END IF;
     IF FOUND THEN
         PERFORM change_log_hint();
@@ -413,21 +948,19 @@ CREATE FUNCTION public.change_log_sip_user() RETURNS trigger
 BEGIN
     IF TG_OP = 'INSERT' THEN
         INSERT INTO change_log (stamp, system_id, database_oid, kind, key)
-        SELECT w.stamp, w.system_id, w.database_oid, k.kind, k.key
-        FROM change_log_origin() w, (
-            SELECT DISTINCT 'user' AS kind, ARRAY[r.identity] AS key FROM new_rows r) k;
+        SELECT w.stamp, w.system_id, w.database_oid, 'user', ARRAY[r.identity]
+        FROM change_log_origin() w, new_rows r;
     ELSIF TG_OP = 'DELETE' THEN
         INSERT INTO change_log (stamp, system_id, database_oid, kind, key)
-        SELECT w.stamp, w.system_id, w.database_oid, k.kind, k.key
-        FROM change_log_origin() w, (
-            SELECT DISTINCT 'user' AS kind, ARRAY[r.identity] AS key FROM old_rows r) k;
+        SELECT w.stamp, w.system_id, w.database_oid, 'user', ARRAY[r.identity]
+        FROM change_log_origin() w, old_rows r;
     ELSE
         INSERT INTO change_log (stamp, system_id, database_oid, kind, key)
-        SELECT w.stamp, w.system_id, w.database_oid, k.kind, k.key
+        SELECT w.stamp, w.system_id, w.database_oid, 'user', ARRAY[k.identity]
         FROM change_log_origin() w, (
-            SELECT 'user' AS kind, ARRAY[r.identity] AS key FROM old_rows r
+            SELECT r.identity FROM old_rows r
             UNION
-            SELECT 'user' AS kind, ARRAY[r.identity] AS key FROM new_rows r) k;
+            SELECT r.identity FROM new_rows r) k;
     END IF;
     IF FOUND THEN
         PERFORM change_log_hint();
@@ -592,10 +1125,35 @@ $_$;
 
 COMMENT ON FUNCTION public.cn_canonical(cn_form text, cn_prefixes text[], value text) IS 'Canonical form of a certificate''s CN by its trust store''s form (mac, exact) and prefixes. Raises check_violation.';
 
-CREATE FUNCTION public.cn_mapping_make_canonical() RETURNS trigger
+CREATE FUNCTION public.cn_mapping_hold_store() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'public', 'pg_temp'
     AS $$
+DECLARE
+    named text[] := ARRAY(SELECT DISTINCT n.trust_store FROM new_rows n);
+    held text[];
+BEGIN
+    SELECT array_agg(h.name) INTO held
+    FROM (SELECT s.name FROM trust_store s WHERE s.name = ANY (named) FOR KEY SHARE) h;
+    IF named <@ held IS NOT TRUE AND named <> '{}' THEN
+        RAISE EXCEPTION USING ERRCODE = 'foreign_key_violation',
+            TABLE = 'cn_mapping', COLUMN = 'trust_store',
+            CONSTRAINT = 'cn_mapping_trust_store_must_exist',
+            MESSAGE = (SELECT format('there is no trust store %s', shown(min(n)))
+                       FROM unnest(named) n WHERE n <> ALL (coalesce(held, '{}'))),
+            HINT = format('Write one of: %s.',
+                          (SELECT string_agg(name, ', ' ORDER BY name) FROM trust_store));
+    END IF;
+    RETURN NULL;
+END
+$$;
+
+COMMENT ON FUNCTION public.cn_mapping_hold_store() IS 'The trust store of each mapping must exist, and stays as long as the transaction: a foreign key that looks once a statement.';
+
+CREATE FUNCTION public.cn_mapping_make_canonical() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'public', 'pg_temp'
+    AS $_$
 DECLARE
     form text;
     prefixes text[];
@@ -614,8 +1172,15 @@ BEGIN
             HINT = format('Write one of: %s.',
                           (SELECT string_agg(name, ', ' ORDER BY name) FROM trust_store));
     END IF;
-    NEW.cn := cn_canonical(form, prefixes, NEW.cn);
-    NEW.identity := identity_canonical(NEW.identity);
+    -- Both looks save the call of a function where nothing is to be done, which is nearly always.
+    IF NEW.cn !~ '^[0-9A-F]{12}$' THEN
+        NEW.cn := cn_canonical(form, prefixes, NEW.cn);
+    END IF;
+    IF octet_length(NEW.identity) > 64
+       OR NEW.identity !~ ('^[A-Za-z0-9_.!~*''()&=+$,;?/-]+'
+                           '@([a-z0-9]([a-z0-9-]*[a-z0-9])?\.)*[a-z]([a-z0-9-]*[a-z0-9])?$') THEN
+        NEW.identity := identity_canonical(NEW.identity);
+    END IF;
     host := substr(NEW.identity, strpos(NEW.identity, '@') + 1);
     ours := EXISTS (SELECT FROM domain WHERE name = host);
     -- A word without dot is far more often a user whose domain was forgotten than a domain.
@@ -630,13 +1195,14 @@ BEGIN
     NEW.user_identity := CASE WHEN host <> NEW.identity AND ours THEN NEW.identity END;
     RETURN NEW;
 END
-$$;
+$_$;
 
 COMMENT ON FUNCTION public.cn_mapping_make_canonical() IS 'Makes CN and identity of a mapping canonical on the way in and sees whether the identity is a user of ours.';
 
 CREATE FUNCTION public.cn_mapping_make_users() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'public', 'pg_temp'
+    SET work_mem TO '64MB'
     AS $$
 BEGIN
     -- In order, so that two loads that overlap wait for each other and never deadlock.
@@ -812,6 +1378,60 @@ $_$;
 
 COMMENT ON FUNCTION public.number_canonical(value text) IS 'A telephone number or its beginning without visual separators (RFC 3966 5.1.1). Raises check_violation.';
 
+CREATE FUNCTION public.referred_to_stays() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'public', 'pg_temp'
+    AS $$
+DECLARE
+    gone text[];
+    used text;
+BEGIN
+    IF TG_OP = 'TRUNCATE' THEN
+        IF TG_TABLE_NAME = 'domain' THEN
+            SELECT u.domain INTO used FROM sip_user u LIMIT 1;
+        ELSE
+            SELECT m.trust_store INTO used FROM cn_mapping m LIMIT 1;
+        END IF;
+    ELSE
+        IF TG_OP = 'DELETE' THEN
+            gone := ARRAY(SELECT o.name FROM old_rows o);
+        ELSE
+            gone := ARRAY(SELECT o.name FROM old_rows o EXCEPT SELECT n.name FROM new_rows n);
+        END IF;
+        IF gone = '{}' THEN
+            RETURN NULL;
+        END IF;
+        IF current_setting('transaction_isolation') NOT IN ('read committed',
+                                                            'read uncommitted') THEN
+            RAISE EXCEPTION USING ERRCODE = 'feature_not_supported',
+                MESSAGE = format('a %s is deleted or renamed in READ COMMITTED transactions only',
+                                 replace(TG_TABLE_NAME, '_', ' ')),
+                HINT = 'BEGIN ISOLATION LEVEL READ COMMITTED';
+        END IF;
+        IF TG_TABLE_NAME = 'domain' THEN
+            SELECT g INTO used FROM unnest(gone) g
+            WHERE EXISTS (SELECT FROM sip_user u WHERE u.domain = g);
+        ELSE
+            SELECT g INTO used FROM unnest(gone) g
+            WHERE EXISTS (SELECT FROM cn_mapping m WHERE m.trust_store = g);
+        END IF;
+    END IF;
+    IF used IS NOT NULL THEN
+        RAISE EXCEPTION USING ERRCODE = 'foreign_key_violation',
+            TABLE = TG_TABLE_NAME, COLUMN = 'name',
+            CONSTRAINT = CASE TG_TABLE_NAME WHEN 'domain' THEN 'sip_user_domain_must_be_ours'
+                         ELSE 'cn_mapping_trust_store_must_exist' END,
+            MESSAGE = format('%s %s is still in use', replace(TG_TABLE_NAME, '_', ' '),
+                             shown(used)),
+            HINT = CASE TG_TABLE_NAME WHEN 'domain' THEN 'Delete its rows of sip_user first.'
+                   ELSE 'Delete its rows of cn_mapping first.' END;
+    END IF;
+    RETURN NULL;
+END
+$$;
+
+COMMENT ON FUNCTION public.referred_to_stays() IS 'Refuses to delete or rename a domain that has users, or a trust store that has mappings.';
+
 CREATE FUNCTION public.retire_device(cn text, trust_store text DEFAULT 'device'::text) RETURNS bigint
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'public', 'pg_temp'
@@ -899,6 +1519,29 @@ CREATE FUNCTION public.shown(value text) RETURNS text
     RETURN ((to_json("left"(value, 80)))::text || CASE WHEN (length(value) > 80) THEN '...'::text ELSE ''::text END);
 
 COMMENT ON FUNCTION public.shown(value text) IS 'A value as error messages show it: quoted, control characters escaped, cut at 80 characters.';
+
+CREATE FUNCTION public.sip_user_hold_domain() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'public', 'pg_temp'
+    AS $$
+DECLARE
+    named text[] := ARRAY(SELECT DISTINCT n.domain FROM new_rows n);
+    held text[];
+BEGIN
+    SELECT array_agg(h.name) INTO held
+    FROM (SELECT d.name FROM domain d WHERE d.name = ANY (named) FOR KEY SHARE) h;
+    IF named <@ held IS NOT TRUE AND named <> '{}' THEN
+        RAISE EXCEPTION USING ERRCODE = 'foreign_key_violation',
+            TABLE = 'sip_user', COLUMN = 'domain', CONSTRAINT = 'sip_user_domain_must_be_ours',
+            MESSAGE = (SELECT format('%s is not one of our domains', shown(min(n)))
+                       FROM unnest(named) n WHERE n <> ALL (coalesce(held, '{}'))),
+            HINT = 'A domain becomes ours by a row in table domain.';
+    END IF;
+    RETURN NULL;
+END
+$$;
+
+COMMENT ON FUNCTION public.sip_user_hold_domain() IS 'The domain of each user must be ours, and stays as long as the transaction: a foreign key that looks once a statement.';
 
 CREATE FUNCTION public.sip_user_keep_disabled() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
@@ -1076,6 +1719,68 @@ SET default_tablespace = '';
 
 SET default_table_access_method = heap;
 
+CREATE TABLE public.audit (
+    id bigint NOT NULL,
+    at timestamp with time zone NOT NULL,
+    xid xid8 DEFAULT pg_current_xact_id() NOT NULL,
+    who text NOT NULL,
+    role text NOT NULL,
+    application text NOT NULL,
+    client inet,
+    table_name text NOT NULL,
+    operation text NOT NULL,
+    trust_store text COLLATE pg_catalog."C",
+    cn text COLLATE pg_catalog."C",
+    identity text COLLATE pg_catalog."C",
+    domain text COLLATE pg_catalog."C",
+    name text COLLATE pg_catalog."C",
+    before jsonb,
+    after jsonb
+);
+
+COMMENT ON TABLE public.audit IS 'Every change of provisioning: who, when, what before and after. Written by triggers, append-only; only the owner can remove rows (audit_prune()). Registrations are not in it.';
+
+COMMENT ON COLUMN public.audit.id IS 'Orders the rows of one session; between sessions see at and xid.';
+
+COMMENT ON COLUMN public.audit.at IS 'When the statement wrote it. It counts from the commit on.';
+
+COMMENT ON COLUMN public.audit.xid IS 'The transaction (top level).';
+
+COMMENT ON COLUMN public.audit.who IS 'Who logged in (session_user).';
+
+COMMENT ON COLUMN public.audit.role IS 'The role set with SET ROLE, or none.';
+
+COMMENT ON COLUMN public.audit.application IS 'application_name of the session; whatever the client says of itself.';
+
+COMMENT ON COLUMN public.audit.client IS 'Address of the client; NULL: over a unix socket.';
+
+COMMENT ON COLUMN public.audit.table_name IS 'The table whose row changed.';
+
+COMMENT ON COLUMN public.audit.operation IS 'insert, update, delete; truncate: one row for all rows that went. A row that got another key stands as two updates: the old key with before alone, the new key with after alone.';
+
+COMMENT ON COLUMN public.audit.trust_store IS 'Trust store of the changed row, where it has one.';
+
+COMMENT ON COLUMN public.audit.cn IS 'CN of the changed row, where it has one.';
+
+COMMENT ON COLUMN public.audit.identity IS 'Identity of the changed row, where it has one.';
+
+COMMENT ON COLUMN public.audit.domain IS 'Domain of the changed row, where it has one that its identity does not say.';
+
+COMMENT ON COLUMN public.audit.name IS 'Group, or number of a rule, of the changed row.';
+
+COMMENT ON COLUMN public.audit.before IS 'What the row held besides its key: of an update, what was changed. NULL: there was no row. Secrets are left out.';
+
+COMMENT ON COLUMN public.audit.after IS 'What the row holds besides its key: of an update, what was changed. NULL: there is no row. A secret stands as "changed", never with its value.';
+
+ALTER TABLE public.audit ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME public.audit_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 32
+);
+
 CREATE TABLE public.binding (
     aor text NOT NULL COLLATE pg_catalog."C",
     device_key text NOT NULL COLLATE pg_catalog."C",
@@ -1219,20 +1924,20 @@ CREATE TABLE public.cn_mapping (
     identity text NOT NULL COLLATE pg_catalog."C",
     user_identity text COLLATE pg_catalog."C",
     created_at timestamp with time zone DEFAULT now() NOT NULL,
-    CONSTRAINT cn_mapping_cn_must_be_1_to_64_without_controls CHECK (((cn ~ ('^[^\u0001-\u001f\u007f-\u009f]{1,64}$'::text COLLATE "C")) AND (octet_length(cn) <= 192))),
-    CONSTRAINT cn_mapping_identity_must_be_user_at_domain_or_domain CHECK (((identity ~ '^(([A-Za-z0-9_.!~*''()&=+$,;?/-]|%[0-9A-F]{2})+@)?[a-z0-9.-]+$'::text) AND (octet_length(identity) <= 254))),
+    CONSTRAINT cn_mapping_cn_must_be_1_to_64_without_controls CHECK ((((octet_length(cn) = 12) AND (translate(cn, '0123456789ABCDEF'::text, ''::text) = ''::text)) OR ((cn ~ ('^[^\u0001-\u001f\u007f-\u009f]{1,64}$'::text COLLATE "C")) AND (octet_length(cn) <= 192)))),
+    CONSTRAINT cn_mapping_identity_must_be_user_at_domain_or_domain CHECK (((user_identity IS NOT NULL) OR ((identity ~ '^(([A-Za-z0-9_.!~*''()&=+$,;?/-]|%[0-9A-F]{2})+@)?[a-z0-9.-]+$'::text) AND (octet_length(identity) <= 254)))),
     CONSTRAINT cn_mapping_user_identity_must_be_the_identity CHECK ((user_identity = identity))
 );
 
 COMMENT ON TABLE public.cn_mapping IS 'Which certificate may act as whom: (trust store, CN) to any number of users and whole domains. INSERT INTO cn_mapping (cn, identity) VALUES (''0004F224A6AC'', ''alice@example.org'') is all that a phone needs.';
 
-COMMENT ON COLUMN public.cn_mapping.trust_store IS 'The trust store whose certificates are meant.';
+COMMENT ON COLUMN public.cn_mapping.trust_store IS 'The trust store whose certificates are meant; it must exist (cn_mapping_hold_store()).';
 
 COMMENT ON COLUMN public.cn_mapping.cn IS 'Common name in the store''s canonical form; other spellings become that on the way in. A DELETE must name the canonical form: device_cn(''00:04:f2:24:a6:ac'') gives it, and retire_device() takes any spelling.';
 
 COMMENT ON COLUMN public.cn_mapping.identity IS 'user@domain, or a whole domain; in any domain, ours or not. Made canonical on the way in.';
 
-COMMENT ON COLUMN public.cn_mapping.user_identity IS 'The identity again where it is a user of a domain of ours: then the user''s row exists. Set by the database.';
+COMMENT ON COLUMN public.cn_mapping.user_identity IS 'The identity again where it is a user of a domain of ours: then the user''s row exists. Set by the database; a large load that gives it, with canonical values, is several times faster.';
 
 COMMENT ON COLUMN public.cn_mapping.created_at IS 'When the row was inserted.';
 
@@ -1391,7 +2096,7 @@ COMMENT ON TABLE public.sip_user IS 'Users of our domains. The first mapping to 
 
 COMMENT ON COLUMN public.sip_user.identity IS 'user@domain in canonical form; other spellings become that on the way in.';
 
-COMMENT ON COLUMN public.sip_user.domain IS 'The domain of the identity; it must be one of table domain.';
+COMMENT ON COLUMN public.sip_user.domain IS 'The domain of the identity; it must be one of table domain (sip_user_hold_domain()).';
 
 COMMENT ON COLUMN public.sip_user.state IS 'enabled or disabled. A disabled user may do nothing and is not reached; its bindings are gone.';
 
@@ -1484,6 +2189,18 @@ ALTER TABLE ONLY public.user_group_member
 ALTER TABLE ONLY public.user_group
     ADD CONSTRAINT user_group_pkey PRIMARY KEY (name);
 
+CREATE INDEX audit_at ON public.audit USING brin (at);
+
+COMMENT ON INDEX public.audit_at IS 'audit_prune(), and what happened in a time; small, since rows come in order.';
+
+CREATE INDEX audit_device ON public.audit USING btree (cn, trust_store) WHERE (cn IS NOT NULL);
+
+COMMENT ON INDEX public.audit_device IS 'mapctl history CN: what happened to a device.';
+
+CREATE INDEX audit_identity ON public.audit USING btree (identity) WHERE (identity IS NOT NULL);
+
+COMMENT ON INDEX public.audit_identity IS 'mapctl history IDENTITY: what happened to a user.';
+
 CREATE INDEX binding_device ON public.binding USING btree (store, cn) WHERE (NOT removed);
 
 COMMENT ON INDEX public.binding_device IS 'The living bindings of a device that loses a mapping.';
@@ -1528,21 +2245,81 @@ COMMENT ON INDEX public.rights_rule_who_user IS 'The rules of a user that is bei
 
 CREATE INDEX sip_user_domain ON public.sip_user USING btree (domain);
 
-COMMENT ON INDEX public.sip_user_domain IS 'Is there a user left in a domain that is being deleted (foreign key).';
+COMMENT ON INDEX public.sip_user_domain IS 'Is there a user left in a domain that is being deleted.';
 
 CREATE INDEX user_group_member_group_name ON public.user_group_member USING btree (group_name);
 
 COMMENT ON INDEX public.user_group_member_group_name IS 'The members of a group: listing and deleting it (foreign key).';
 
-CREATE TRIGGER canonical BEFORE INSERT OR UPDATE ON public.cn_mapping FOR EACH ROW EXECUTE FUNCTION public.cn_mapping_make_canonical();
+CREATE TRIGGER audit_delete AFTER DELETE ON public.cn_mapping REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION public.audit_cn_mapping();
+
+CREATE TRIGGER audit_delete AFTER DELETE ON public.domain REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION public.audit_domain();
+
+CREATE TRIGGER audit_delete AFTER DELETE ON public.rights_rule REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION public.audit_rights_rule();
+
+CREATE TRIGGER audit_delete AFTER DELETE ON public.sip_user REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION public.audit_sip_user();
+
+CREATE TRIGGER audit_delete AFTER DELETE ON public.trust_store REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION public.audit_trust_store();
+
+CREATE TRIGGER audit_delete AFTER DELETE ON public.user_group REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION public.audit_user_group();
+
+CREATE TRIGGER audit_delete AFTER DELETE ON public.user_group_member REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION public.audit_user_group_member();
+
+CREATE TRIGGER audit_insert AFTER INSERT ON public.cn_mapping REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION public.audit_cn_mapping();
+
+CREATE TRIGGER audit_insert AFTER INSERT ON public.domain REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION public.audit_domain();
+
+CREATE TRIGGER audit_insert AFTER INSERT ON public.rights_rule REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION public.audit_rights_rule();
+
+CREATE TRIGGER audit_insert AFTER INSERT ON public.sip_user REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION public.audit_sip_user();
+
+CREATE TRIGGER audit_insert AFTER INSERT ON public.trust_store REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION public.audit_trust_store();
+
+CREATE TRIGGER audit_insert AFTER INSERT ON public.user_group REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION public.audit_user_group();
+
+CREATE TRIGGER audit_insert AFTER INSERT ON public.user_group_member REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION public.audit_user_group_member();
+
+CREATE TRIGGER audit_truncate AFTER TRUNCATE ON public.cn_mapping FOR EACH STATEMENT EXECUTE FUNCTION public.audit_truncated();
+
+CREATE TRIGGER audit_truncate AFTER TRUNCATE ON public.domain FOR EACH STATEMENT EXECUTE FUNCTION public.audit_truncated();
+
+CREATE TRIGGER audit_truncate AFTER TRUNCATE ON public.rights_rule FOR EACH STATEMENT EXECUTE FUNCTION public.audit_truncated();
+
+CREATE TRIGGER audit_truncate AFTER TRUNCATE ON public.sip_user FOR EACH STATEMENT EXECUTE FUNCTION public.audit_truncated();
+
+CREATE TRIGGER audit_truncate AFTER TRUNCATE ON public.trust_store FOR EACH STATEMENT EXECUTE FUNCTION public.audit_truncated();
+
+CREATE TRIGGER audit_truncate AFTER TRUNCATE ON public.user_group FOR EACH STATEMENT EXECUTE FUNCTION public.audit_truncated();
+
+CREATE TRIGGER audit_truncate AFTER TRUNCATE ON public.user_group_member FOR EACH STATEMENT EXECUTE FUNCTION public.audit_truncated();
+
+CREATE TRIGGER audit_update AFTER UPDATE ON public.cn_mapping REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION public.audit_cn_mapping();
+
+CREATE TRIGGER audit_update AFTER UPDATE ON public.domain REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION public.audit_domain();
+
+CREATE TRIGGER audit_update AFTER UPDATE ON public.rights_rule REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION public.audit_rights_rule();
+
+CREATE TRIGGER audit_update AFTER UPDATE ON public.sip_user REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION public.audit_sip_user();
+
+CREATE TRIGGER audit_update AFTER UPDATE ON public.trust_store REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION public.audit_trust_store();
+
+CREATE TRIGGER audit_update AFTER UPDATE ON public.user_group REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION public.audit_user_group();
+
+CREATE TRIGGER audit_update AFTER UPDATE ON public.user_group_member REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION public.audit_user_group_member();
+
+CREATE TRIGGER canonical BEFORE INSERT OR UPDATE ON public.cn_mapping FOR EACH ROW WHEN ((((new.user_identity = new.identity) AND (octet_length(new.cn) = 12) AND (translate(new.cn, '0123456789ABCDEF'::text, ''::text) = ''::text) AND (new.identity ~ '^[A-Za-z0-9_.!~*''()&=+$,;?/-]+@[a-z0-9.-]+$'::text)) IS NOT TRUE)) EXECUTE FUNCTION public.cn_mapping_make_canonical();
+
+COMMENT ON TRIGGER canonical ON public.cn_mapping IS 'Has nothing to do with rows that are canonical and give user_identity as well.';
 
 CREATE TRIGGER canonical BEFORE INSERT OR UPDATE OF name ON public.domain FOR EACH ROW EXECUTE FUNCTION public.domain_make_canonical();
 
 CREATE TRIGGER canonical BEFORE INSERT OR UPDATE ON public.rights_rule FOR EACH ROW EXECUTE FUNCTION public.rights_rule_make_canonical();
 
-CREATE TRIGGER canonical BEFORE INSERT OR UPDATE OF identity ON public.sip_user FOR EACH ROW EXECUTE FUNCTION public.sip_user_make_canonical();
+CREATE TRIGGER canonical BEFORE INSERT ON public.sip_user FOR EACH ROW WHEN (((pg_trigger_depth() = 0) OR (strpos(new.identity, '%'::text) > 0))) EXECUTE FUNCTION public.sip_user_make_canonical();
 
 CREATE TRIGGER canonical BEFORE INSERT OR UPDATE OF identity ON public.user_group_member FOR EACH ROW EXECUTE FUNCTION public.user_group_member_make_canonical();
+
+CREATE TRIGGER canonical_name BEFORE UPDATE OF identity ON public.sip_user FOR EACH ROW EXECUTE FUNCTION public.sip_user_make_canonical();
 
 CREATE TRIGGER end_bindings AFTER DELETE ON public.cn_mapping REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION public.binding_follow_mapping();
 
@@ -1553,6 +2330,14 @@ CREATE TRIGGER end_bindings_of_truncate AFTER TRUNCATE ON public.cn_mapping FOR 
 CREATE TRIGGER end_bindings_of_update AFTER UPDATE ON public.cn_mapping REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION public.binding_follow_mapping();
 
 CREATE TRIGGER end_bindings_of_update AFTER UPDATE ON public.sip_user REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION public.binding_follow_user();
+
+CREATE TRIGGER hold_domain AFTER INSERT ON public.sip_user REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION public.sip_user_hold_domain();
+
+CREATE TRIGGER hold_domain_of_update AFTER UPDATE ON public.sip_user REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION public.sip_user_hold_domain();
+
+CREATE TRIGGER hold_store AFTER INSERT ON public.cn_mapping REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION public.cn_mapping_hold_store();
+
+CREATE TRIGGER hold_store_of_update AFTER UPDATE ON public.cn_mapping REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION public.cn_mapping_hold_store();
 
 CREATE TRIGGER keep_disabled BEFORE DELETE ON public.sip_user FOR EACH ROW EXECUTE FUNCTION public.sip_user_keep_disabled();
 
@@ -1632,12 +2417,21 @@ CREATE TRIGGER make_users AFTER INSERT ON public.cn_mapping REFERENCING NEW TABL
 
 CREATE TRIGGER make_users_of_update AFTER UPDATE ON public.cn_mapping REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION public.cn_mapping_make_users();
 
+CREATE TRIGGER referred_to_delete AFTER DELETE ON public.domain REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION public.referred_to_stays();
+
+CREATE TRIGGER referred_to_delete AFTER DELETE ON public.trust_store REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION public.referred_to_stays();
+
+CREATE TRIGGER referred_to_truncate AFTER TRUNCATE ON public.domain FOR EACH STATEMENT EXECUTE FUNCTION public.referred_to_stays();
+
+CREATE TRIGGER referred_to_truncate AFTER TRUNCATE ON public.trust_store FOR EACH STATEMENT EXECUTE FUNCTION public.referred_to_stays();
+
+CREATE TRIGGER referred_to_update AFTER UPDATE ON public.domain REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION public.referred_to_stays();
+
+CREATE TRIGGER referred_to_update AFTER UPDATE ON public.trust_store REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION public.referred_to_stays();
+
 CREATE TRIGGER take_mappings AFTER INSERT ON public.sip_user REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION public.sip_user_take_mappings();
 
 CREATE TRIGGER version_must_rise BEFORE UPDATE ON public.binding FOR EACH ROW WHEN ((ROW(new.version_ms, new.version_by) <= ROW(old.version_ms, old.version_by))) EXECUTE FUNCTION public.binding_version_must_rise();
-
-ALTER TABLE ONLY public.cn_mapping
-    ADD CONSTRAINT cn_mapping_trust_store_fkey FOREIGN KEY (trust_store) REFERENCES public.trust_store(name);
 
 ALTER TABLE ONLY public.cn_mapping
     ADD CONSTRAINT cn_mapping_user_identity_fkey FOREIGN KEY (user_identity) REFERENCES public.sip_user(identity) ON DELETE CASCADE DEFERRABLE INITIALLY DEFERRED;
@@ -1654,9 +2448,6 @@ ALTER TABLE ONLY public.rights_rule
 ALTER TABLE ONLY public.rights_rule
     ADD CONSTRAINT rights_rule_who_user_fkey FOREIGN KEY (who_user) REFERENCES public.sip_user(identity) ON DELETE CASCADE;
 
-ALTER TABLE ONLY public.sip_user
-    ADD CONSTRAINT sip_user_domain_fkey FOREIGN KEY (domain) REFERENCES public.domain(name);
-
 ALTER TABLE ONLY public.user_group_member
     ADD CONSTRAINT user_group_member_group_name_fkey FOREIGN KEY (group_name) REFERENCES public.user_group(name) ON DELETE CASCADE;
 
@@ -1665,6 +2456,28 @@ ALTER TABLE ONLY public.user_group_member
 
 GRANT USAGE ON SCHEMA public TO holdline_mapperd;
 GRANT USAGE ON SCHEMA public TO holdline_admin;
+
+REVOKE ALL ON FUNCTION public.audit_cn_mapping() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION public.audit_domain() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION public.audit_follow(followed regclass, trust_store text, cn text, identity text, domain text, name text, left_out text[], secret text[]) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION public.audit_prune(before timestamp with time zone) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION public.audit_rights_rule() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION public.audit_sip_user() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION public.audit_truncated() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION public.audit_trust_store() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION public.audit_unfollow(followed regclass) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION public.audit_user_group() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION public.audit_user_group_member() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION public.bind_put(aor text, device_key text, instance_key text, store text, cn text, ground text, entry text, instance text, reg_id integer, contact text, expires_unix_s bigint, q integer, call_id text, cseq bigint, flow text, path text, version_ms bigint, version_by integer, removed boolean) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.bind_put(aor text, device_key text, instance_key text, store text, cn text, ground text, entry text, instance text, reg_id integer, contact text, expires_unix_s bigint, q integer, call_id text, cseq bigint, flow text, path text, version_ms bigint, version_by integer, removed boolean) TO holdline_mapperd;
@@ -1713,6 +2526,8 @@ REVOKE ALL ON FUNCTION public.cn_canonical(cn_form text, cn_prefixes text[], val
 GRANT ALL ON FUNCTION public.cn_canonical(cn_form text, cn_prefixes text[], value text) TO holdline_mapperd;
 GRANT ALL ON FUNCTION public.cn_canonical(cn_form text, cn_prefixes text[], value text) TO holdline_admin;
 
+REVOKE ALL ON FUNCTION public.cn_mapping_hold_store() FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION public.cn_mapping_make_canonical() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION public.cn_mapping_make_users() FROM PUBLIC;
@@ -1737,6 +2552,8 @@ REVOKE ALL ON FUNCTION public.number_canonical(value text) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.number_canonical(value text) TO holdline_mapperd;
 GRANT ALL ON FUNCTION public.number_canonical(value text) TO holdline_admin;
 
+REVOKE ALL ON FUNCTION public.referred_to_stays() FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION public.retire_device(cn text, trust_store text) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.retire_device(cn text, trust_store text) TO holdline_admin;
 
@@ -1745,6 +2562,8 @@ REVOKE ALL ON FUNCTION public.rights_rule_make_canonical() FROM PUBLIC;
 REVOKE ALL ON FUNCTION public.shown(value text) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.shown(value text) TO holdline_mapperd;
 GRANT ALL ON FUNCTION public.shown(value text) TO holdline_admin;
+
+REVOKE ALL ON FUNCTION public.sip_user_hold_domain() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION public.sip_user_keep_disabled() FROM PUBLIC;
 
@@ -1761,6 +2580,8 @@ REVOKE ALL ON FUNCTION public.user_group_member_make_canonical() FROM PUBLIC;
 REVOKE ALL ON FUNCTION public.user_part_canonical(value text) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.user_part_canonical(value text) TO holdline_mapperd;
 GRANT ALL ON FUNCTION public.user_part_canonical(value text) TO holdline_admin;
+
+GRANT SELECT ON TABLE public.audit TO holdline_admin;
 
 GRANT SELECT,INSERT,UPDATE ON TABLE public.binding TO holdline_mapperd;
 GRANT SELECT ON TABLE public.binding TO holdline_admin;

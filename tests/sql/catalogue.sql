@@ -34,7 +34,13 @@ FROM pg_constraint WHERE contype = 'f' AND connamespace = 'public'::regnamespace
 -- Every table of provisioning is logged, for each kind of statement.
 SELECT is((SELECT string_agg(tgname, ' ' ORDER BY tgname) FROM pg_trigger WHERE tgrelid = ours.oid AND tgname LIKE 'log\_%' AND tgenabled = 'O'),
     'log_delete log_insert log_truncate log_update', format('every statement on %s is logged', relname))
-FROM ours WHERE relkind = 'r' AND relname NOT IN ('change_log', 'change_log_floor', 'change_log_position', 'mapperd');
+FROM ours WHERE relkind = 'r' AND relname NOT IN ('audit', 'change_log', 'change_log_floor', 'change_log_position', 'mapperd');
+
+-- Every table of provisioning is audited, for each kind of statement: a new one needs audit_follow().
+SELECT is((SELECT string_agg(tgname, ' ' ORDER BY tgname) FROM pg_trigger WHERE tgrelid = ours.oid AND tgname LIKE 'audit\_%' AND tgenabled = 'O'),
+    'audit_delete audit_insert audit_truncate audit_update', format('every statement on %s is audited', relname))
+FROM ours WHERE relkind = 'r' AND relname NOT IN ('audit', 'binding', 'change_log', 'change_log_floor', 'change_log_position', 'mapperd',
+    'unmapped_device');
 
 SELECT * FROM finish();
 ROLLBACK;

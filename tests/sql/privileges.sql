@@ -20,7 +20,7 @@ GRANT USAGE ON SCHEMA public TO holdline_stranger;
 
 SELECT is(pg_temp.privileges('holdline_mapperd'), 'binding:siu change_log:s change_log_floor:s cn_mapping:s domain:s mapperd:s rights_rule:s '
     'sip_user:s trust_store:s user_group:s user_group_member:s', 'holdline_mapperd reads, and writes bindings');
-SELECT is(pg_temp.privileges('holdline_admin'), 'binding:s change_log:s change_log_floor:s cn_mapping:siud domain:siud mapperd:s rights_rule:siud '
+SELECT is(pg_temp.privileges('holdline_admin'), 'audit:s binding:s change_log:s change_log_floor:s cn_mapping:siud domain:siud mapperd:s rights_rule:siud '
     'sip_user:siud trust_store:siud user_group:siud user_group_member:siud', 'holdline_admin provisions');
 SELECT is(pg_temp.privileges('holdline_stranger'), NULL, 'others have nothing');
 SELECT is(pg_temp.functions('holdline_mapperd'), 'bind_put bind_remove change_log_prune cn_canonical domain_canonical identity_canonical mapperd_enrol '

@@ -131,7 +131,7 @@ SELECT is(pg_temp.refusal($$INSERT INTO sip_user (identity) VALUES ('a@foreign.e
 SELECT is(pg_temp.refusal($$UPDATE sip_user SET state = 'off'$$), '23514 constraint sip_user_state_must_be_enabled_or_disabled', 'a state that is none');
 SELECT is(pg_temp.refusal($$UPDATE sip_user SET display_name = E'a\nb'$$),
     '23514 constraint sip_user_display_name_must_be_1_to_128_without_controls', 'a display name with a line break');
-SELECT is(pg_temp.refusal($$DELETE FROM domain WHERE name = 'example.org'$$), '23503 constraint sip_user_domain_fkey', 'a domain with users stays');
+SELECT is(pg_temp.refusal($$DELETE FROM domain WHERE name = 'example.org'$$), '23503 constraint sip_user_domain_must_be_ours', 'a domain with users stays');
 
 -- No delete gives back what disabled took.
 SELECT matches(pg_temp.refusal($$DELETE FROM sip_user WHERE identity = 'carol@example.net'$$),

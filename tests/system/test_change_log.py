@@ -244,3 +244,84 @@ def test_a_mapping_of_a_user_that_is_being_deleted_never_stands_without_it(conne
     assert run(deleter, "SELECT state FROM sip_user WHERE identity = 'user70@example.org'") == [
         ("enabled",)
     ]
+
+
+REFERENCES = [
+    (
+        "INSERT INTO domain (name) VALUES ('short.example')",
+        "INSERT INTO sip_user (identity) VALUES ('x@short.example')",
+        "DELETE FROM domain WHERE name = 'short.example'",
+        "SELECT (SELECT count(*) FROM domain WHERE name = 'short.example'), "
+        "(SELECT count(*) FROM sip_user WHERE domain = 'short.example')",
+    ),
+    (
+        "INSERT INTO trust_store (name) VALUES ('short')",
+        "INSERT INTO cn_mapping (trust_store, cn, identity) VALUES ('short', 'x', 'other.example')",
+        "UPDATE trust_store SET name = 'long' WHERE name = 'short'",
+        "SELECT (SELECT count(*) FROM trust_store WHERE name = 'short'), "
+        "(SELECT count(*) FROM cn_mapping WHERE trust_store = 'short')",
+    ),
+]
+
+
+@pytest.mark.parametrize("make, refer, remove, rows", REFERENCES, ids=["domain", "trust_store"])
+@pytest.mark.parametrize("first", ["refer", "remove"])
+def test_who_refers_and_who_removes_at_once_meet_whoever_is_first(
+    connect, make, refer, remove, rows, first
+):
+    one, two = connect(autocommit=False), connect(autocommit=False)
+    run(one, make)
+    one.commit()
+    early, late = (refer, remove) if first == "refer" else (remove, refer)
+    run(one, early)
+    pid = two.get_backend_pid()
+    waiting = Waiting(two, late)
+    waits = "SELECT count(*) FROM pg_locks WHERE pid = %s AND NOT granted"
+    watcher = connect()
+    until = time.monotonic() + 30
+    while run(watcher, waits, pid) == [(0,)]:
+        assert time.monotonic() < until, "the second does not wait for the first"
+    one.commit()
+    waiting.thread.join(30)
+    assert isinstance(waiting.failure, psycopg2.errors.ForeignKeyViolation)
+    two.rollback()
+    assert run(watcher, rows) == [(1, 1) if first == "refer" else (0, 0)]
+    if first == "refer":
+        run(watcher, "DELETE FROM sip_user WHERE identity = 'x@short.example'")
+        run(watcher, "DELETE FROM cn_mapping WHERE trust_store = 'short'")
+        run(watcher, remove)
+    run(watcher, "DELETE FROM trust_store WHERE name = 'long'")
+
+
+def test_a_transaction_that_keeps_its_snapshot_may_not_remove_what_it_cannot_see_referred_to(
+    connect,
+):
+    remover = connect(autocommit=False)
+    run(connect(), "INSERT INTO domain (name) VALUES ('kept.example')")
+    run(remover, "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+    run(remover, "SELECT FROM domain")
+    run(connect(), "INSERT INTO sip_user (identity) VALUES ('x@kept.example')")
+    with pytest.raises(psycopg2.errors.FeatureNotSupported, match="READ COMMITTED"):
+        run(remover, "DELETE FROM domain WHERE name = 'kept.example'")
+
+
+def test_rows_that_give_their_user_as_well_are_held_to_the_same_rules(connect):
+    writer = connect()
+    insert = "INSERT INTO cn_mapping (trust_store, cn, identity, user_identity) VALUES (%s, %s, %s, %s)"
+    run(writer, insert, "device", "0000000000D1", "fast@example.org", "fast@example.org")
+    user = "SELECT count(*) FROM sip_user WHERE identity = %s"
+    assert run(writer, user, "fast@example.org") == [(1,)]
+    for store, cn, identity in [
+        ("device", "0000000000D2", "fast@foreign.example"),  # no domain of ours
+        ("nowhere", "0000000000D2", "fast@example.org"),
+        ("device", "0000000000D2", "fast@-example.org"),
+    ]:
+        with pytest.raises(psycopg2.errors.ForeignKeyViolation):
+            run(writer, insert, store, cn, identity, identity)
+        assert run(writer, user, identity) == [(1,) if identity == "fast@example.org" else (0,)]
+    # What is not canonical is made so, whatever was given.
+    run(writer, insert, "device", "00:00:00:00:00:d3", "f%61st@Example.org", "f%61st@Example.org")
+    run(writer, insert, "device", "0000000000D4", "a@foreign.example", "b@foreign.example")
+    read = "SELECT identity, user_identity FROM cn_mapping WHERE cn = %s"
+    assert run(writer, read, "0000000000D3") == [("fast@example.org", "fast@example.org")]
+    assert run(writer, read, "0000000000D4") == [("a@foreign.example", None)]

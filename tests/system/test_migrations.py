@@ -56,6 +56,7 @@ def fresh_database(cluster, name):
     return name
 
 
+@pytest.mark.limit(400)  # four runs of sqitch and four dumps for each
 def test_each_migration_deploys_verifies_reverts_and_deploys_again(cluster):
     database = fresh_database(cluster, "there_and_back")
     for change in CHANGES:
