@@ -418,7 +418,7 @@ struct pending *client_add_pending(struct client *client)
     buffer_init(&p->why, 0);
     p->client = (struct client_reference){ client->slot, client->generation };
     p->request = ++server->next_request;
-    p->due_mono_ms = clock_mono_ms() + server->options->bind_confirm_ms;
+    p->due_mono_ms = clock_mono_ms() + server->options->bind_confirm_ms + JOURNAL_PATIENCE_MS;
     if (client->pending_last != NULL)
         client->pending_last->next = p;
     else
@@ -433,7 +433,8 @@ struct pending *client_add_pending(struct client *client)
         server->pending_first = p;
     server->pending_last = p;
     if (!ev_is_active(&server->deadline)) {
-        ev_timer_set(&server->deadline, (double)server->options->bind_confirm_ms / 1000., 0.);
+        uint64_t wait_ms = server->options->bind_confirm_ms + JOURNAL_PATIENCE_MS;
+        ev_timer_set(&server->deadline, (double)wait_ms / 1000., 0.);
         ev_timer_start(server->loop, &server->deadline);
     }
     return p;
@@ -461,7 +462,7 @@ static void add_answer(struct client *client, struct pending *p)
         break;
     case BIND_UNCONFIRMED:
     case BIND_NONE:
-        resp_add_failure(out, "UNCONFIRMED the primary has not confirmed in time");
+        resp_add_failure(out, "UNCONFIRMED neither the primary nor the journal has it for sure");
         break;
     }
     buffer_add(out, buffer_slice(&p->after));

@@ -218,7 +218,7 @@ static void run_bind_either(struct client *client, const struct resp_command *co
     }
     m->client = p->client;
     m->request = p->request;
-    m->due_mono_ms = p->due_mono_ms;
+    m->due_mono_ms = p->due_mono_ms - JOURNAL_PATIENCE_MS;
     if (feed_send(server->feed, m) != ERROR_NONE)
         loop_message_free(m); /* its deadline answers */
 }

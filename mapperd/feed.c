@@ -787,7 +787,6 @@ static enum error init(struct feed *feed)
     buffer_init(&feed->server_snapshot, 0);
     buffer_init(&feed->recent, 0);
     buffer_init(&feed->reread.puts, 0);
-    buffer_init(&feed->reread.touched, 0);
     buffer_init(&feed->reread.changes, 0);
     buffer_init(&feed->reread.batch.memory, 0);
     for (int i = 0; i < 3; i++)
@@ -829,16 +828,17 @@ static void free_all(struct feed *feed)
             folder_close_store(&feed->folder, feed->retired[i], true);
     if (feed->store != NULL)
         folder_close_store(&feed->folder, feed->store, false);
+    journal_close(&feed->journal);
     folder_close(&feed->folder);
     meta_free(&feed->meta);
     rows_free(&feed->reread.record);
-    struct buffer *const buffers[] = {
-        &feed->peek.memory,    &feed->peek.snapshot,       &feed->peek_position,
-        &feed->poll.memory,    &feed->poll.snapshot,       &feed->server_snapshot,
-        &feed->recent,         &feed->reread.puts,         &feed->reread.touched,
-        &feed->reread.changes, &feed->reread.batch.memory, &feed->fill.after[0],
-        &feed->fill.after[1],  &feed->fill.after[2]
-    };
+    struct buffer *const buffers[] = { &feed->peek.memory,    &feed->peek.snapshot,
+                                       &feed->peek_position,  &feed->poll.memory,
+                                       &feed->poll.snapshot,  &feed->server_snapshot,
+                                       &feed->recent,         &feed->reread.puts,
+                                       &feed->reread.changes, &feed->reread.batch.memory,
+                                       &feed->fill.after[0],  &feed->fill.after[1],
+                                       &feed->fill.after[2] };
     for (size_t i = 0; i < sizeof(buffers) / sizeof(buffers[0]); i++)
         buffer_free(buffers[i]);
     ev_loop_destroy(feed->loop);
@@ -879,6 +879,8 @@ enum error feed_start(const struct options *options, void (*wake)(void *context)
         return e;
     }
     e = open_folder(feed);
+    if (e == ERROR_NONE)
+        e = journal_open(&feed->journal, options->lmdb_dir, options->journal_max);
     if (e == ERROR_NONE && pthread_create(&feed->thread, NULL, run, feed) != 0)
         e = ERROR_SYSTEM;
     if (e != ERROR_NONE) {
@@ -902,6 +904,11 @@ void feed_take(struct feed *feed, struct queue_batch *batch)
 {
     queue_take(&feed->to_loop, batch);
     atomic_fetch_sub(&feed->untaken, (unsigned)batch->count);
+}
+
+struct journal *feed_journal(struct feed *feed)
+{
+    return &feed->journal;
 }
 
 const struct feed_statistics *feed_statistics(const struct feed *feed)

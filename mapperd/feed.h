@@ -14,6 +14,7 @@
 
 #include <stdatomic.h>
 
+struct journal;
 struct options;
 
 /* For INFO: written by the feed thread, read by the loop. */
@@ -23,7 +24,7 @@ struct feed_statistics {
         bindings; /* log and keys connected; the connection that writes bindings */
     atomic_bool refilling;
     atomic_ullong polls, rows, keys_read, keys_waiting, rows_skipped, fills, fill_rows, commits,
-        bound, unconfirmed, log_pruned;
+        bound, unconfirmed, log_pruned, journalled, journal_replayed, journal_dropped;
     atomic_uint mapperd_id;
 };
 
@@ -37,6 +38,8 @@ enum error feed_start(const struct options *options, void (*wake)(void *context)
 enum error feed_send(struct feed *feed, struct loop_message *message) MUST_CHECK;
 void feed_take(struct feed *feed, struct queue_batch *batch);
 const struct feed_statistics *feed_statistics(const struct feed *feed);
+/* For a reader of the loop thread's own, closed before feed_stop(). */
+struct journal *feed_journal(struct feed *feed);
 /* Asks the thread to end and waits for it; the loop must hold no reader any more. Frees. */
 void feed_stop(struct feed *feed);
 

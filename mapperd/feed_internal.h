@@ -6,6 +6,7 @@
 
 #include "common/log.h"
 #include "common/queue.h"
+#include "mapperd/binder.h"
 #include "mapperd/database.h"
 #include "mapperd/feed.h"
 #include "mapperd/feed_state.h"
@@ -22,14 +23,11 @@
 #define FEED_RETRY_S     0.25
 #define FEED_QUEUE_LIMIT (1u << 20)
 #define FEED_CHANGES_MAX \
-    65536u                    /* messages the loop has not taken; beyond, changes become one `*` */
-#define POLL_ROWS        1000 /* log rows in one write transaction */
-#define RECENT_LEAST     100
-#define RECENT_MOST      65536
-#define RECENT_MS        60000
-#define COUNTERS         128 /* counter rows written and not yet seen again */
-#define BIND_BATCH       256
-#define BIND_WAITING_MAX 20000
+    65536u                /* messages the loop has not taken; beyond, changes become one `*` */
+#define POLL_ROWS    1000 /* log rows in one write transaction */
+#define RECENT_LEAST 100
+#define RECENT_MOST  65536
+#define RECENT_MS    60000
 
 /* Ranges of a fill come in this order: stores and domains are few, users are needed by every
  * lookup. */
@@ -88,48 +86,7 @@ struct reread {
     size_t step_count, step;
     struct rows_record record;
     struct buffer puts; /* what the results say: table, key, value, one behind the other */
-    struct buffer
-        touched; /* AoRs bound here since the batch was sent: nothing is missing of them */
     struct buffer changes;
-};
-
-struct written_counter {
-    uint64_t counter, unix_ms, boot_ms;
-};
-
-/* A BIND or UNBIND on its way. */
-struct bind_request {
-    struct bind_request *next;
-    struct loop_message *message;
-    struct record_version version;
-    bool failed, refused;
-    bool locked;     /* somebody's open transaction holds the row */
-    bool superseded; /* a newer version stands there: nothing was written */
-    char why[160];
-};
-
-struct bind_list {
-    struct bind_request *first, **last;
-    size_t count;
-};
-
-enum binder_state { BINDER_AWAY, BINDER_CONNECTING, BINDER_ENROLLING, BINDER_READY };
-
-struct binder {
-    struct database db;
-    enum binder_state state;
-    ev_timer retry, second;
-    struct bind_list waiting, sent;
-    struct bind_request *at; /* whose results come next */
-    bool single;             /* each of `sent` has its own sync: one of them broke a batch */
-    bool counting;           /* the counter row is under way */
-    bool failed;             /* something in the batch failed */
-    bool complained;         /* of an enrolment that failed: once, not at each attempt */
-    struct buffer records;   /* rows returned: key, value, version */
-    struct rows_record record;
-    struct written_counter counters[COUNTERS];
-    size_t counter_at;
-    uint64_t last_counter;
 };
 
 enum pruner_state { PRUNER_RESTING, PRUNER_CONNECTING, PRUNER_ASKING };
@@ -194,6 +151,7 @@ struct feed {
     size_t recent_count;
     struct binder binder;
     struct pruner pruner;
+    struct journal journal; /* open for as long as the feed */
     struct queue_batch taken;
     bool unreachable;        /* and said so */
     bool hinted;             /* a NOTIFY came while a poll was under way */
@@ -230,7 +188,6 @@ void poll_trim_recent(struct feed *feed);
 bool reread_send(struct feed *feed); /* false: nothing waits */
 void reread_result(struct feed *feed, const PGresult *result);
 void reread_reset(struct reread *reread);
-void reread_touch(struct feed *feed, struct slice aor);
 
 /* fill.c */
 void fill_start(struct feed *feed);
@@ -241,13 +198,6 @@ void fill_install(struct feed *feed);
 /* Whether a record that was read again belongs into the new generation now; what lies beyond the
  * frontier is copied later. */
 bool fill_covers(const struct fill *fill, enum store_table table, struct slice key);
-
-/* binding.c */
-void binder_init(struct feed *feed);
-void binder_free(struct feed *feed);
-void binder_take(struct feed *feed, struct loop_message *message);
-void binder_work(struct feed *feed); /* after binder_take(): sends what waits */
-bool binder_counter_written(const struct feed *feed, uint64_t counter, struct written_counter *out);
 
 /* prune.c */
 void prune_init(struct feed *feed);

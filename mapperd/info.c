@@ -51,6 +51,13 @@ static void write_sync(const struct server *server, struct buffer *out)
     number(out, "fill_rows", atomic_load(&s->fill_rows));
     number(out, "bindings_confirmed", atomic_load(&s->bound));
     number(out, "bindings_unconfirmed", atomic_load(&s->unconfirmed));
+    const struct journal *journal = feed_journal(server->feed);
+    number(out, "journal_entries", atomic_load(&journal->entry_count));
+    number(out, "journal_bytes", atomic_load(&journal->byte_count));
+    number(out, "journal_damaged", atomic_load(&journal->damaged));
+    number(out, "bindings_journalled", atomic_load(&s->journalled));
+    number(out, "bindings_replayed", atomic_load(&s->journal_replayed));
+    number(out, "bindings_dropped", atomic_load(&s->journal_dropped));
 }
 
 static void write_keys(const struct server *server, struct buffer *out)

@@ -85,6 +85,7 @@ enum error options_read(const char *path, struct options *o)
     o->database = config_text(o->file, "database");
     o->log_file = config_text(o->file, "log_file");
     o->map_size = (uint64_t)config_integer(o->file, "lmdb_map_size_mb") << 20;
+    o->journal_max = (uint64_t)config_integer(o->file, "journal_max_mb") << 20;
     o->poll_ms = (uint64_t)config_integer(o->file, "poll_ms");
     o->log_keep_s = (uint64_t)config_integer(o->file, "log_keep_s");
     o->bind_confirm_ms = (uint64_t)config_integer(o->file, "bind_confirm_ms");

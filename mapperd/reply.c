@@ -358,31 +358,87 @@ static void keep_newest(struct found *found, struct record_version version, stru
     found->at[i].value = value;
 }
 
-static enum error find_bindings(struct server *server, const struct user_answer *answer,
-                                uint64_t now_unix_s, struct found *found)
+/* Keeps the binding if it may be given away now. */
+static enum error consider(struct server *server, const struct identity *aor, uint64_t now_unix_s,
+                           struct slice value, const struct record_binding *b, struct found *found)
+{
+    bool holds = false;
+    if (b->removed || b->expires_unix_s <= now_unix_s)
+        return ERROR_NONE;
+    enum error e = ground_holds(server, b, aor, &holds);
+    if (e == ERROR_NONE && holds)
+        keep_newest(found, b->version, value);
+    return e;
+}
+
+static enum error find_stored(struct server *server, const struct identity *aor,
+                              uint64_t now_unix_s, struct found *found)
 {
     struct record_key prefix;
     struct store_walk walk;
     struct slice key, value;
     struct record_binding b;
     enum error e = ERROR_NONE;
+    record_binding_prefix(&prefix, identity_text(aor));
+    store_walk_reader(&server->reader, STORE_BINDING, record_key_slice(&prefix), &walk);
+    while (e == ERROR_NONE && store_walk_next(&walk, &key, &value) && key.size >= prefix.size &&
+           memcmp(key.data, prefix.bytes, prefix.size) == 0) {
+        e = record_binding_read(value, &b);
+        if (e == ERROR_NONE && !journal_hides(&server->journal, &b))
+            e = consider(server, aor, now_unix_s, value, &b, found);
+    }
+    store_walk_end(&walk);
+    return e != ERROR_NONE ? e : walk.error;
+}
+
+/* Whether the store has this very binding in the same or a higher version. */
+static enum error stands(struct server *server, const struct record_binding *b, bool *stands)
+{
+    struct record_key key;
+    struct slice value;
+    struct record_binding stored;
+    *stands = false;
+    record_binding_key(&key, b->aor, b->device_key, b->instance_key);
+    enum error e = store_get(&server->reader, STORE_BINDING, record_key_slice(&key), &value);
+    if (e == ERROR_NOT_FOUND)
+        return ERROR_NONE;
+    if (e == ERROR_NONE)
+        e = record_binding_read(value, &stored);
+    *stands = e == ERROR_NONE && record_version_compare(stored.version, b->version) >= 0;
+    return e;
+}
+
+static enum error find_journalled(struct server *server, const struct identity *aor,
+                                  uint64_t now_unix_s, struct found *found)
+{
+    struct journal_walk walk;
+    struct slice value;
+    struct record_binding b;
+    enum error e = ERROR_NONE;
+    journal_walk_start(&server->journal, identity_text(aor), &walk);
+    while (e == ERROR_NONE && journal_walk_next(&walk, &value)) {
+        bool stored = false;
+        if (record_binding_read(value, &b) != ERROR_NONE || journal_hides(&server->journal, &b))
+            continue;
+        e = stands(server, &b, &stored);
+        if (e == ERROR_NONE && !stored)
+            e = consider(server, aor, now_unix_s, value, &b, found);
+    }
+    journal_walk_end(&walk);
+    return e;
+}
+
+static enum error find_bindings(struct server *server, const struct user_answer *answer,
+                                uint64_t now_unix_s, struct found *found)
+{
     found->count = 0;
     if (!answer->permitted || answer->identity.user_size == 0)
         return ERROR_NONE;
     found->at[LOCATE_MAX - 1].value.data = NULL;
-    record_binding_prefix(&prefix, identity_text(&answer->identity));
-    store_walk_reader(&server->reader, STORE_BINDING, record_key_slice(&prefix), &walk);
-    while (e == ERROR_NONE && store_walk_next(&walk, &key, &value) && key.size >= prefix.size &&
-           memcmp(key.data, prefix.bytes, prefix.size) == 0) {
-        bool holds = false;
-        e = record_binding_read(value, &b);
-        if (e == ERROR_NONE && !b.removed && b.expires_unix_s > now_unix_s)
-            e = ground_holds(server, &b, &answer->identity, &holds);
-        if (e == ERROR_NONE && holds)
-            keep_newest(found, b.version, value);
-    }
-    store_walk_end(&walk);
-    return e != ERROR_NONE ? e : walk.error;
+    enum error e = find_stored(server, &answer->identity, now_unix_s, found);
+    if (e == ERROR_NONE)
+        e = find_journalled(server, &answer->identity, now_unix_s, found);
+    return e;
 }
 
 /* The text is made in a buffer of the server's, which keeps its memory, since a bulk's length comes

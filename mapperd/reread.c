@@ -6,9 +6,9 @@
 #include "common/log.h"
 #include "common/mem.h"
 #include "mapperd/feed_internal.h"
+#include "mapperd/sql_array.h"
 #include "mapperd/statements.h"
 
-#include <arpa/inet.h>
 #include <assert.h>
 #include <stdio.h>
 #include <string.h>
@@ -18,25 +18,7 @@ void reread_reset(struct reread *reread)
     reread->running = false;
     reread->step_count = reread->step = 0;
     buffer_reset(&reread->puts);
-    buffer_reset(&reread->touched);
     buffer_reset(&reread->changes);
-}
-
-/* A binary text[]: as the server itself would send it. */
-static void array_start(struct buffer *out, size_t count)
-{
-    uint32_t head[5] = { htonl(1), 0, htonl(25), htonl((uint32_t)count), htonl(1) };
-    buffer_reset(out);
-    buffer_add(out, (struct slice){ (const char *)head, count > 0 ? sizeof(head) : 12 });
-    if (count == 0)
-        memset(out->data + out->from, 0, 4);
-}
-
-static void array_add(struct buffer *out, struct slice s)
-{
-    uint32_t size = htonl((uint32_t)s.size);
-    buffer_add(out, (struct slice){ (const char *)&size, sizeof(size) });
-    buffer_add(out, s);
 }
 
 static const struct database_statement *statement_of(enum key_kind kind)
@@ -87,20 +69,22 @@ static enum error add_step(struct feed *feed, enum key_kind step)
         return ERROR_NONE;
     buffer_init(&first, 0);
     buffer_init(&second, 0);
-    array_start(&first, count);
-    array_start(&second, count);
+    sql_array_start(&first, SQL_ARRAY_TEXT);
+    sql_array_start(&second, SQL_ARRAY_TEXT);
     for (size_t i = 0; i < reread->batch.count; i++) {
         const struct key *key = &reread->batch.keys[i];
         if (!belongs(key, step))
             continue;
         if (step == KEY_RULES) {
-            array_add(&first, rules_kind(key->kind));
-            array_add(&second, key->kind == KEY_RULES ? SLICE("") : key->words[0]);
+            sql_array_add_text(&first, rules_kind(key->kind));
+            sql_array_add_text(&second, key->kind == KEY_RULES ? SLICE("") : key->words[0]);
         } else {
-            array_add(&first, key->words[0]);
-            array_add(&second, key->words[1]);
+            sql_array_add_text(&first, key->words[0]);
+            sql_array_add_text(&second, key->words[1]);
         }
     }
+    sql_array_end(&first, count);
+    sql_array_end(&second, count);
     struct database_parameters p = { .count = 0 };
     database_add_binary(&p, buffer_slice(&first));
     if (step == KEY_RULES || step == KEY_PEER)
@@ -152,30 +136,6 @@ bool reread_send(struct feed *feed)
     if (e != ERROR_NONE)
         feed_raise(feed, FEED_EVENT_LOST);
     return true;
-}
-
-void reread_touch(struct feed *feed, struct slice aor)
-{
-    if (feed->reread.running) {
-        buffer_add(&feed->reread.touched, aor);
-        buffer_add_char(&feed->reread.touched, '\0');
-    }
-}
-
-static bool touched(const struct reread *reread, struct slice aor)
-{
-    struct slice rest = buffer_slice(&reread->touched);
-    if (reread->touched.failed)
-        return true;
-    while (rest.size > 0) {
-        size_t size = strnlen(rest.data, rest.size);
-        if (slice_equal((struct slice){ rest.data, size }, aor))
-            return true;
-        size += size < rest.size;
-        rest.data += size;
-        rest.size -= size;
-    }
-    return false;
 }
 
 /* puts: table, outcome, key and value sizes, key, value; a binding's version lies in its value. */
@@ -257,56 +217,6 @@ static bool next_put(struct slice *rest, struct put_head *head, struct slice *ke
     return true;
 }
 
-/* Whether the rows just read hold this binding. */
-static bool was_read(const struct reread *reread, struct slice wanted)
-{
-    struct slice rest = buffer_slice(&reread->puts), key, value;
-    struct put_head head;
-    while (next_put(&rest, &head, &key, &value))
-        if (head.table == STORE_BINDING && head.outcome == ROWS_PRESENT && slice_equal(key, wanted))
-            return true;
-    return false;
-}
-
-/* Some keys of the AoR that the store holds and the reading does not. */
-static size_t find_missing(struct feed *feed, struct store_writer *writer, struct slice aor,
-                           struct record_key *doomed, size_t max)
-{
-    struct record_key prefix;
-    struct store_walk walk;
-    struct slice key, value;
-    size_t count = 0;
-    record_binding_prefix(&prefix, aor);
-    store_walk_writer(writer, STORE_BINDING, record_key_slice(&prefix), &walk);
-    while (count < max && store_walk_next(&walk, &key, &value) && key.size >= prefix.size &&
-           memcmp(key.data, prefix.bytes, prefix.size) == 0) {
-        if (!was_read(&feed->reread, key)) {
-            record_key_start(&doomed[count]);
-            record_key_add(&doomed[count++], key);
-        }
-    }
-    store_walk_end(&walk);
-    if (walk.error != ERROR_NONE && writer->error == ERROR_NONE)
-        writer->error = walk.error;
-    return count;
-}
-
-/* The table is the truth for an AoR that was read: what is not there any more was deleted there,
- * since nothing gets in here without having been confirmed by it. What was bound meanwhile is newer
- * than this reading and stays. */
-static void remove_missing(struct feed *feed, struct store_writer *writer, struct slice aor)
-{
-    struct record_key doomed[16];
-    size_t count;
-    if (touched(&feed->reread, aor))
-        return;
-    do {
-        count = find_missing(feed, writer, aor, doomed, 16);
-        for (size_t i = 0; i < count; i++)
-            store_delete(writer, STORE_BINDING, record_key_slice(&doomed[i]));
-    } while (count > 0 && writer->error == ERROR_NONE);
-}
-
 static void write_put(struct feed *feed, struct store_writer *writer, const struct put_head *head,
                       struct slice key, struct slice value)
 {
@@ -339,9 +249,6 @@ static void write_store(struct feed *feed, struct store_writer *writer)
     struct put_head head;
     while (next_put(&rest, &head, &key, &value))
         write_put(feed, writer, &head, key, value);
-    for (size_t i = 0; i < reread->batch.count; i++)
-        if (reread->batch.keys[i].kind == KEY_BINDING)
-            remove_missing(feed, writer, reread->batch.keys[i].words[0]);
 }
 
 static const char *kind_word(enum key_kind kind)

@@ -50,6 +50,12 @@ uint64_t server_age_ms(const struct server *server)
     return now - server->proof_boot_ms;
 }
 
+static void rest(struct server *server)
+{
+    store_reader_rest(&server->reader);
+    journal_reader_rest(&server->journal);
+}
+
 static void release_store(struct server *server)
 {
     if (server->reader.store == NULL)
@@ -86,6 +92,8 @@ bool server_snapshot(struct server *server)
         return false;
     if (server->reader.held)
         return true;
+    /* First: what leaves the journal was in the store before. */
+    (void)journal_reader_renew(&server->journal);
     if (store_reader_renew(&server->reader) != ERROR_NONE) {
         server_damaged(server);
         return false;
@@ -123,7 +131,7 @@ static void take_store(struct server *server, struct feed_message *m)
 static void take_changes(struct server *server, struct feed_message *m)
 {
     /* Answers after the message must not be older than it. */
-    store_reader_rest(&server->reader);
+    rest(server);
     server->published = m->serial;
     subscriber_publish(server, buffer_slice(&m->text));
 }
@@ -139,7 +147,7 @@ static void take_message(struct server *server, struct feed_message *m)
         break;
     case FEED_APPLIED:
         /* What was applied is in the next snapshot, not in one taken before. */
-        store_reader_rest(&server->reader);
+        rest(server);
         gate_raise(server, GATE_EVENT_APPLIED, m->gate);
         break;
     case FEED_DISTRUST:
@@ -155,7 +163,7 @@ static void take_message(struct server *server, struct feed_message *m)
         server->proof_boot_ms = m->written_boot_ms;
         break;
     case FEED_BOUND:
-        store_reader_rest(&server->reader);
+        rest(server);
         client_answer_pending(server, m->client, m->request, m->outcome, buffer_slice(&m->text));
         break;
     case FEED_DAMAGED:
@@ -219,7 +227,7 @@ static void on_turn_end(struct ev_loop *loop, ev_prepare *w, int events)
     (void)loop;
     (void)events;
     client_flush_all(server);
-    store_reader_rest(&server->reader);
+    rest(server);
     server_look(server);
 }
 
@@ -381,6 +389,7 @@ static void free_server(struct server *server)
     mem_free(server->generations);
     mem_free(server->free_slots);
     store_reader_close(&server->reader);
+    journal_reader_close(&server->journal);
     if (server->feed != NULL)
         feed_stop(server->feed);
     queue_batch_free(&server->taken);
@@ -409,6 +418,8 @@ enum error server_run(const struct options *options, const char *config_path)
         init_watchers(&server);
         e = feed_start(options, wake, &server, &server.feed);
     }
+    if (e == ERROR_NONE)
+        e = journal_reader_open(feed_journal(server.feed), &server.journal);
     if (e == ERROR_NONE) {
         log_write(LOG_NOTICE, "started", "name %s, socket %s", options->name, options->socket);
         /* Opening the store took its time; that was no standstill. */

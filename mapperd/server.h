@@ -9,6 +9,7 @@
 #include "common/resp.h"
 #include "mapperd/feed.h"
 #include "mapperd/gate.h"
+#include "mapperd/journal.h"
 #include "mapperd/options.h"
 #include "mapperd/record.h"
 #include "mapperd/store.h"
@@ -21,6 +22,8 @@
     ((size_t)262144)            /* beyond, nothing more is read from the client until it has read */
 #define CLIENT_PENDING_MAX 4096 /* bindings of one client on their way */
 #define TICK_S             0.5
+/* Behind bind_confirm_ms, for the journal to become durable; then the outcome is unknown. */
+#define JOURNAL_PATIENCE_MS 1000
 
 enum permission {
     PERMISSION_NONE = 0,
@@ -90,7 +93,8 @@ struct server {
     ev_signal terminate, interrupt, hangup;
 
     struct gate gate;
-    struct store_reader reader; /* reader.store NULL: none */
+    struct store_reader reader;    /* reader.store NULL: none */
+    struct journal_reader journal; /* of the same turn, taken before it */
     struct trust_cache trust;
     char head[64]; /* epoch and serial of the snapshot, as RESP */
     size_t head_size;

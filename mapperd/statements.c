@@ -161,6 +161,12 @@ const struct database_statement STATEMENT_READ_BINDING = {
                     " LEFT JOIN public.binding b ON b.aor = k.aor ORDER BY k.aor"
 };
 
+/* The same, each once however often it is named. */
+const struct database_statement STATEMENT_STANDING_BINDINGS = {
+    "standing-bindings",
+    "SELECT b.aor, " BINDING_COLUMNS " FROM public.binding b WHERE b.aor = ANY ($1::text[])"
+};
+
 const struct database_statement STATEMENT_FILL_BINDING = {
     "fill-binding", "SELECT b.aor, " BINDING_COLUMNS " FROM public.binding b"
                     " WHERE (b.aor, b.device_key, b.instance_key) > ($1::text, $2::text, $3::text)"
@@ -187,20 +193,29 @@ const struct database_statement STATEMENT_PRUNE = {
 /* The higher version stays, so that a late arrival changes nothing. */
 #define NEWER "WHERE (excluded.version_ms, excluded.version_by) > (b.version_ms, b.version_by)"
 
+/* Many at once, of different bindings. In the order of their keys, so that two mapperds that write
+ * the same ones do not wait for each other in a circle. */
 const struct database_statement STATEMENT_BIND = {
     "bind",
-    "INSERT INTO public.binding AS b (aor, device_key, instance_key, store, cn, ground, "
-    "entry,"
-    " instance, reg_id, contact, expires_at, q, call_id, cseq, flow, path, version_ms, version_by,"
-    " removed) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9::int8, $10, to_timestamp($11::int8),"
-    " $12::int4, $13, $14::int8, $15, $16, $17::int8, $18::int4, false)"
+    "INSERT INTO public.binding AS b (aor, device_key, instance_key, store, cn, ground, entry,"
+    " instance, contact, call_id, flow, path, reg_id, expires_at, q, cseq, version_ms, version_by,"
+    " removed)"
+    " SELECT k.aor, k.device_key, k.instance_key, k.store, k.cn, k.ground, k.entry, k.instance,"
+    " k.contact, k.call_id, k.flow, k.path, k.reg_id::int4, to_timestamp(k.expires), k.q::int4,"
+    " k.cseq, k.version_ms, $18::int4, false"
+    " FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[],"
+    " $7::text[], $8::text[], $9::text[], $10::text[], $11::text[], $12::text[], $13::int8[],"
+    " $14::int8[], $15::int8[], $16::int8[], $17::int8[])"
+    " AS k(aor, device_key, instance_key, store, cn, ground, entry, instance, contact, call_id,"
+    " flow, path, reg_id, expires, q, cseq, version_ms)"
+    " ORDER BY k.aor COLLATE \"C\", k.device_key COLLATE \"C\", k.instance_key COLLATE \"C\""
     " ON CONFLICT (aor, device_key, instance_key) DO UPDATE SET store = excluded.store,"
     " cn = excluded.cn, ground = excluded.ground, entry = excluded.entry,"
     " instance = excluded.instance, reg_id = excluded.reg_id, contact = excluded.contact,"
     " expires_at = excluded.expires_at, q = excluded.q, call_id = excluded.call_id,"
     " cseq = excluded.cseq, flow = excluded.flow, path = excluded.path,"
     " version_ms = excluded.version_ms, version_by = excluded.version_by, removed = false " NEWER
-    " RETURNING b.aor, " BINDING_COLUMNS
+    " RETURNING b.version_ms"
 };
 
 /* Also where there is no row: a BIND of lower version that is still on its way must find the

@@ -32,7 +32,7 @@ extern const struct database_statement STATEMENT_ENROL;
 extern const struct database_statement STATEMENT_COUNTER;
 /* $1 seconds to keep, $2 rows at most: → rows deleted */
 extern const struct database_statement STATEMENT_PRUNE;
-extern const struct database_statement STATEMENT_BIND, STATEMENT_UNBIND_ONE,
-    STATEMENT_UNBIND_DEVICE, STATEMENT_UNBIND_ALL;
+extern const struct database_statement STATEMENT_STANDING_BINDINGS, STATEMENT_BIND,
+    STATEMENT_UNBIND_ONE, STATEMENT_UNBIND_DEVICE, STATEMENT_UNBIND_ALL;
 
 #endif

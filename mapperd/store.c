@@ -5,6 +5,7 @@
 
 #include "common/log.h"
 #include "common/mem.h"
+#include "mapperd/checksum.h"
 
 #include <assert.h>
 #include <dirent.h>
@@ -17,8 +18,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define CHECKSUM_SIZE 4
-#define READERS_MAX   16
+#define READERS_MAX 16
 /* Of one write: the largest record is a user or rule block, far below. */
 #define VALUE_MAX ((size_t)64 << 20)
 
@@ -48,29 +48,6 @@ static enum error library_error(const char *what, int code)
     if (code == MDB_MAP_FULL || code == MDB_TXN_FULL)
         return ERROR_TOO_LARGE;
     return code > 0 ? ERROR_SYSTEM : ERROR_LIBRARY; /* a full disk is no damage */
-}
-
-/* Against damage, not against forgery: each step is a bijection of the sum, so that no change of a
- * single word can get lost, and it takes a few nanoseconds. */
-static uint64_t mix(uint64_t sum, const void *data, size_t size)
-{
-    const char *at = data;
-    uint64_t word;
-    for (; size >= sizeof(word); size -= sizeof(word), at += sizeof(word)) {
-        memcpy(&word, at, sizeof(word));
-        sum = (sum ^ word) * 0x9fb21c651e98df25u;
-        sum ^= sum >> 32;
-    }
-    word = size;
-    memcpy(&word, at, size);
-    sum = (sum ^ word) * 0x9fb21c651e98df25u;
-    return sum ^ sum >> 32;
-}
-
-static uint32_t checksum(struct slice key, const void *payload, size_t size)
-{
-    uint64_t sum = mix(0x686f6c646c696e65u ^ (uint64_t)key.size << 32 ^ size, key.data, key.size);
-    return (uint32_t)mix(sum, payload, size);
 }
 
 static enum error generation_path(const struct folder *folder, uint64_t generation, char *out,
@@ -413,7 +390,7 @@ static enum error checked(struct slice key, const MDB_val *found, struct slice *
         return ERROR_LIBRARY;
     memcpy(&sum, data, sizeof(sum));
     *value = (struct slice){ data + CHECKSUM_SIZE, found->mv_size - CHECKSUM_SIZE };
-    return sum == checksum(key, value->data, value->size) ? ERROR_NONE : ERROR_LIBRARY;
+    return sum == checksum_of(key, value->data, value->size) ? ERROR_NONE : ERROR_LIBRARY;
 }
 
 static enum error get(struct store *store, MDB_txn *txn, enum store_table table, struct slice key,
@@ -507,7 +484,7 @@ static void put(struct store_writer *writer, enum store_table table, struct slic
         writer->error = library_error(TABLE_NAMES[table], code);
         return;
     }
-    uint32_t sum = checksum(key, value.data, value.size);
+    uint32_t sum = checksum_of(key, value.data, value.size);
     memcpy(v.mv_data, &sum, sizeof(sum));
     memcpy((char *)v.mv_data + CHECKSUM_SIZE, value.data, value.size);
 }

@@ -194,61 +194,6 @@ def test_bindings_survive_kill_9_of_mapperd_and_the_loss_of_its_store(fresh_lab)
     assert all(len(device.located()) == 1 for device in devices)
 
 
-@pytest.mark.lab(mapperd_conf={"bind_confirm_ms": 500})
-def test_an_unconfirmed_binding_is_said_so_in_time_and_its_late_arrival_does_no_harm(fresh_lab):
-    lab = fresh_lab
-    device = Device(lab)
-    device.bind(contact="sip:before@192.0.2.1")
-    lab.postgres.pause()
-    start = time.monotonic()
-    with pytest.raises(RespError, match="^UNCONFIRMED"):
-        device.bind(contact="sip:late@192.0.2.1")
-    assert 0.45 < time.monotonic() - start < 3
-    assert [b["contact"] for b in device.located()] == ["sip:before@192.0.2.1"]
-    lab.postgres.resume()
-
-    def unbound():
-        try:
-            return resp(lab, "UNBIND", device.aor, "*", "", 0, "*")[2] == "OK"
-        except RespError:
-            return False
-
-    wait_until(unbound)
-    assert device.located() == []
-    device.bind(contact="sip:after@192.0.2.1")
-    wait_until(lambda: [b["contact"] for b in device.located()] == ["sip:after@192.0.2.1"])
-
-
-@pytest.mark.lab(mapperd_conf={"bind_confirm_ms": 500})
-def test_while_the_database_is_stopped_bind_is_unconfirmed_and_lookups_go_on(fresh_lab):
-    lab = fresh_lab
-    device = Device(lab)
-    device.bind()
-    lab.postgres.stop()
-    with Resp(lab.mapperd_socket) as client:
-        for _ in range(20):
-            client.send(*device.arguments(contact="sip:new@192.0.2.1"))
-            client.send("PEER", "device", device.cn)
-        start = time.monotonic()
-        for _ in range(20):
-            with pytest.raises(RespError, match="^UNCONFIRMED"):
-                client.receive()
-            assert client.receive()[2] == "known"
-        assert time.monotonic() - start < 3  # all together, not one after the other
-    assert len(device.located()) == 1
-    lab.postgres.start()
-
-    def bound():
-        try:
-            return device.bind(contact="sip:new@192.0.2.1")[2] == "OK"
-        except RespError as error:
-            assert str(error).startswith("UNCONFIRMED")
-            return False
-
-    wait_until(bound)
-    assert len(device.located()) == 2
-
-
 @pytest.mark.tsan
 @pytest.mark.lab(mapperd_conf={"bind_confirm_ms": 10000})
 def test_many_bindings_at_once_share_commits_and_answers_come_in_order(fresh_lab):
