@@ -3,7 +3,8 @@
 #include "mapctl/commands.h"
 
 const struct command *const COMMANDS[] = {
-    &command_migrate, &command_status, &command_check, &command_completion, &command_help, NULL,
+    &command_migrate,    &command_status, &command_check, &command_history,
+    &command_completion, &command_help,   NULL,
 };
 
 const struct command *command_named(const char *name)

@@ -9,6 +9,7 @@ extern const struct command command_migrate;
 extern const struct command command_status;
 extern const struct command command_check;
 extern const struct command command_completion;
+extern const struct command command_history;
 extern const struct command command_help;
 
 #endif
