@@ -129,6 +129,7 @@ static bool mark_holds(struct feed *feed)
 
 void feed_settle(struct feed *feed)
 {
+    compare_settle(feed);
     if (feed->store == NULL || !feed->mark.set || !mark_holds(feed))
         return;
     struct mark mark = feed->mark;
@@ -146,7 +147,7 @@ void feed_work(struct feed *feed)
     bool following = feed->state == FEED_STATE_FILLING || feed->state == FEED_STATE_FEEDING;
     if (!following || feed->store == NULL || feed->keys.state != DATABASE_IDLE)
         return;
-    if (poll_peek(feed))
+    if (poll_peek(feed) || compare_send(feed))
         return;
     /* In turns, so that neither a stream of changes nor a fill waits for the end of the other. */
     feed->fill_turn = !feed->fill_turn;
@@ -235,6 +236,7 @@ static void disconnect(struct feed *feed)
     poll_reset(&feed->poll);
     poll_reset(&feed->peek);
     reread_reset(&feed->reread);
+    compare_reset(feed, false);
     feed->mark = (struct mark){ .set = false };
     atomic_store(&feed->statistics.database, false);
     atomic_store(&feed->statistics.refilling, false);
@@ -591,6 +593,8 @@ static void on_keys_result(struct database *db, const PGresult *result)
         fill_result(feed, result);
     else if (feed->peek.running)
         poll_peek_result(feed, result);
+    else if (feed->compare.state == COMPARE_ASKING)
+        compare_result(feed, result);
 }
 
 static void on_lost(struct database *db, const char *why)
@@ -760,6 +764,7 @@ static void *run(void *argument)
     open_store(feed);
     binder_init(feed);
     prune_init(feed);
+    compare_reset(feed, true);
     ev_timer_start(feed->loop, &feed->retry);
     ev_timer_start(feed->loop, &feed->second);
     ev_run(feed->loop, 0);
@@ -779,6 +784,7 @@ static enum error init(struct feed *feed)
     meta_init(&feed->meta);
     meta_boot_id(feed->boot_id);
     rows_init(&feed->reread.record);
+    compare_init(feed);
     buffer_init(&feed->poll.memory, 0);
     buffer_init(&feed->poll.snapshot, 0);
     buffer_init(&feed->peek.memory, 0);
@@ -832,6 +838,7 @@ static void free_all(struct feed *feed)
     folder_close(&feed->folder);
     meta_free(&feed->meta);
     rows_free(&feed->reread.record);
+    compare_free(feed);
     struct buffer *const buffers[] = { &feed->peek.memory,    &feed->peek.snapshot,
                                        &feed->peek_position,  &feed->poll.memory,
                                        &feed->poll.snapshot,  &feed->server_snapshot,

@@ -7,6 +7,7 @@
 #include "common/log.h"
 #include "common/queue.h"
 #include "mapperd/binder.h"
+#include "mapperd/compare.h"
 #include "mapperd/database.h"
 #include "mapperd/feed.h"
 #include "mapperd/feed_state.h"
@@ -14,6 +15,7 @@
 #include "mapperd/meta.h"
 #include "mapperd/options.h"
 #include "mapperd/rows.h"
+#include "mapperd/statements.h"
 
 #include <ev.h>
 
@@ -54,9 +56,10 @@ struct fill {
 
 struct poll {
     bool running, everything, answered;
-    bool large;      /* more rows than one write takes: others must not wait for its end */
-    uint64_t gate;   /* of LOOP_GATE that this poll was sent after; 0 = none */
-    bool after_fill; /* sent after the last range */
+    bool large;         /* more rows than one write takes: others must not wait for its end */
+    uint64_t gate;      /* of LOOP_GATE that this poll was sent after; 0 = none */
+    bool after_fill;    /* sent after the last range */
+    bool after_compare; /* sent after a range was compared and differed */
     struct key keys[POLL_ROWS];
     struct buffer memory;
     size_t offsets[POLL_ROWS][2];
@@ -152,6 +155,7 @@ struct feed {
     struct binder binder;
     struct pruner pruner;
     struct journal journal; /* open for as long as the feed */
+    struct compare compare;
     struct queue_batch taken;
     bool unreachable;        /* and said so */
     bool hinted;             /* a NOTIFY came while a poll was under way */
@@ -190,6 +194,18 @@ void reread_result(struct feed *feed, const PGresult *result);
 void reread_reset(struct reread *reread);
 
 /* fill.c */
+/* How a table is gone through: by the fill, and by the comparison in shorter steps. */
+typedef enum rows_outcome (*row_reader)(const PGresult *result, int row,
+                                        struct rows_record *record);
+struct fill_range {
+    const struct database_statement *statement, *compare;
+    row_reader read;
+    enum store_table table;
+    int words;         /* of its key */
+    int compare_words; /* of those, the parameters of `compare` */
+    bool append;       /* the range comes in the byte order of the record keys */
+};
+const struct fill_range *fill_range(size_t table);
 void fill_start(struct feed *feed);
 bool fill_send(struct feed *feed); /* false: no range is left */
 void fill_result(struct feed *feed, const PGresult *result);

@@ -7,29 +7,28 @@
 #include "common/log.h"
 #include "common/random.h"
 #include "mapperd/feed_internal.h"
+#include "mapperd/range.h"
 #include "mapperd/statements.h"
 
 #include <stdio.h>
 #include <string.h>
 
-typedef enum rows_outcome (*row_reader)(const PGresult *result, int row,
-                                        struct rows_record *record);
+#define STATEMENTS(table) &STATEMENT_FILL_##table, &STATEMENT_COMPARE_##table
 
-static const struct range {
-    const struct database_statement *statement;
-    row_reader read;
-    enum store_table table;
-    int words;   /* of its key */
-    bool append; /* the range comes in the byte order of the record keys */
-} RANGES[] = {
-    [FILL_TRUST] = { &STATEMENT_FILL_TRUST, rows_trust, STORE_TRUST, 1, true },
-    [FILL_DOMAIN] = { &STATEMENT_FILL_DOMAIN, rows_domain, STORE_DOMAIN, 1, true },
-    [FILL_RULES] = { &STATEMENT_FILL_RULES, rows_rules, STORE_RULES, 2, true },
-    [FILL_USER] = { &STATEMENT_FILL_USER, rows_user, STORE_USER, 1, true },
-    [FILL_PEER] = { &STATEMENT_FILL_PEER, rows_peer, STORE_PEER, 2, true },
+static const struct fill_range RANGES[] = {
+    [FILL_TRUST] = { STATEMENTS(TRUST), rows_trust, STORE_TRUST, 1, 1, true },
+    [FILL_DOMAIN] = { STATEMENTS(DOMAIN), rows_domain, STORE_DOMAIN, 1, 1, true },
+    [FILL_RULES] = { STATEMENTS(RULES), rows_rules, STORE_RULES, 2, 2, true },
+    [FILL_USER] = { STATEMENTS(USER), rows_user, STORE_USER, 1, 1, true },
+    [FILL_PEER] = { STATEMENTS(PEER), rows_peer, STORE_PEER, 2, 2, true },
     /* Its record keys end in a hash. */
-    [FILL_BINDING] = { &STATEMENT_FILL_BINDING, rows_binding, STORE_BINDING, 3, false },
+    [FILL_BINDING] = { STATEMENTS(BINDING), rows_binding, STORE_BINDING, 3, 1, false },
 };
+
+const struct fill_range *fill_range(size_t table)
+{
+    return &RANGES[table];
+}
 
 /* Which range copies the table. */
 static int range_of(enum store_table table)
@@ -47,11 +46,7 @@ bool fill_covers(const struct fill *fill, enum store_table table, struct slice k
         return true;
     if (range > (int)fill->table || fill->frontier.size == 0)
         return false;
-    if (table == STORE_BINDING) { /* by AoR: the part of the key before its NUL, NUL included */
-        const char *end = memchr(key.data, '\0', key.size);
-        key.size = end != NULL ? (size_t)(end - key.data) + 1 : key.size;
-    }
-    return slice_compare(key, record_key_slice(&fill->frontier)) <= 0;
+    return slice_compare(range_place(table, key), record_key_slice(&fill->frontier)) <= 0;
 }
 
 static void start_range(struct fill *fill, enum fill_table table)
@@ -172,6 +167,7 @@ void fill_start(struct feed *feed)
     fill->rows = 0;
     fill->started_mono_ms = clock_mono_ms();
     feed->mark.after_fill = feed->poll.after_fill = false;
+    compare_reset(feed, true);
     start_range(fill, FILL_TRUST);
     if (restart || feed->store == fresh) {
         if (!restart)
@@ -197,7 +193,7 @@ bool fill_send(struct feed *feed)
     struct database_parameters p = { .count = 0 };
     if (fill->store == NULL || fill->table == FILL_DONE)
         return false;
-    const struct range *range = &RANGES[fill->table];
+    const struct fill_range *range = &RANGES[fill->table];
     for (int i = 0; i < range->words; i++)
         database_add_text(&p, buffer_slice(&fill->after[i]).data);
     enum error e = database_pipeline_add(&feed->keys, range->statement, &p);
@@ -210,7 +206,8 @@ bool fill_send(struct feed *feed)
 }
 
 /* Where the next range starts: behind the last row, whatever it was worth. */
-static void remember_after(struct fill *fill, const struct range *range, struct rows_record *record)
+static void remember_after(struct fill *fill, const struct fill_range *range,
+                           struct rows_record *record)
 {
     for (int i = 0; i < range->words; i++) {
         buffer_reset(&fill->after[i]);
@@ -219,7 +216,8 @@ static void remember_after(struct fill *fill, const struct range *range, struct 
     }
 }
 
-static enum error write_range(struct feed *feed, const struct range *range, const PGresult *result)
+static enum error write_range(struct feed *feed, const struct fill_range *range,
+                              const PGresult *result)
 {
     struct fill *fill = &feed->fill;
     struct rows_record *record = &feed->reread.record;

@@ -49,6 +49,14 @@ static void write_sync(const struct server *server, struct buffer *out)
     number(out, "commits", atomic_load(&s->commits));
     number(out, "fills", atomic_load(&s->fills));
     number(out, "fill_rows", atomic_load(&s->fill_rows));
+    uint64_t compared_mono_ms = atomic_load(&s->compare_round_mono_ms);
+    number(out, "compare_rounds", atomic_load(&s->compare_rounds));
+    if (compared_mono_ms == 0)
+        buffer_add_text(out, "compare_age_s:unknown\r\n");
+    else
+        number(out, "compare_age_s", (clock_mono_ms() - compared_mono_ms) / 1000);
+    number(out, "compare_ranges", atomic_load(&s->compare_ranges));
+    number(out, "compare_named", atomic_load(&s->compare_named));
     number(out, "bindings_confirmed", atomic_load(&s->bound));
     number(out, "bindings_unconfirmed", atomic_load(&s->unconfirmed));
     const struct journal *journal = feed_journal(server->feed);

@@ -88,6 +88,7 @@ enum error options_read(const char *path, struct options *o)
     o->journal_max = (uint64_t)config_integer(o->file, "journal_max_mb") << 20;
     o->poll_ms = (uint64_t)config_integer(o->file, "poll_ms");
     o->log_keep_s = (uint64_t)config_integer(o->file, "log_keep_s");
+    o->compare_round_s = (uint64_t)config_integer(o->file, "compare_round_s");
     o->bind_confirm_ms = (uint64_t)config_integer(o->file, "bind_confirm_ms");
     o->staleness_bound_ms = (uint64_t)config_integer(o->file, "staleness_bound_ms");
     o->max_clients = (uint64_t)config_integer(o->file, "max_clients");

@@ -13,7 +13,7 @@ void poll_reset(struct poll *poll)
 {
     poll->running = poll->everything = poll->answered = poll->large = false;
     poll->gate = 0;
-    poll->after_fill = poll->has_counter = poll->has_statement = false;
+    poll->after_fill = poll->after_compare = poll->has_counter = poll->has_statement = false;
     poll->count = poll->statement_count = 0;
     poll->of_xid = 0;
     buffer_reset(&poll->memory);
@@ -46,6 +46,7 @@ void poll_send(struct feed *feed)
     feed->gate = 0;
     feed->hinted = false;
     poll->after_fill = feed->fill.store != NULL && feed->fill.table == FILL_DONE;
+    poll->after_compare = feed->compare.state == COMPARE_POLLING;
     buffer_reset(&feed->peek_position);
     feed->peek_ended = false;
     add_parameters(feed, feed->meta.position, texts, &p);
@@ -193,6 +194,8 @@ static void finish(struct feed *feed)
         feed_store_failed(feed, e, "queue");
         return;
     }
+    if (poll->after_compare)
+        compare_polled(feed);
     /* One mark at a time, but what waits for a gate or a fill does not wait for an older mark. */
     if (!feed->mark.set || poll->gate != 0 || (poll->after_fill && !feed->mark.after_fill)) {
         feed->mark.gate = poll->gate != 0 ? poll->gate : feed->mark.set ? feed->mark.gate : 0;

@@ -158,9 +158,6 @@ static void remember(struct reread *reread, enum store_table table, enum rows_ou
     buffer_add(&reread->puts, value);
 }
 
-typedef enum rows_outcome (*row_reader)(const PGresult *result, int row,
-                                        struct rows_record *record);
-
 static void take_rows(struct reread *reread, const PGresult *result, enum store_table table,
                       row_reader read)
 {

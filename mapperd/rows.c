@@ -22,6 +22,8 @@ void rows_free(struct rows_record *r)
 static void report(struct rows_record *r, const char *table, struct slice key, struct slice what)
 {
     struct log_line line;
+    if (r->quiet)
+        return;
     r->skipped++;
     log_begin(&line, LOG_WARNING, "row-skipped");
     log_word(&line, "table", table);

@@ -21,6 +21,7 @@ struct rows_record {
     struct record_key key;
     struct buffer value;
     uint64_t skipped; /* rows and parts left out so far */
+    bool quiet;       /* neither counted nor reported */
     struct slice
         words[3]; /* the key as the database has it, in the result's memory: where a fill goes on */
     struct record_binding binding;

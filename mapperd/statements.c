@@ -65,6 +65,17 @@ const struct database_statement STATEMENT_PEEK = { "peek", POLL " LIMIT 1000" };
 
 const struct database_statement STATEMENT_LISTEN = { "listen", "LISTEN holdline_change" };
 
+/* A table by ranges: `limit` rows each for the fill, few for the comparison, whose ranges stand
+ * before keys that are to be read again. */
+#define TEXT(number)    #number
+#define LIMITED(number) " LIMIT " TEXT(number)
+#define RANGES(table, name, limit, before, after)                                              \
+    const struct database_statement STATEMENT_FILL_##table = { "fill-" name,                   \
+                                                               before LIMITED(limit) after };  \
+    const struct database_statement STATEMENT_COMPARE_##table = { "compare-" name,             \
+                                                                  before LIMITED(COMPARE_ROWS) \
+                                                                      after };
+
 #define TRUST_COLUMNS "s.cn_form, s.cn_prefixes, s.state"
 
 const struct database_statement STATEMENT_READ_TRUST = {
@@ -72,20 +83,18 @@ const struct database_statement STATEMENT_READ_TRUST = {
                   " LEFT JOIN public.trust_store s ON s.name = k.name"
 };
 
-const struct database_statement STATEMENT_FILL_TRUST = {
-    "fill-trust", "SELECT s.name, " TRUST_COLUMNS " FROM public.trust_store s"
-                  " WHERE s.name > $1::text ORDER BY s.name LIMIT 1000"
-};
+RANGES(TRUST, "trust", 1000,
+       "SELECT s.name, " TRUST_COLUMNS " FROM public.trust_store s"
+       " WHERE s.name > $1::text ORDER BY s.name",
+       "")
 
 const struct database_statement STATEMENT_READ_DOMAIN = {
     "read-domain", "SELECT k.name, d.state FROM unnest($1::text[]) AS k(name)"
                    " LEFT JOIN public.domain d ON d.name = k.name"
 };
 
-const struct database_statement STATEMENT_FILL_DOMAIN = {
-    "fill-domain", "SELECT d.name, d.state FROM public.domain d"
-                   " WHERE d.name > $1::text ORDER BY d.name LIMIT 5000"
-};
+RANGES(DOMAIN, "domain", 5000,
+       "SELECT d.name, d.state FROM public.domain d WHERE d.name > $1::text ORDER BY d.name", "")
 
 /* Position first, for the merge; then the text of RIGHTS. What lies outside of time counts as open
  * or long over. */
@@ -111,16 +120,14 @@ const struct database_statement STATEMENT_READ_RULES = {
     " END FROM unnest($1::text[], $2::text[]) AS k(kind, who)"
 };
 
-const struct database_statement STATEMENT_FILL_RULES = {
-    "fill-rules",
-    "SELECT g.kind, g.who, " RULES " FROM (SELECT DISTINCT q.who_kind COLLATE \"C\" AS kind,"
-    "  coalesce(q.who, '') AS who FROM public.rights_rule q"
-    "  WHERE q.who_kind IN ('domain', 'everyone', 'group')"
-    "   AND (q.who_kind COLLATE \"C\", coalesce(q.who, '')) > ($1::text, $2::text)"
-    "  ORDER BY 1, 2 LIMIT 1000) g"
-    " JOIN public.rights_rule r ON r.who_kind = g.kind AND coalesce(r.who, '') = g.who"
-    " GROUP BY g.kind, g.who ORDER BY g.kind, g.who"
-};
+RANGES(RULES, "rules", 1000,
+       "SELECT g.kind, g.who, " RULES " FROM (SELECT DISTINCT q.who_kind COLLATE \"C\" AS kind,"
+       "  coalesce(q.who, '') AS who FROM public.rights_rule q"
+       "  WHERE q.who_kind IN ('domain', 'everyone', 'group')"
+       "   AND (q.who_kind COLLATE \"C\", coalesce(q.who, '')) > ($1::text, $2::text)"
+       "  ORDER BY 1, 2",
+       ") g JOIN public.rights_rule r ON r.who_kind = g.kind AND coalesce(r.who, '') = g.who"
+       " GROUP BY g.kind, g.who ORDER BY g.kind, g.who")
 
 #define USER_COLUMNS                                                   \
     "u.state, (SELECT array_agg(m.group_name ORDER BY m.group_name)"   \
@@ -133,10 +140,10 @@ const struct database_statement STATEMENT_READ_USER = {
                  " LEFT JOIN public.sip_user u ON u.identity = k.identity"
 };
 
-const struct database_statement STATEMENT_FILL_USER = {
-    "fill-user", "SELECT u.identity, " USER_COLUMNS " FROM public.sip_user u"
-                 " WHERE u.identity > $1::text ORDER BY u.identity LIMIT 2000"
-};
+RANGES(USER, "user", 2000,
+       "SELECT u.identity, " USER_COLUMNS " FROM public.sip_user u"
+       " WHERE u.identity > $1::text ORDER BY u.identity",
+       "")
 
 const struct database_statement STATEMENT_READ_PEER = {
     "read-peer", "SELECT k.store, k.cn, (SELECT array_agg(m.identity ORDER BY m.identity)"
@@ -144,11 +151,11 @@ const struct database_statement STATEMENT_READ_PEER = {
                  " FROM unnest($1::text[], $2::text[]) AS k(store, cn)"
 };
 
-const struct database_statement STATEMENT_FILL_PEER = {
-    "fill-peer", "SELECT m.trust_store, m.cn, array_agg(m.identity ORDER BY m.identity)"
-                 " FROM public.cn_mapping m WHERE (m.trust_store, m.cn) > ($1::text, $2::text)"
-                 " GROUP BY m.trust_store, m.cn ORDER BY m.trust_store, m.cn LIMIT 5000"
-};
+RANGES(PEER, "peer", 5000,
+       "SELECT m.trust_store, m.cn, array_agg(m.identity ORDER BY m.identity)"
+       " FROM public.cn_mapping m WHERE (m.trust_store, m.cn) > ($1::text, $2::text)"
+       " GROUP BY m.trust_store, m.cn ORDER BY m.trust_store, m.cn",
+       "")
 
 #define BINDING_COLUMNS                                                                     \
     "b.device_key, b.instance_key, b.store, b.cn, b.ground, b.entry, b.instance, b.reg_id," \
@@ -171,6 +178,15 @@ const struct database_statement STATEMENT_FILL_BINDING = {
     "fill-binding", "SELECT b.aor, " BINDING_COLUMNS " FROM public.binding b"
                     " WHERE (b.aor, b.device_key, b.instance_key) > ($1::text, $2::text, $3::text)"
                     " ORDER BY b.aor, b.device_key, b.instance_key LIMIT 2000"
+};
+
+/* By whole addresses of record, since the store has each one's bindings in another order. */
+const struct database_statement STATEMENT_COMPARE_BINDING = {
+    "compare-binding",
+    "SELECT b.aor, " BINDING_COLUMNS " FROM public.binding b"
+    " WHERE b.aor IN (SELECT DISTINCT a.aor FROM public.binding a"
+    "  WHERE a.aor > $1::text ORDER BY a.aor" LIMITED(COMPARE_ROWS) ")"
+                                                                    " ORDER BY b.aor"
 };
 
 const struct database_statement STATEMENT_ENROL = {

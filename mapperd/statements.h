@@ -26,6 +26,12 @@ extern const struct database_statement STATEMENT_READ_TRUST, STATEMENT_READ_DOMA
 extern const struct database_statement STATEMENT_FILL_TRUST, STATEMENT_FILL_DOMAIN,
     STATEMENT_FILL_RULES, STATEMENT_FILL_USER, STATEMENT_FILL_PEER, STATEMENT_FILL_BINDING;
 
+/* The same in steps of COMPARE_ROWS; bindings by AoR alone. */
+#define COMPARE_ROWS 500
+extern const struct database_statement STATEMENT_COMPARE_TRUST, STATEMENT_COMPARE_DOMAIN,
+    STATEMENT_COMPARE_RULES, STATEMENT_COMPARE_USER, STATEMENT_COMPARE_PEER,
+    STATEMENT_COMPARE_BINDING;
+
 /* $1 name: → id */
 extern const struct database_statement STATEMENT_ENROL;
 /* $1 id, $2 counter, $3 position or NULL */

@@ -138,7 +138,7 @@ JUNK = (
 )
 
 
-@pytest.mark.limit(120)
+@pytest.mark.limit(240)
 def test_a_revocation_does_not_wait_while_the_rows_of_a_large_transaction_are_read(fresh_lab):
     lab = fresh_lab
     cns = [new_mapping(lab) for _ in range(5)]
@@ -155,7 +155,8 @@ def test_a_revocation_does_not_wait_while_the_rows_of_a_large_transaction_are_re
     assert max(waits) < 1, waits
     # What was passed over is read again from where the position stands.
     lab.kill_program("mapperd")
-    lab.start_program("mapperd")
+    start_without_waiting(lab)
+    wait_until(lambda: info(lab)["ready"] == "1", timeout=90)
     assert not any(known(lab, cn) for cn in cns)
     wait_until(lambda: info(lab)["queued_keys"] == "0" and int(info(lab)["polls"]) > 0, timeout=60)
 
