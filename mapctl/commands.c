@@ -3,7 +3,8 @@
 #include "mapctl/commands.h"
 
 const struct command *const COMMANDS[] = {
-    &command_migrate,    &command_status, &command_check, &command_history,
+    &command_migrate,    &command_status, &command_check,
+    &command_history,    &command_import, &command_export,
     &command_completion, &command_help,   NULL,
 };
 

@@ -10,6 +10,8 @@ extern const struct command command_status;
 extern const struct command command_check;
 extern const struct command command_completion;
 extern const struct command command_history;
+extern const struct command command_import;
+extern const struct command command_export;
 extern const struct command command_help;
 
 #endif

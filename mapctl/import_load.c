@@ -1,0 +1,319 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Staging and writing a list. */
+#include "mapctl/import_load_internal.h"
+
+#include "mapctl/output.h"
+#include "mapctl/postgres.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#define COPY_CHUNK (64 * 1024)
+/* Some fifty thousand mappings a statement: enough that its triggers cost nothing by the row, few
+ * enough that their transition tables stay small and progress is seen. */
+#define PAGES_EACH 512
+
+#define QUERY_CANCELED "57014" /* by our own interrupt: the caller says so */
+
+/* ---- Statements ---- */
+
+static bool failed(struct load *load, PGresult *result)
+{
+    const char *message = PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
+    const char *hint = PQresultErrorField(result, PG_DIAG_MESSAGE_HINT);
+    const char *state = PQresultErrorField(result, PG_DIAG_SQLSTATE);
+
+    if (message == NULL)
+        message = PQerrorMessage(load->connection);
+    if (state == NULL || strcmp(state, QUERY_CANCELED) != 0)
+        complain("the database refuses: %.*s%s%s", (int)strcspn(message, "\n"), message,
+                 hint ? "; " : "", hint ? hint : "");
+    PQclear(result);
+    return false;
+}
+
+PGresult *load_run(struct load *load, const char *statement, const char *second, const char *third)
+{
+    const char *values[] = { load->store, second, third };
+    int count = third ? 3 : second ? 2 : 1;
+    PGresult *result =
+        PQexecParams(load->connection, statement, count, NULL, values, NULL, NULL, 0);
+    ExecStatusType status = PQresultStatus(result);
+
+    if (status == PGRES_TUPLES_OK || status == PGRES_COMMAND_OK)
+        return result;
+    failed(load, result);
+    return NULL;
+}
+
+bool load_run_plain(struct load *load, const char *statements)
+{
+    PGresult *result = PQexec(load->connection, statements);
+
+    if (PQresultStatus(result) != PGRES_COMMAND_OK && PQresultStatus(result) != PGRES_TUPLES_OK)
+        return failed(load, result);
+    PQclear(result);
+    return true;
+}
+
+uint64_t load_number_at(const PGresult *result, int row, int column)
+{
+    return strtoull(PQgetvalue(result, row, column), NULL, 10);
+}
+
+/* ---- Open ---- */
+
+static const char FORM[] =
+    "SELECT s.cn_form, p.prefix FROM public.trust_store s"
+    " LEFT JOIN unnest(s.cn_prefixes) WITH ORDINALITY p (prefix, place) ON true"
+    " WHERE s.name = $1 ORDER BY p.place";
+static const char STORES[] =
+    "SELECT coalesce(string_agg(name, ', ' ORDER BY name), 'none') FROM public.trust_store"
+    " WHERE $1::text IS NOT NULL";
+
+static enum status complain_of_store(struct load *load)
+{
+    PGresult *stores = load_run(load, STORES, NULL, NULL);
+    char shown[LIST_SHOWN_MAX];
+
+    if (stores != NULL)
+        complain("there is no trust store %s; write one of: %s",
+                 list_shown(slice_of(load->store), shown), PQgetvalue(stores, 0, 0));
+    PQclear(stores);
+    return STATUS_USAGE;
+}
+
+static enum status read_form(struct load *load)
+{
+    PGresult *result = load_run(load, FORM, NULL, NULL);
+
+    load->form_result = result;
+    if (result == NULL)
+        return STATUS_BAD;
+    if (PQntuples(result) == 0)
+        return complain_of_store(load);
+    load->form.form = strcmp(PQgetvalue(result, 0, 0), "mac") == 0     ? CN_FORM_MAC
+                      : strcmp(PQgetvalue(result, 0, 0), "exact") == 0 ? CN_FORM_EXACT
+                                                                       : CN_FORM_NONE;
+    for (int i = 0; i < PQntuples(result) && i < LIST_PREFIXES_MAX; i++) {
+        if (!PQgetisnull(result, i, 1))
+            load->form.prefixes[load->form.prefix_count++] = slice_of(PQgetvalue(result, i, 1));
+    }
+    return STATUS_GOOD;
+}
+
+enum status load_open(struct load *load, const char *database, const char *store)
+{
+    *load = (struct load){ .store = store };
+    buffer_init(&load->copy, 0);
+    load->connection = postgres_open(database);
+    if (load->connection == NULL)
+        return STATUS_UNREACHABLE;
+    return read_form(load);
+}
+
+void load_close(struct load *load)
+{
+    PQclear(load->form_result);
+    if (load->connection != NULL)
+        PQfinish(load->connection);
+    buffer_free(&load->copy);
+    list_seen_free(&load->cns);
+    list_seen_free(&load->identities);
+    *load = (struct load){ .connection = NULL };
+}
+
+/* ---- Staging ---- */
+
+/* A list is sorted and joined as a whole; no statement here is bounded in time but by its reader,
+ * who can stop it. */
+static const char BEGIN[] =
+    "SET statement_timeout = 0; SET idle_in_transaction_session_timeout = 0;"
+    "SET client_encoding = 'UTF8'; SET temp_buffers = '32MB';"
+    "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL work_mem = '64MB';"
+    "CREATE TEMPORARY TABLE import_list (line bigint NOT NULL, cn text COLLATE \"C\" NOT NULL,"
+    " identity text COLLATE \"C\" NOT NULL) ON COMMIT DROP;"
+    "CREATE TEMPORARY TABLE import_add (line bigint, cn text COLLATE \"C\","
+    " identity text COLLATE \"C\") ON COMMIT DROP;"
+    "CREATE TEMPORARY TABLE import_remove (cn text COLLATE \"C\", identity text COLLATE \"C\")"
+    " ON COMMIT DROP";
+
+bool load_begin(struct load *load)
+{
+    PGresult *result;
+
+    if (list_seen_init(&load->cns) != ERROR_NONE ||
+        list_seen_init(&load->identities) != ERROR_NONE) {
+        complain("out of memory");
+        return false;
+    }
+    if (!load_run_plain(load, BEGIN))
+        return false;
+    result = PQexec(load->connection, "COPY pg_temp.import_list (line, cn, identity) FROM STDIN");
+    if (PQresultStatus(result) != PGRES_COPY_IN)
+        return failed(load, result);
+    PQclear(result);
+    return true;
+}
+
+static bool send_copy(struct load *load)
+{
+    struct slice rows = buffer_slice(&load->copy);
+
+    if (load->copy.failed) {
+        complain("out of memory");
+        return false;
+    }
+    if (PQputCopyData(load->connection, rows.data, (int)rows.size) != 1) {
+        complain("the database refuses: %s", PQerrorMessage(load->connection));
+        return false;
+    }
+    buffer_reset(&load->copy);
+    return true;
+}
+
+/* Control characters are refused before; the backslash is all that COPY reads otherwise. */
+static void add_copied(struct buffer *copy, struct slice value)
+{
+    const char *at;
+
+    while (value.size > 0 && (at = memchr(value.data, '\\', value.size)) != NULL) {
+        size_t size = (size_t)(at - value.data) + 1;
+        buffer_add(copy, (struct slice){ value.data, size });
+        buffer_add_char(copy, '\\');
+        value.data += size;
+        value.size -= size;
+    }
+    buffer_add(copy, value);
+}
+
+bool load_add(struct load *load, const struct list_row *row)
+{
+    load->devices++;
+    load->cn_repeated = list_seen_add(&load->cns, row->cn) || load->cn_repeated;
+    for (size_t i = 0; i < row->identity_count; i++) {
+        struct slice identity = row->identities[i];
+        load->mappings++;
+        load->identity_repeated =
+            list_seen_add(&load->identities, identity) || load->identity_repeated;
+        buffer_add_u64(&load->copy, row->line);
+        buffer_add_char(&load->copy, '\t');
+        add_copied(&load->copy, row->cn);
+        buffer_add_char(&load->copy, '\t');
+        add_copied(&load->copy, identity);
+        buffer_add_char(&load->copy, '\n');
+        if (!memchr(identity.data, '@', identity.size) &&
+            !memchr(identity.data, '.', identity.size))
+            load->has_words = true;
+    }
+    return buffer_size(&load->copy) < COPY_CHUNK || send_copy(load);
+}
+
+bool load_stage(struct load *load)
+{
+    PGresult *result;
+
+    if (!send_copy(load) || PQputCopyEnd(load->connection, NULL) != 1)
+        return false;
+    result = PQgetResult(load->connection);
+    if (PQresultStatus(result) != PGRES_COMMAND_OK)
+        return failed(load, result);
+    PQclear(result);
+    while ((result = PQgetResult(load->connection)) != NULL)
+        PQclear(result);
+    return load_run_plain(load, "ANALYZE pg_temp.import_list");
+}
+
+/* ---- Checks ---- */
+
+/* The trigger of cn_mapping refuses the same; here each line is named. */
+static const char WORDS[] =
+    "DELETE FROM pg_temp.import_list l WHERE l.line IN (SELECT w.line FROM pg_temp.import_list w"
+    " WHERE strpos(w.identity, '@') = 0 AND strpos(w.identity, '.') = 0"
+    " AND NOT EXISTS (SELECT FROM public.domain d WHERE d.name = w.identity))"
+    " AND $1::text IS NOT NULL"
+    " RETURNING l.line, l.identity, strpos(l.identity, '@') = 0 AND strpos(l.identity, '.') = 0"
+    " AND NOT EXISTS (SELECT FROM public.domain d WHERE d.name = l.identity)";
+
+bool load_check(struct load *load, load_complaint *complaint, void *context, uint64_t *count)
+{
+    PGresult *result;
+
+    *count = 0;
+    if (!load->has_words)
+        return true;
+    result = load_run(load, WORDS, NULL, NULL);
+    for (int i = 0; result != NULL && i < PQntuples(result); i++) {
+        char what[LIST_WHY_MAX], shown[LIST_SHOWN_MAX];
+        if (*PQgetvalue(result, i, 2) != 't')
+            continue; /* another identity of such a line */
+        snprintf(
+            what, sizeof(what),
+            "%s has no domain; write user@domain, such as %.64s@example.org; a whole domain of "
+            "one word must be in table domain first",
+            list_shown(slice_of(PQgetvalue(result, i, 1)), shown), PQgetvalue(result, i, 1));
+        complaint(context, load_number_at(result, i, 0), what);
+        (*count)++;
+    }
+    if (*count > 0)
+        load->cn_repeated = load->identity_repeated = true; /* what is left is counted by SQL */
+    PQclear(result);
+    return result != NULL;
+}
+
+/* ---- Writing ---- */
+
+/* Canonical values, and user_identity where the domain is ours: triggers then have nothing to do by
+ * the row. What was added goes before what is removed: a device whose new mapping covers what an
+ * old one covered keeps its registrations. */
+static const char INSERT[] =
+    "INSERT INTO public.cn_mapping (trust_store, cn, identity, user_identity)"
+    " SELECT $1, a.cn, a.identity, CASE WHEN d.name IS NOT NULL THEN a.identity END"
+    " FROM pg_temp.import_add a LEFT JOIN public.domain d"
+    " ON strpos(a.identity, '@') > 0 AND d.name = split_part(a.identity, '@', 2)"
+    " WHERE a.ctid >= $2::tid AND a.ctid < $3::tid ON CONFLICT DO NOTHING";
+static const char DELETE[] =
+    "DELETE FROM public.cn_mapping m USING pg_temp.import_remove r"
+    " WHERE m.trust_store = $1 AND m.cn = r.cn AND m.identity = r.identity";
+
+bool load_apply(struct load *load, load_progress *progress, void *context)
+{
+    PGresult *removed;
+
+    for (uint64_t page = 0; page < load->pages; page += PAGES_EACH) {
+        char from[32], to[32];
+        PGresult *result;
+        snprintf(from, sizeof(from), "(%" PRIu64 ",0)", page);
+        snprintf(to, sizeof(to), "(%" PRIu64 ",0)", page + PAGES_EACH);
+        result = load_run(load, INSERT, from, to);
+        if (result == NULL)
+            return false;
+        PQclear(result);
+        /* What waits for the commit is checked now: a refusal comes before it, and no queue of
+         * checks grows with the list. */
+        if (!load_run_plain(load, "SET CONSTRAINTS ALL IMMEDIATE; SET CONSTRAINTS ALL DEFERRED"))
+            return false;
+        if (!progress(context, page + PAGES_EACH < load->pages ? page + PAGES_EACH : load->pages,
+                      load->pages))
+            return false;
+    }
+    removed = load_run(load, DELETE, NULL, NULL);
+    PQclear(removed);
+    return removed != NULL && load_run_plain(load, "SET CONSTRAINTS ALL IMMEDIATE");
+}
+
+bool load_commit(struct load *load)
+{
+    PGresult *result = PQexec(load->connection, "COMMIT");
+
+    if (PQresultStatus(result) != PGRES_COMMAND_OK)
+        return failed(load, result);
+    if (strcmp(PQcmdStatus(result), "COMMIT") != 0) {
+        complain("the database rolled back");
+        PQclear(result);
+        return false;
+    }
+    PQclear(result);
+    return true;
+}
