@@ -254,10 +254,13 @@ static bool decided(struct slice line, const struct question *q, const struct de
 {
     char text[IDENTITY_MAX + 32];
 
-    if (begins(line, "peer ") || begins(line, "store "))
+    /* The device is disabled, or its store is and the device with it. */
+    if (begins(line, "store "))
+        return d->reason == REASON_DEVICE_UNKNOWN ||
+               (d->reason == REASON_DEVICE_DISABLED && begins(line, "store state=disabled"));
+    if (begins(line, "peer "))
         return d->reason == REASON_DEVICE_UNKNOWN || d->reason == REASON_DEVICE_DISABLED ||
-               (line.data[0] == 'p' &&
-                (d->reason == REASON_FROM_NOT_PERMITTED || d->reason == REASON_TO_NOT_PERMITTED));
+               d->reason == REASON_FROM_NOT_PERMITTED || d->reason == REASON_TO_NOT_PERMITTED;
     if (begins(line, "user "))
         return d->reason == REASON_USER_DISABLED;
     if (begins(line, "rule ")) {

@@ -195,8 +195,9 @@ enum error record_domain_read(struct slice value, enum record_state *state)
     return take_state(&value, state) && value.size == 0 ? ERROR_NONE : ERROR_MALFORMED;
 }
 
-void record_peer_start(struct buffer *out, uint32_t count)
+void record_peer_start(struct buffer *out, enum record_state state, uint32_t count)
 {
+    add_u8(out, (uint8_t)state);
     add_u32(out, count);
 }
 
@@ -207,10 +208,14 @@ void record_peer_add(struct buffer *out, struct slice identity)
 
 enum error record_peer_read(struct slice value, struct record_peer *peer)
 {
-    if (!take_u32(&value, &peer->count) || peer->count == 0 || peer->count > value.size / 7)
-        return ERROR_MALFORMED; /* the shortest bulk is $1 CR LF x CR LF */
+    if (!take_state(&value, &peer->state) || !take_u32(&value, &peer->count))
+        return ERROR_MALFORMED;
     peer->bulks = value;
-    return ERROR_NONE;
+    if (peer->state == RECORD_DISABLED)
+        return peer->count == 0 && value.size == 0 ? ERROR_NONE : ERROR_MALFORMED;
+    return peer->count > 0 && peer->count <= value.size / 7
+               ? ERROR_NONE
+               : ERROR_MALFORMED; /* the shortest bulk is $1 CR LF x CR LF */
 }
 
 bool record_peer_next(struct slice *rest, struct slice *identity)

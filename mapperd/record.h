@@ -66,11 +66,14 @@ enum error record_store_read(struct slice value, struct record_store *store) MUS
 void record_domain_write(struct buffer *out, enum record_state state);
 enum error record_domain_read(struct slice value, enum record_state *state) MUST_CHECK;
 
-/* (store, cn): a count and the identities as RESP bulks, ready to be sent. */
-void record_peer_start(struct buffer *out, uint32_t count);
+/* (store, cn): state, a count, and the identities as RESP bulks, ready to be sent. A disabled
+ * device has none: whatever becomes of its state on the way, there is nothing to be taken for a
+ * yes. */
+void record_peer_start(struct buffer *out, enum record_state state, uint32_t count);
 void record_peer_add(struct buffer *out, struct slice identity);
 struct record_peer {
-    uint32_t count;
+    enum record_state state;
+    uint32_t count; /* 0: disabled; else 1 or more */
     struct slice bulks;
 };
 enum error record_peer_read(struct slice value, struct record_peer *peer) MUST_CHECK;

@@ -101,7 +101,7 @@ struct peer_answer {
     enum record_state store; /* RECORD_NONE: no such store */
     enum cn_form form;
     struct slice cn;         /* canonical; empty: not of the store's form */
-    struct record_peer peer; /* count 0: unknown */
+    struct record_peer peer; /* count 0: unknown or disabled, by its state */
     char text[CN_MAX_OCTETS + 1];
 };
 
@@ -112,8 +112,7 @@ static enum error find_peer(struct server *server, struct slice store, struct sl
     size_t size;
     answer->store = RECORD_NONE;
     answer->cn = SLICE("");
-    answer->peer.count = 0;
-    answer->peer.bulks = SLICE("");
+    answer->peer = (struct record_peer){ .state = RECORD_NONE, .bulks = SLICE("") };
     enum error e = get_trust(server, store, &trust);
     if (e != ERROR_NONE)
         return e == ERROR_NOT_FOUND ? ERROR_NONE : e;
@@ -131,9 +130,9 @@ static enum error find_peer(struct server *server, struct slice store, struct sl
 
 static struct slice peer_state(const struct peer_answer *answer)
 {
-    return answer->store == RECORD_DISABLED ? SLICE("disabled")
-           : answer->peer.count > 0         ? SLICE("known")
-                                            : SLICE("unknown");
+    if (answer->store == RECORD_DISABLED || answer->peer.state == RECORD_DISABLED)
+        return SLICE("disabled");
+    return answer->peer.count > 0 ? SLICE("known") : SLICE("unknown");
 }
 
 void reply_peer(struct server *server, struct buffer *out, struct slice store, struct slice cn)
@@ -324,13 +323,14 @@ static enum error ground_holds(struct server *server, const struct record_bindin
     enum error e = get_trust(server, b->store, &trust);
     if (e != ERROR_NONE || trust.state != RECORD_ENABLED)
         return e == ERROR_NOT_FOUND ? ERROR_NONE : e;
-    if (b->ground == GROUND_NAME) {
-        *holds = true;
+    e = get_peer(server, b->store, b->cn, &peer);
+    if (e == ERROR_NOT_FOUND) {
+        *holds = b->ground == GROUND_NAME; /* of the certificate: it needs no row */
         return ERROR_NONE;
     }
-    e = get_peer(server, b->store, b->cn, &peer);
-    if (e != ERROR_NONE)
-        return e == ERROR_NOT_FOUND ? ERROR_NONE : e;
+    if (e != ERROR_NONE || peer.state != RECORD_ENABLED)
+        return e;
+    *holds = b->ground == GROUND_NAME;
     while (!*holds && record_peer_next(&peer.bulks, &identity))
         *holds = slice_equal(identity, b->entry) && identity_covered_by(aor, identity);
     return ERROR_NONE;

@@ -228,6 +228,18 @@ enum rows_outcome rows_user(const PGresult *result, int row, struct rows_record 
     return ROWS_PRESENT;
 }
 
+/* Of a device's row, which may be missing. A word unknown here permits nothing. */
+static bool is_disabled(const PGresult *result, int row, int column, struct slice cn,
+                        struct rows_record *r)
+{
+    struct slice state = database_text(result, row, column);
+    if (database_is_null(result, row, column) || slice_equal(state, SLICE("known")))
+        return false;
+    if (!slice_equal(state, SLICE("disabled")))
+        report(r, "device_info", cn, state);
+    return true;
+}
+
 enum rows_outcome rows_peer(const PGresult *result, int row, struct rows_record *r)
 {
     struct slice store = database_text(result, row, 0), cn = database_text(result, row, 1),
@@ -243,6 +255,10 @@ enum rows_outcome rows_peer(const PGresult *result, int row, struct rows_record 
         report(r, "cn_mapping", store, cn);
         return ROWS_SKIP;
     }
+    if (is_disabled(result, row, 3, cn, r)) {
+        record_peer_start(&r->value, RECORD_DISABLED, 0);
+        return ROWS_PRESENT;
+    }
     if (database_array(result, row, 2, &identities) != ERROR_NONE) {
         report(r, "cn_mapping", cn, SLICE("unreadable"));
         return ROWS_ABSENT;
@@ -256,7 +272,7 @@ enum rows_outcome rows_peer(const PGresult *result, int row, struct rows_record 
     }
     if (count == 0)
         return ROWS_ABSENT;
-    record_peer_start(&r->value, count);
+    record_peer_start(&r->value, RECORD_ENABLED, count);
     while (database_array_next(&again, &identity))
         if (is_canonical(identity))
             record_peer_add(&r->value, identity);

@@ -11,15 +11,16 @@
  * they lead. */
 #define STARTED "(extract(epoch FROM pg_postmaster_start_time()) * 1000000)::int8"
 
-/* Settings of the session come with the first question. seqscan and jit: a plan must not change
- * with the size of a table that was small when it was made. row_security off: a mistake raises an
- * error and never hides rows. */
+/* Settings of the session come with the first question. Plans: none may be made for a table that is
+ * still small and be kept when it is not, and a range is read in the order of its index, never
+ * sorted. row_security off: a mistake raises an error and never hides rows. */
 const struct database_statement STATEMENT_HELLO = {
     "hello",
     "SELECT (SELECT c.system_identifier FROM pg_control_system() c),"
     " (SELECT d.oid FROM pg_database d WHERE d.datname = current_database()),"
     " pg_is_in_recovery(), pg_current_snapshot()::text, " STARTED ","
-    " set_config('enable_seqscan', 'off', false), set_config('jit', 'off', false),"
+    " set_config('enable_seqscan', 'off', false), set_config('enable_bitmapscan', 'off', false),"
+    " set_config('enable_sort', 'off', false), set_config('jit', 'off', false),"
     " set_config('row_security', 'off', false), set_config('client_encoding', 'UTF8', false),"
     " set_config('default_transaction_isolation', 'read committed', false)"
 };
@@ -147,14 +148,21 @@ RANGES(USER, "user", 2000,
 
 const struct database_statement STATEMENT_READ_PEER = {
     "read-peer", "SELECT k.store, k.cn, (SELECT array_agg(m.identity ORDER BY m.identity)"
-                 " FROM public.cn_mapping m WHERE m.trust_store = k.store AND m.cn = k.cn)"
+                 " FROM public.cn_mapping m WHERE m.trust_store = k.store AND m.cn = k.cn),"
+                 " (SELECT i.state FROM public.device_info i"
+                 "  WHERE i.trust_store = k.store AND i.cn = k.cn)"
                  " FROM unnest($1::text[], $2::text[]) AS k(store, cn)"
 };
 
+/* Devices of either table, merged from their primary keys: both come in key order, so that nothing
+ * is read that is not sent. A device has one row with a state at most. */
 RANGES(PEER, "peer", 5000,
-       "SELECT m.trust_store, m.cn, array_agg(m.identity ORDER BY m.identity)"
-       " FROM public.cn_mapping m WHERE (m.trust_store, m.cn) > ($1::text, $2::text)"
-       " GROUP BY m.trust_store, m.cn ORDER BY m.trust_store, m.cn",
+       "SELECT d.trust_store, d.cn, array_agg(d.identity ORDER BY d.identity)"
+       "  FILTER (WHERE d.identity IS NOT NULL), max(d.state)"
+       " FROM (SELECT m.trust_store, m.cn, m.identity, NULL::text AS state FROM public.cn_mapping m"
+       "  UNION ALL SELECT i.trust_store, i.cn, NULL, i.state FROM public.device_info i) d"
+       " WHERE (d.trust_store, d.cn) > ($1::text, $2::text)"
+       " GROUP BY d.trust_store, d.cn ORDER BY d.trust_store, d.cn",
        "")
 
 #define BINDING_COLUMNS                                                                     \

@@ -34,7 +34,7 @@ enum store_table {
     STORE_TABLE_COUNT
 };
 
-#define STORE_FORMAT 1
+#define STORE_FORMAT 2
 
 struct store;
 

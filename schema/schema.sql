@@ -67,6 +67,60 @@ CREATE FUNCTION public.audit_cn_mapping() RETURNS trigger
 
 COMMENT ON FUNCTION public.audit_cn_mapping() IS 'Writes into the audit what a statement changed in cn_mapping. Made by audit_follow().';
 
+CREATE FUNCTION public.audit_device_info() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'public', 'pg_temp'
+    AS $$
+        DECLARE
+            by_whom CONSTANT text := session_user;
+            by_role CONSTANT text := current_setting('role');
+            by_application CONSTANT text := current_setting('application_name');
+            by_client CONSTANT inet := inet_client_addr();
+            moment CONSTANT timestamptz := clock_timestamp();
+        BEGIN
+            IF TG_OP = 'INSERT' THEN
+                INSERT INTO audit (at, who, role, application, client, table_name, operation,
+                                   trust_store, cn, identity, domain, name, after)
+                SELECT moment, by_whom, by_role, by_application, by_client, 'device_info',
+                       'insert', r.trust_store, r.cn, NULL, r.domain, NULL, jsonb_strip_nulls(jsonb_build_object('state', r.state, 'label', r.label, 'site', r.site, 'domain', r.domain))
+                FROM new_rows r;
+            ELSIF TG_OP = 'DELETE' THEN
+                INSERT INTO audit (at, who, role, application, client, table_name, operation,
+                                   trust_store, cn, identity, domain, name, before)
+                SELECT moment, by_whom, by_role, by_application, by_client, 'device_info',
+                       'delete', r.trust_store, r.cn, NULL, r.domain, NULL, jsonb_strip_nulls(jsonb_build_object('state', r.state, 'label', r.label, 'site', r.site, 'domain', r.domain, 'created_at', r.created_at))
+                FROM old_rows r;
+            ELSE
+                INSERT INTO audit (at, who, role, application, client, table_name, operation,
+                                   trust_store, cn, identity, domain, name, before, after)
+                SELECT moment, by_whom, by_role, by_application, by_client, 'device_info', 'update',
+                       k.*, d.before,
+                       d.after
+                FROM old_rows o
+                FULL JOIN new_rows n ON o.trust_store = n.trust_store AND o.cn = n.cn
+                CROSS JOIN LATERAL (
+                    SELECT r.trust_store, r.cn, NULL, r.domain, NULL FROM (SELECT (n).*) r WHERE n IS DISTINCT FROM NULL
+                    UNION ALL
+                    SELECT r.trust_store, r.cn, NULL, r.domain, NULL FROM (SELECT (o).*) r WHERE n IS NOT DISTINCT FROM NULL) k
+                CROSS JOIN LATERAL (
+                    SELECT (SELECT jsonb_strip_nulls(jsonb_build_object('state', r.state, 'label', r.label, 'site', r.site, 'domain', r.domain, 'created_at', r.created_at)) FROM (SELECT (o).*) r WHERE o IS DISTINCT FROM NULL),
+                           (SELECT jsonb_strip_nulls(jsonb_build_object('state', r.state, 'label', r.label, 'site', r.site, 'domain', r.domain, 'created_at', r.created_at))  FROM (SELECT (n).*) r
+                            WHERE n IS DISTINCT FROM NULL)) j (b, a)
+                CROSS JOIN LATERAL (
+                    SELECT CASE WHEN a IS NULL THEN b ELSE (
+                               SELECT jsonb_object_agg(e.key, e.value) FROM jsonb_each(b) e
+                               WHERE e.value IS DISTINCT FROM a -> e.key) END,
+                           CASE WHEN b IS NULL THEN a ELSE (
+                               SELECT jsonb_object_agg(e.key, e.value) FROM jsonb_each(a) e
+                               WHERE e.value IS DISTINCT FROM b -> e.key) END) d (before, after)
+                WHERE d.before IS NOT NULL OR d.after IS NOT NULL;
+            END IF;
+            RETURN NULL;
+        END
+        $$;
+
+COMMENT ON FUNCTION public.audit_device_info() IS 'Writes into the audit what a statement changed in device_info. Made by audit_follow().';
+
 CREATE FUNCTION public.audit_domain() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'public', 'pg_temp'
@@ -585,6 +639,25 @@ $_$;
 
 COMMENT ON FUNCTION public.bind_remove(aor text, device_key text, version_ms bigint, version_by integer) IS 'Turns all living bindings of an address of record with a lower version into tombstones: those of one device, or with device_key NULL of every device. Returns their number.';
 
+CREATE FUNCTION public.binding_follow_device() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'public', 'pg_temp'
+    AS $$
+BEGIN
+    -- A load of many rows, none of them disabled, costs one look at them.
+    IF EXISTS (SELECT FROM new_rows n WHERE n.state = 'disabled') THEN
+        UPDATE binding b
+        SET removed = true, version_by = 0,
+            version_ms = binding_version_after(b.version_ms)
+        FROM (SELECT n.trust_store, n.cn FROM new_rows n WHERE n.state = 'disabled') lost
+        WHERE b.store = lost.trust_store AND b.cn = lost.cn AND NOT b.removed;
+    END IF;
+    RETURN NULL;
+END
+$$;
+
+COMMENT ON FUNCTION public.binding_follow_device() IS 'Ends the bindings of devices that are disabled, whatever they stand on.';
+
 CREATE FUNCTION public.binding_follow_mapping() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'public', 'pg_temp'
@@ -751,6 +824,40 @@ END
 $$;
 
 COMMENT ON FUNCTION public.change_log_cn_mapping() IS 'Logs the peers that a statement touched, old and new, each once.';
+
+CREATE FUNCTION public.change_log_device_info() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'public', 'pg_temp'
+    AS $$
+BEGIN
+    IF TG_OP = 'INSERT' THEN
+        INSERT INTO change_log (stamp, system_id, database_oid, kind, key)
+        SELECT w.stamp, w.system_id, w.database_oid, 'peer', ARRAY[r.trust_store, r.cn]
+        FROM change_log_origin() w, new_rows r;
+    ELSIF TG_OP = 'DELETE' THEN
+        INSERT INTO change_log (stamp, system_id, database_oid, kind, key)
+        SELECT w.stamp, w.system_id, w.database_oid, 'peer', ARRAY[r.trust_store, r.cn]
+        FROM change_log_origin() w, old_rows r;
+    ELSE
+        -- Labels and sites are not mapperd's.
+        INSERT INTO change_log (stamp, system_id, database_oid, kind, key)
+        SELECT w.stamp, w.system_id, w.database_oid, 'peer', ARRAY[k.trust_store, k.cn]
+        FROM change_log_origin() w, (
+            (SELECT r.trust_store, r.cn, r.state FROM old_rows r
+             EXCEPT SELECT r.trust_store, r.cn, r.state FROM new_rows r)
+            UNION
+            (SELECT r.trust_store, r.cn, r.state FROM new_rows r
+             EXCEPT SELECT r.trust_store, r.cn, r.state FROM old_rows r)) k
+        GROUP BY w.stamp, w.system_id, w.database_oid, k.trust_store, k.cn;
+    END IF;
+    IF FOUND THEN
+        PERFORM change_log_hint();
+    END IF;
+    RETURN NULL;
+END
+$$;
+
+COMMENT ON FUNCTION public.change_log_device_info() IS 'Logs the peers whose state a statement touched, old and new, each once.';
 
 CREATE FUNCTION public.change_log_domain() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
@@ -1235,6 +1342,146 @@ $_$;
 
 COMMENT ON FUNCTION public.device_cn(cn text, trust_store text) IS 'Canonical CN of a device from any spelling: DELETE FROM cn_mapping WHERE cn = device_cn(''00:04:f2:24:a6:ac'').';
 
+CREATE FUNCTION public.device_info_keep_disabled() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'public', 'pg_temp'
+    AS $$
+BEGIN
+    IF OLD.state = 'disabled' THEN
+        RAISE EXCEPTION USING ERRCODE = 'check_violation', TABLE = 'device_info', COLUMN = 'state',
+            MESSAGE = format('device %s of trust store %s is disabled and cannot be deleted or '
+                             'renamed: its certificate could be accepted again',
+                             shown(OLD.cn), shown(OLD.trust_store)),
+            HINT = format('SELECT retire_device(%L, %L) takes its identities and leaves it '
+                          'disabled; or set state to known first.', OLD.cn, OLD.trust_store);
+    END IF;
+    RETURN CASE WHEN TG_OP = 'DELETE' THEN OLD ELSE NEW END;
+END
+$$;
+
+COMMENT ON FUNCTION public.device_info_keep_disabled() IS 'Refuses to delete or rename a disabled device.';
+
+CREATE FUNCTION public.device_info_make_canonical() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'public', 'pg_temp'
+    AS $$
+DECLARE
+    form text;
+    prefixes text[];
+BEGIN
+    NEW.label := nullif(btrim(NEW.label, ' '), '');
+    NEW.site := nullif(btrim(NEW.site, ' '), '');
+    NEW.domain := domain_canonical(NEW.domain);
+    IF NEW.domain IS NOT NULL AND NOT EXISTS (SELECT FROM domain d WHERE d.name = NEW.domain) THEN
+        RAISE EXCEPTION USING ERRCODE = 'foreign_key_violation',
+            TABLE = 'device_info', COLUMN = 'domain',
+            MESSAGE = format('%s is not one of our domains', shown(NEW.domain)),
+            HINT = 'Write the domain of the tenant whose device it is, or NULL for the operator.';
+    END IF;
+    IF NEW.trust_store IS NULL OR NEW.cn IS NULL THEN
+        RETURN NEW; -- NOT NULL says it
+    END IF;
+    SELECT s.cn_form, s.cn_prefixes INTO form,
+    prefixes FROM trust_store s WHERE s.name = NEW.trust_store;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION USING ERRCODE = 'foreign_key_violation',
+            TABLE = 'device_info', COLUMN = 'trust_store',
+            MESSAGE = format('there is no trust store %s', shown(NEW.trust_store)),
+            HINT = format('Write one of: %s.',
+                          (SELECT string_agg(name, ', ' ORDER BY name) FROM trust_store));
+    END IF;
+    NEW.cn := cn_canonical(form, prefixes, NEW.cn);
+    RETURN NEW;
+END
+$$;
+
+COMMENT ON FUNCTION public.device_info_make_canonical() IS 'Makes the values of a device''s row canonical on the way in.';
+
+CREATE FUNCTION public.device_set_identities(trust_store text, cn text, identities text[]) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'public', 'pg_temp'
+    AS $_$
+DECLARE
+    wanted text[];
+BEGIN
+    IF $3 IS NULL OR array_position($3, NULL) IS NOT NULL THEN
+        RAISE EXCEPTION USING ERRCODE = 'null_value_not_allowed',
+            TABLE = 'device', COLUMN = 'identities',
+            MESSAGE = format('identities of device %s %s', shown($2),
+                             CASE WHEN $3 IS NULL THEN 'are NULL' ELSE 'have a NULL among them' END),
+            HINT = 'Write all of them, such as ''{alice@example.org,example.net}'', or ''{}'' for '
+                   'none.';
+    END IF;
+    wanted := ARRAY(SELECT DISTINCT identity_canonical(i) COLLATE "C" FROM unnest($3) i ORDER BY 1);
+    -- Two that write one device wait for each other here; the later then sees what the first left.
+    PERFORM FROM cn_mapping m WHERE m.trust_store = $1 AND m.cn = $2 ORDER BY m.identity FOR UPDATE;
+    DELETE FROM cn_mapping m
+    WHERE m.trust_store = $1 AND m.cn = $2 AND m.identity <> ALL (wanted);
+    INSERT INTO cn_mapping (trust_store, cn, identity)
+    SELECT $1, $2, w FROM unnest(wanted) w
+    WHERE NOT EXISTS (SELECT FROM cn_mapping m
+                      WHERE m.trust_store = $1 AND m.cn = $2 AND m.identity = w)
+    ON CONFLICT DO NOTHING;
+END
+$_$;
+
+COMMENT ON FUNCTION public.device_set_identities(trust_store text, cn text, identities text[]) IS 'Makes the mappings of a device (canonical CN) those of a list, in any spelling.';
+
+CREATE FUNCTION public.device_write() RETURNS trigger
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'public', 'pg_temp'
+    AS $$
+BEGIN
+    IF TG_OP = 'DELETE' THEN
+        DELETE FROM device_info i WHERE i.trust_store = OLD.trust_store AND i.cn = OLD.cn;
+        DELETE FROM cn_mapping m WHERE m.trust_store = OLD.trust_store AND m.cn = OLD.cn;
+        RETURN OLD;
+    END IF;
+    IF NEW.cn IS NULL OR NEW.trust_store IS NULL THEN
+        RAISE EXCEPTION USING ERRCODE = 'null_value_not_allowed', TABLE = 'device',
+            MESSAGE = 'no device is named', HINT = 'Write trust_store and cn.';
+    END IF;
+    NEW.cn := device_cn(NEW.cn, NEW.trust_store);
+    NEW.state := coalesce(NEW.state, 'known');
+    IF TG_OP = 'UPDATE' THEN
+        IF (NEW.trust_store, NEW.cn) IS DISTINCT FROM (OLD.trust_store, OLD.cn) THEN
+            RAISE EXCEPTION USING ERRCODE = 'feature_not_supported', TABLE = 'device',
+                MESSAGE = format('device %s cannot become another one by UPDATE', shown(OLD.cn)),
+                HINT = format('SELECT replace_device(%L, %L, %L, %L) moves all that it has.',
+                              OLD.cn, NEW.cn, OLD.trust_store, NEW.trust_store);
+        END IF;
+        UPDATE device_info i
+        SET state = NEW.state, label = NEW.label, site = NEW.site, domain = NEW.domain
+        WHERE i.trust_store = NEW.trust_store AND i.cn = NEW.cn
+          AND (i.state, i.label, i.site, i.domain)
+              IS DISTINCT FROM (NEW.state, NEW.label, NEW.site, NEW.domain);
+    ELSIF EXISTS (SELECT FROM cn_mapping m
+                  WHERE m.trust_store = NEW.trust_store AND m.cn = NEW.cn)
+          OR EXISTS (SELECT FROM device_info i
+                     WHERE i.trust_store = NEW.trust_store AND i.cn = NEW.cn) THEN
+        RAISE EXCEPTION USING ERRCODE = 'unique_violation', TABLE = 'device',
+            MESSAGE = format('device %s of trust store %s is there already',
+                             shown(NEW.cn), shown(NEW.trust_store)),
+            HINT = format('UPDATE device SET ... WHERE trust_store = %L AND cn = %L. To add an '
+                          'identity, insert into cn_mapping.', NEW.trust_store, NEW.cn);
+    END IF;
+    -- A mapping alone suffices; what has none needs the row, or it would not be there at all.
+    IF NEW.state <> 'known' OR NEW.label IS NOT NULL OR NEW.site IS NOT NULL
+       OR NEW.domain IS NOT NULL OR cardinality(NEW.identities) = 0 THEN
+        INSERT INTO device_info (trust_store, cn, state, label, site, domain)
+        SELECT NEW.trust_store, NEW.cn, NEW.state, NEW.label, NEW.site, NEW.domain
+        WHERE NOT EXISTS (SELECT FROM device_info i
+                          WHERE i.trust_store = NEW.trust_store AND i.cn = NEW.cn);
+    END IF;
+    IF TG_OP = 'INSERT' OR NEW.identities IS DISTINCT FROM OLD.identities THEN
+        PERFORM device_set_identities(NEW.trust_store, NEW.cn, NEW.identities);
+    END IF;
+    RETURN NEW;
+END
+$$;
+
+COMMENT ON FUNCTION public.device_write() IS 'What INSERT, UPDATE and DELETE on view device do to the tables behind it.';
+
 CREATE FUNCTION public.domain_canonical(value text) RETURNS text
     LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE
     SET search_path TO 'pg_catalog', 'public', 'pg_temp'
@@ -1432,6 +1679,87 @@ $$;
 
 COMMENT ON FUNCTION public.referred_to_stays() IS 'Refuses to delete or rename a domain that has users, or a trust store that has mappings.';
 
+CREATE FUNCTION public.replace_device(old_cn text, new_cn text, trust_store text DEFAULT 'device'::text, new_trust_store text DEFAULT NULL::text) RETURNS bigint
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'public', 'pg_temp'
+    AS $_$
+DECLARE
+    old_name text;
+    new_name text;
+    new_store text := coalesce($4, $3);
+    old_info device_info%ROWTYPE;
+    new_info device_info%ROWTYPE;
+    has_row boolean;
+    moved bigint;
+BEGIN
+    IF $1 IS NULL OR $2 IS NULL OR $3 IS NULL THEN
+        RAISE EXCEPTION USING ERRCODE = 'null_value_not_allowed', MESSAGE = 'no device is named',
+            HINT = 'Write replace_device(''0004F224A6AC'', ''0004F224A6AD''): the old one, then '
+                   'the new one.';
+    END IF;
+    old_name := device_cn($1, $3);
+    new_name := device_cn($2, new_store);
+    IF old_name = new_name AND $3 = new_store THEN
+        RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value',
+            MESSAGE = format('%s and %s are one device', shown($1), shown($2)),
+            HINT = 'Write the old one, then the new one.';
+    END IF;
+    PERFORM FROM cn_mapping m WHERE m.trust_store = $3 AND m.cn = old_name
+    ORDER BY m.identity FOR UPDATE;
+    SELECT * INTO new_info FROM device_info i
+    WHERE i.trust_store = new_store AND i.cn = new_name FOR UPDATE;
+    IF new_info.state = 'disabled' THEN
+        RAISE EXCEPTION USING ERRCODE = 'check_violation', TABLE = 'device_info', COLUMN = 'state',
+            MESSAGE = format('device %s of trust store %s is disabled', shown(new_name),
+                             shown(new_store)),
+            HINT = 'Set its state to known first, if it may take the place of another.';
+    END IF;
+    IF EXISTS (SELECT FROM cn_mapping m WHERE m.trust_store = new_store AND m.cn = new_name) THEN
+        RAISE EXCEPTION USING ERRCODE = 'unique_violation', TABLE = 'cn_mapping',
+            MESSAGE = format('device %s of trust store %s has mappings already', shown(new_name),
+                             shown(new_store)),
+            HINT = format('It is somebody''s phone. If not: SELECT retire_device(%L, %L), then '
+                          'again.', new_name, new_store);
+    END IF;
+    SELECT * INTO old_info FROM device_info i
+    WHERE i.trust_store = $3 AND i.cn = old_name FOR UPDATE;
+    has_row := FOUND;
+    UPDATE cn_mapping m SET trust_store = new_store, cn = new_name
+    WHERE m.trust_store = $3 AND m.cn = old_name;
+    GET DIAGNOSTICS moved = ROW_COUNT;
+    IF moved = 0 AND (NOT has_row OR old_info.state = 'disabled') THEN
+        RAISE EXCEPTION USING ERRCODE = 'no_data_found',
+            MESSAGE = format('device %s of trust store %s has no mapping', shown(old_name),
+                             shown($3)),
+            HINT = format('Look for it with: SELECT * FROM device WHERE cn = %L', old_name);
+    END IF;
+    IF NOT has_row THEN
+        RETURN moved;
+    END IF;
+    INSERT INTO device_info AS i (trust_store, cn, state, label, site, domain)
+    VALUES (new_store, new_name, old_info.state, old_info.label, old_info.site, old_info.domain)
+    ON CONFLICT ON CONSTRAINT device_info_pkey DO UPDATE SET
+        state = excluded.state,
+        label = coalesce(excluded.label, i.label), site = coalesce(excluded.site, i.site),
+        domain = coalesce(excluded.domain, i.domain);
+    IF old_info.state = 'disabled' THEN
+        -- The old one stays what it is, and the new one does not give back what that took.
+        UPDATE device_info i SET label = NULL, site = NULL
+        WHERE i.trust_store = $3 AND i.cn = old_name;
+        RAISE WARNING USING
+            MESSAGE = format('device %s is disabled, so %s is disabled too', shown(old_name),
+                             shown(new_name)),
+            HINT = format('If the new one may be used: UPDATE device_info SET state = ''known'' '
+                          'WHERE trust_store = %L AND cn = %L', new_store, new_name);
+    ELSE
+        DELETE FROM device_info i WHERE i.trust_store = $3 AND i.cn = old_name;
+    END IF;
+    RETURN moved;
+END
+$_$;
+
+COMMENT ON FUNCTION public.replace_device(old_cn text, new_cn text, trust_store text, new_trust_store text) IS 'Moves all identities, label, site and owner of a device to another one that takes its place, both named in any spelling; the registrations of the old one end. A disabled device leaves its successor disabled, and stays disabled itself. Returns how many mappings moved; raises no_data_found when there was nothing, unique_violation when the new one has mappings.';
+
 CREATE FUNCTION public.retire_device(cn text, trust_store text DEFAULT 'device'::text) RETURNS bigint
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'public', 'pg_temp'
@@ -1447,17 +1775,21 @@ BEGIN
     canonical := device_cn($1, $2);
     DELETE FROM cn_mapping m WHERE m.trust_store = $2 AND m.cn = canonical;
     GET DIAGNOSTICS gone = ROW_COUNT;
-    IF gone = 0 THEN
+    -- What is disabled stays so: a mapping that comes later, or a name in the certificate, would be
+    -- a yes again.
+    DELETE FROM device_info i
+    WHERE i.trust_store = $2 AND i.cn = canonical AND i.state <> 'disabled';
+    IF gone = 0 AND NOT FOUND THEN
         RAISE EXCEPTION USING ERRCODE = 'no_data_found',
             MESSAGE = format('device %s of trust store %s has no mapping',
                              shown(canonical), shown($2)),
-            HINT = format('Look for it with: SELECT * FROM cn_mapping WHERE cn = %L', canonical);
+            HINT = format('Look for it with: SELECT * FROM device WHERE cn = %L', canonical);
     END IF;
     RETURN gone;
 END
 $_$;
 
-COMMENT ON FUNCTION public.retire_device(cn text, trust_store text) IS 'Deletes every mapping of a device, named in any spelling; its registrations end with it. Returns how many there were; raises no_data_found when there was none.';
+COMMENT ON FUNCTION public.retire_device(cn text, trust_store text) IS 'Deletes every mapping of a device, named in any spelling, and its row of device_info; its registrations end with it. A disabled device loses its mappings and stays disabled. Returns how many mappings there were; raises no_data_found when there was nothing.';
 
 CREATE FUNCTION public.rights_rule_make_canonical() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
@@ -1602,6 +1934,34 @@ END
 $$;
 
 COMMENT ON FUNCTION public.sip_user_take_mappings() IS 'Links mappings that are older than their user''s row.';
+
+CREATE FUNCTION public.trust_store_keep_devices() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'public', 'pg_temp'
+    AS $$
+BEGIN
+    IF OLD.cn_form IS DISTINCT FROM NEW.cn_form
+       AND EXISTS (SELECT FROM device_info i WHERE i.trust_store = OLD.name) THEN
+        RAISE EXCEPTION USING ERRCODE = 'check_violation',
+            TABLE = 'trust_store', COLUMN = 'cn_form',
+            MESSAGE = format('trust store %s has devices, so its cn_form cannot change',
+                             shown(OLD.name)),
+            HINT = 'Delete its devices first, or make another trust store.';
+    END IF;
+    IF OLD.cn_prefixes IS DISTINCT FROM NEW.cn_prefixes[1:cardinality(OLD.cn_prefixes)]
+       AND EXISTS (SELECT FROM device_info i
+                   WHERE i.trust_store = OLD.name AND i.state = 'disabled') THEN
+        RAISE EXCEPTION USING ERRCODE = 'check_violation',
+            TABLE = 'trust_store', COLUMN = 'cn_prefixes',
+            MESSAGE = format('trust store %s has disabled devices, so the prefixes that it has '
+                             'stay', shown(OLD.name)),
+            HINT = 'Write new prefixes behind those that are there.';
+    END IF;
+    RETURN NEW;
+END
+$$;
+
+COMMENT ON FUNCTION public.trust_store_keep_devices() IS 'Refuses to change how CNs are read where it would turn a disabled device into another one.';
 
 CREATE FUNCTION public.trust_store_keep_disabled() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
@@ -1941,6 +2301,72 @@ COMMENT ON COLUMN public.cn_mapping.user_identity IS 'The identity again where i
 
 COMMENT ON COLUMN public.cn_mapping.created_at IS 'When the row was inserted.';
 
+CREATE TABLE public.device_info (
+    trust_store text DEFAULT 'device'::text NOT NULL COLLATE pg_catalog."C",
+    cn text NOT NULL COLLATE pg_catalog."C",
+    state text DEFAULT 'known'::text NOT NULL,
+    label text,
+    site text,
+    domain text COLLATE pg_catalog."C",
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT device_info_cn_must_be_1_to_64_without_controls CHECK (((cn ~ ('^[^\u0001-\u001f\u007f-\u009f]{1,64}$'::text COLLATE "C")) AND (octet_length(cn) <= 192))),
+    CONSTRAINT device_info_label_must_be_1_to_128_without_controls CHECK ((label ~ ('^[^\u0001-\u001f\u007f-\u009f]{1,128}$'::text COLLATE "C"))),
+    CONSTRAINT device_info_site_must_be_1_to_128_without_controls CHECK ((site ~ ('^[^\u0001-\u001f\u007f-\u009f]{1,128}$'::text COLLATE "C"))),
+    CONSTRAINT device_info_state_must_be_known_or_disabled CHECK ((state = ANY (ARRAY['known'::text, 'disabled'::text])))
+);
+
+COMMENT ON TABLE public.device_info IS 'What is known of a device besides its mappings. A device needs no row: without one it is known. View device shows mappings and this together.';
+
+COMMENT ON COLUMN public.device_info.trust_store IS 'The trust store whose certificates are meant.';
+
+COMMENT ON COLUMN public.device_info.cn IS 'Common name in the store''s canonical form; other spellings become that on the way in.';
+
+COMMENT ON COLUMN public.device_info.state IS 'known or disabled. A disabled device may do nothing, whatever its mappings or the names in its certificate say; its bindings are gone.';
+
+COMMENT ON COLUMN public.device_info.label IS 'Name for people, at most 128 characters; may be missing.';
+
+COMMENT ON COLUMN public.device_info.site IS 'Where it stands, for people, at most 128 characters; may be missing.';
+
+COMMENT ON COLUMN public.device_info.domain IS 'Whose device it is: the domain of a tenant. NULL: the operator''s.';
+
+COMMENT ON COLUMN public.device_info.created_at IS 'When the row was inserted.';
+
+CREATE VIEW public.device WITH (security_invoker='true') AS
+ SELECT k.trust_store,
+    k.cn,
+    ARRAY( SELECT m.identity
+           FROM public.cn_mapping m
+          WHERE ((m.trust_store = k.trust_store) AND (m.cn = k.cn))
+          ORDER BY m.identity) AS identities,
+    COALESCE(i.state, 'known'::text) AS state,
+    i.label,
+    i.site,
+    i.domain
+   FROM (( SELECT m.trust_store,
+            m.cn
+           FROM public.cn_mapping m
+        UNION
+         SELECT i_1.trust_store,
+            i_1.cn
+           FROM public.device_info i_1) k
+     LEFT JOIN public.device_info i ON (((i.trust_store = k.trust_store) AND (i.cn = k.cn))));
+
+COMMENT ON VIEW public.device IS 'One row a device: its mappings and its row in device_info together. INSERT, UPDATE and DELETE work. To find a device by another spelling write WHERE trust_store = ''device'' AND cn = device_cn(''00:04:f2:24:a6:ac'').';
+
+COMMENT ON COLUMN public.device.trust_store IS 'The trust store whose certificates are meant.';
+
+COMMENT ON COLUMN public.device.cn IS 'Common name in the store''s canonical form; INSERT takes every spelling.';
+
+COMMENT ON COLUMN public.device.identities IS 'All that its certificate may act as, in byte order. Written as a whole: what is not in it is taken away.';
+
+COMMENT ON COLUMN public.device.state IS 'known or disabled, see device_info.state.';
+
+COMMENT ON COLUMN public.device.label IS 'Name for people, at most 128 characters; may be missing.';
+
+COMMENT ON COLUMN public.device.site IS 'Where it stands, for people, at most 128 characters; may be missing.';
+
+COMMENT ON COLUMN public.device.domain IS 'Whose device it is: the domain of a tenant. NULL: the operator''s.';
+
 CREATE TABLE public.domain (
     name text NOT NULL COLLATE pg_catalog."C",
     state text DEFAULT 'enabled'::text NOT NULL,
@@ -2159,11 +2585,20 @@ COMMENT ON COLUMN public.user_group_member.identity IS 'The user, user@domain; m
 
 COMMENT ON COLUMN public.user_group_member.created_at IS 'When the row was inserted.';
 
+ALTER TABLE ONLY public.device ALTER COLUMN trust_store SET DEFAULT 'device'::text;
+
+ALTER TABLE ONLY public.device ALTER COLUMN identities SET DEFAULT '{}'::text[];
+
+ALTER TABLE ONLY public.device ALTER COLUMN state SET DEFAULT 'known'::text;
+
 ALTER TABLE ONLY public.binding
     ADD CONSTRAINT binding_pkey PRIMARY KEY (aor, device_key, instance_key);
 
 ALTER TABLE ONLY public.cn_mapping
     ADD CONSTRAINT cn_mapping_pkey PRIMARY KEY (trust_store, cn, identity);
+
+ALTER TABLE ONLY public.device_info
+    ADD CONSTRAINT device_info_pkey PRIMARY KEY (trust_store, cn) INCLUDE (state);
 
 ALTER TABLE ONLY public.domain
     ADD CONSTRAINT domain_pkey PRIMARY KEY (name);
@@ -2221,6 +2656,14 @@ CREATE INDEX cn_mapping_user_identity ON public.cn_mapping USING btree (user_ide
 
 COMMENT ON INDEX public.cn_mapping_user_identity IS 'The mappings of a user: deleting one (foreign key), and who holds it.';
 
+CREATE INDEX device_info_disabled ON public.device_info USING btree (trust_store, cn) WHERE (state = 'disabled'::text);
+
+COMMENT ON INDEX public.device_info_disabled IS 'The disabled devices of a trust store: listing them, and is there one when its prefixes change.';
+
+CREATE INDEX device_info_domain ON public.device_info USING btree (domain) WHERE (domain IS NOT NULL);
+
+COMMENT ON INDEX public.device_info_domain IS 'The devices of a tenant: listing them, and is there one left in a domain that is being deleted (foreign key).';
+
 COMMENT ON INDEX public.mapperd_name_key IS 'A mapperd finds its row when it connects.';
 
 CREATE INDEX rights_rule_scope ON public.rights_rule USING btree (who_kind, who, "position", id);
@@ -2253,6 +2696,8 @@ COMMENT ON INDEX public.user_group_member_group_name IS 'The members of a group:
 
 CREATE TRIGGER audit_delete AFTER DELETE ON public.cn_mapping REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION public.audit_cn_mapping();
 
+CREATE TRIGGER audit_delete AFTER DELETE ON public.device_info REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION public.audit_device_info();
+
 CREATE TRIGGER audit_delete AFTER DELETE ON public.domain REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION public.audit_domain();
 
 CREATE TRIGGER audit_delete AFTER DELETE ON public.rights_rule REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION public.audit_rights_rule();
@@ -2266,6 +2711,8 @@ CREATE TRIGGER audit_delete AFTER DELETE ON public.user_group REFERENCING OLD TA
 CREATE TRIGGER audit_delete AFTER DELETE ON public.user_group_member REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION public.audit_user_group_member();
 
 CREATE TRIGGER audit_insert AFTER INSERT ON public.cn_mapping REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION public.audit_cn_mapping();
+
+CREATE TRIGGER audit_insert AFTER INSERT ON public.device_info REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION public.audit_device_info();
 
 CREATE TRIGGER audit_insert AFTER INSERT ON public.domain REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION public.audit_domain();
 
@@ -2281,6 +2728,8 @@ CREATE TRIGGER audit_insert AFTER INSERT ON public.user_group_member REFERENCING
 
 CREATE TRIGGER audit_truncate AFTER TRUNCATE ON public.cn_mapping FOR EACH STATEMENT EXECUTE FUNCTION public.audit_truncated();
 
+CREATE TRIGGER audit_truncate AFTER TRUNCATE ON public.device_info FOR EACH STATEMENT EXECUTE FUNCTION public.audit_truncated();
+
 CREATE TRIGGER audit_truncate AFTER TRUNCATE ON public.domain FOR EACH STATEMENT EXECUTE FUNCTION public.audit_truncated();
 
 CREATE TRIGGER audit_truncate AFTER TRUNCATE ON public.rights_rule FOR EACH STATEMENT EXECUTE FUNCTION public.audit_truncated();
@@ -2294,6 +2743,8 @@ CREATE TRIGGER audit_truncate AFTER TRUNCATE ON public.user_group FOR EACH STATE
 CREATE TRIGGER audit_truncate AFTER TRUNCATE ON public.user_group_member FOR EACH STATEMENT EXECUTE FUNCTION public.audit_truncated();
 
 CREATE TRIGGER audit_update AFTER UPDATE ON public.cn_mapping REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION public.audit_cn_mapping();
+
+CREATE TRIGGER audit_update AFTER UPDATE ON public.device_info REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION public.audit_device_info();
 
 CREATE TRIGGER audit_update AFTER UPDATE ON public.domain REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION public.audit_domain();
 
@@ -2311,6 +2762,10 @@ CREATE TRIGGER canonical BEFORE INSERT OR UPDATE ON public.cn_mapping FOR EACH R
 
 COMMENT ON TRIGGER canonical ON public.cn_mapping IS 'Has nothing to do with rows that are canonical and give user_identity as well.';
 
+CREATE TRIGGER canonical BEFORE INSERT OR UPDATE ON public.device_info FOR EACH ROW WHEN ((((octet_length(new.cn) = 12) AND (translate(new.cn, '0123456789ABCDEF'::text, ''::text) = ''::text) AND ((new.label = btrim(new.label, ' '::text)) IS NOT FALSE) AND ((new.site = btrim(new.site, ' '::text)) IS NOT FALSE) AND ((''::text <> COALESCE(new.label, '-'::text)) AND (''::text <> COALESCE(new.site, '-'::text))) AND (new.domain IS NULL)) IS NOT TRUE)) EXECUTE FUNCTION public.device_info_make_canonical();
+
+COMMENT ON TRIGGER canonical ON public.device_info IS 'Has nothing to do with rows that are canonical and are the operator''s.';
+
 CREATE TRIGGER canonical BEFORE INSERT OR UPDATE OF name ON public.domain FOR EACH ROW EXECUTE FUNCTION public.domain_make_canonical();
 
 CREATE TRIGGER canonical BEFORE INSERT OR UPDATE ON public.rights_rule FOR EACH ROW EXECUTE FUNCTION public.rights_rule_make_canonical();
@@ -2323,11 +2778,15 @@ CREATE TRIGGER canonical_name BEFORE UPDATE OF identity ON public.sip_user FOR E
 
 CREATE TRIGGER end_bindings AFTER DELETE ON public.cn_mapping REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION public.binding_follow_mapping();
 
+CREATE TRIGGER end_bindings AFTER INSERT ON public.device_info REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION public.binding_follow_device();
+
 CREATE TRIGGER end_bindings AFTER DELETE ON public.sip_user REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION public.binding_follow_user();
 
 CREATE TRIGGER end_bindings_of_truncate AFTER TRUNCATE ON public.cn_mapping FOR EACH STATEMENT EXECUTE FUNCTION public.binding_follow_truncate();
 
 CREATE TRIGGER end_bindings_of_update AFTER UPDATE ON public.cn_mapping REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION public.binding_follow_mapping();
+
+CREATE TRIGGER end_bindings_of_update AFTER UPDATE ON public.device_info REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION public.binding_follow_device();
 
 CREATE TRIGGER end_bindings_of_update AFTER UPDATE ON public.sip_user REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION public.binding_follow_user();
 
@@ -2339,9 +2798,15 @@ CREATE TRIGGER hold_store AFTER INSERT ON public.cn_mapping REFERENCING NEW TABL
 
 CREATE TRIGGER hold_store_of_update AFTER UPDATE ON public.cn_mapping REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION public.cn_mapping_hold_store();
 
+CREATE TRIGGER keep_devices BEFORE UPDATE OF cn_form, cn_prefixes ON public.trust_store FOR EACH ROW EXECUTE FUNCTION public.trust_store_keep_devices();
+
+CREATE TRIGGER keep_disabled BEFORE DELETE ON public.device_info FOR EACH ROW EXECUTE FUNCTION public.device_info_keep_disabled();
+
 CREATE TRIGGER keep_disabled BEFORE DELETE ON public.sip_user FOR EACH ROW EXECUTE FUNCTION public.sip_user_keep_disabled();
 
 CREATE TRIGGER keep_disabled BEFORE DELETE ON public.trust_store FOR EACH ROW EXECUTE FUNCTION public.trust_store_keep_disabled();
+
+CREATE TRIGGER keep_disabled_name BEFORE UPDATE OF trust_store, cn ON public.device_info FOR EACH ROW WHEN (((old.trust_store IS DISTINCT FROM new.trust_store) OR (old.cn IS DISTINCT FROM new.cn))) EXECUTE FUNCTION public.device_info_keep_disabled();
 
 CREATE TRIGGER keep_disabled_name BEFORE UPDATE OF identity ON public.sip_user FOR EACH ROW WHEN ((old.identity IS DISTINCT FROM new.identity)) EXECUTE FUNCTION public.sip_user_keep_disabled();
 
@@ -2352,6 +2817,8 @@ CREATE TRIGGER keep_form BEFORE UPDATE OF cn_form ON public.trust_store FOR EACH
 CREATE TRIGGER log_delete AFTER DELETE ON public.binding REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION public.change_log_binding();
 
 CREATE TRIGGER log_delete AFTER DELETE ON public.cn_mapping REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION public.change_log_cn_mapping();
+
+CREATE TRIGGER log_delete AFTER DELETE ON public.device_info REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION public.change_log_device_info();
 
 CREATE TRIGGER log_delete AFTER DELETE ON public.domain REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION public.change_log_domain();
 
@@ -2369,6 +2836,8 @@ CREATE TRIGGER log_insert AFTER INSERT ON public.binding REFERENCING NEW TABLE A
 
 CREATE TRIGGER log_insert AFTER INSERT ON public.cn_mapping REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION public.change_log_cn_mapping();
 
+CREATE TRIGGER log_insert AFTER INSERT ON public.device_info REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION public.change_log_device_info();
+
 CREATE TRIGGER log_insert AFTER INSERT ON public.domain REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION public.change_log_domain();
 
 CREATE TRIGGER log_insert AFTER INSERT ON public.rights_rule REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION public.change_log_rights_rule();
@@ -2385,6 +2854,8 @@ CREATE TRIGGER log_truncate AFTER TRUNCATE ON public.binding FOR EACH STATEMENT 
 
 CREATE TRIGGER log_truncate AFTER TRUNCATE ON public.cn_mapping FOR EACH STATEMENT EXECUTE FUNCTION public.change_log_all();
 
+CREATE TRIGGER log_truncate AFTER TRUNCATE ON public.device_info FOR EACH STATEMENT EXECUTE FUNCTION public.change_log_all();
+
 CREATE TRIGGER log_truncate AFTER TRUNCATE ON public.domain FOR EACH STATEMENT EXECUTE FUNCTION public.change_log_all();
 
 CREATE TRIGGER log_truncate AFTER TRUNCATE ON public.rights_rule FOR EACH STATEMENT EXECUTE FUNCTION public.change_log_all();
@@ -2400,6 +2871,8 @@ CREATE TRIGGER log_truncate AFTER TRUNCATE ON public.user_group_member FOR EACH 
 CREATE TRIGGER log_update AFTER UPDATE ON public.binding REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION public.change_log_binding();
 
 CREATE TRIGGER log_update AFTER UPDATE ON public.cn_mapping REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION public.change_log_cn_mapping();
+
+CREATE TRIGGER log_update AFTER UPDATE ON public.device_info REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION public.change_log_device_info();
 
 CREATE TRIGGER log_update AFTER UPDATE ON public.domain REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION public.change_log_domain();
 
@@ -2433,8 +2906,16 @@ CREATE TRIGGER take_mappings AFTER INSERT ON public.sip_user REFERENCING NEW TAB
 
 CREATE TRIGGER version_must_rise BEFORE UPDATE ON public.binding FOR EACH ROW WHEN ((ROW(new.version_ms, new.version_by) <= ROW(old.version_ms, old.version_by))) EXECUTE FUNCTION public.binding_version_must_rise();
 
+CREATE TRIGGER write INSTEAD OF INSERT OR DELETE OR UPDATE ON public.device FOR EACH ROW EXECUTE FUNCTION public.device_write();
+
 ALTER TABLE ONLY public.cn_mapping
     ADD CONSTRAINT cn_mapping_user_identity_fkey FOREIGN KEY (user_identity) REFERENCES public.sip_user(identity) ON DELETE CASCADE DEFERRABLE INITIALLY DEFERRED;
+
+ALTER TABLE ONLY public.device_info
+    ADD CONSTRAINT device_info_domain_fkey FOREIGN KEY (domain) REFERENCES public.domain(name);
+
+ALTER TABLE ONLY public.device_info
+    ADD CONSTRAINT device_info_trust_store_fkey FOREIGN KEY (trust_store) REFERENCES public.trust_store(name);
 
 ALTER TABLE ONLY public.rights_rule
     ADD CONSTRAINT rights_rule_trust_store_fkey FOREIGN KEY (trust_store) REFERENCES public.trust_store(name);
@@ -2458,6 +2939,8 @@ GRANT USAGE ON SCHEMA public TO holdline_mapperd;
 GRANT USAGE ON SCHEMA public TO holdline_admin;
 
 REVOKE ALL ON FUNCTION public.audit_cn_mapping() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION public.audit_device_info() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION public.audit_domain() FROM PUBLIC;
 
@@ -2485,6 +2968,8 @@ GRANT ALL ON FUNCTION public.bind_put(aor text, device_key text, instance_key te
 REVOKE ALL ON FUNCTION public.bind_remove(aor text, device_key text, version_ms bigint, version_by integer) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.bind_remove(aor text, device_key text, version_ms bigint, version_by integer) TO holdline_mapperd;
 
+REVOKE ALL ON FUNCTION public.binding_follow_device() FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION public.binding_follow_mapping() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION public.binding_follow_truncate() FROM PUBLIC;
@@ -2502,6 +2987,8 @@ REVOKE ALL ON FUNCTION public.change_log_all() FROM PUBLIC;
 REVOKE ALL ON FUNCTION public.change_log_binding() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION public.change_log_cn_mapping() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION public.change_log_device_info() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION public.change_log_domain() FROM PUBLIC;
 
@@ -2535,6 +3022,15 @@ REVOKE ALL ON FUNCTION public.cn_mapping_make_users() FROM PUBLIC;
 REVOKE ALL ON FUNCTION public.device_cn(cn text, trust_store text) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.device_cn(cn text, trust_store text) TO holdline_admin;
 
+REVOKE ALL ON FUNCTION public.device_info_keep_disabled() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION public.device_info_make_canonical() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION public.device_set_identities(trust_store text, cn text, identities text[]) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.device_set_identities(trust_store text, cn text, identities text[]) TO holdline_admin;
+
+REVOKE ALL ON FUNCTION public.device_write() FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION public.domain_canonical(value text) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.domain_canonical(value text) TO holdline_mapperd;
 GRANT ALL ON FUNCTION public.domain_canonical(value text) TO holdline_admin;
@@ -2554,6 +3050,9 @@ GRANT ALL ON FUNCTION public.number_canonical(value text) TO holdline_admin;
 
 REVOKE ALL ON FUNCTION public.referred_to_stays() FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION public.replace_device(old_cn text, new_cn text, trust_store text, new_trust_store text) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.replace_device(old_cn text, new_cn text, trust_store text, new_trust_store text) TO holdline_admin;
+
 REVOKE ALL ON FUNCTION public.retire_device(cn text, trust_store text) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.retire_device(cn text, trust_store text) TO holdline_admin;
 
@@ -2570,6 +3069,8 @@ REVOKE ALL ON FUNCTION public.sip_user_keep_disabled() FROM PUBLIC;
 REVOKE ALL ON FUNCTION public.sip_user_make_canonical() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION public.sip_user_take_mappings() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION public.trust_store_keep_devices() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION public.trust_store_keep_disabled() FROM PUBLIC;
 
@@ -2594,6 +3095,11 @@ GRANT SELECT ON TABLE public.change_log_floor TO holdline_admin;
 
 GRANT SELECT ON TABLE public.cn_mapping TO holdline_mapperd;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.cn_mapping TO holdline_admin;
+
+GRANT SELECT ON TABLE public.device_info TO holdline_mapperd;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.device_info TO holdline_admin;
+
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.device TO holdline_admin;
 
 GRANT SELECT ON TABLE public.domain TO holdline_mapperd;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.domain TO holdline_admin;

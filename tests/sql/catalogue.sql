@@ -17,7 +17,11 @@ FROM ours JOIN pg_index ON indrelid = ours.oid WHERE NOT indisprimary;
 SELECT isnt(obj_description(oid, 'pg_proc'), NULL, format('function %s says what it does', proname)) FROM function;
 
 SELECT ok(coalesce('search_path=pg_catalog, public, pg_temp' = ANY (proconfig), false), format('function %s has a fixed search_path', proname)) FROM function;
-SELECT ok(prosecdef, format('trigger function %s is SECURITY DEFINER', proname)) FROM function WHERE prorettype = 'trigger'::regtype;
+-- On a table it does what who writes may not; on a view it does what who writes may.
+SELECT ok(prosecdef <> on_view, format('trigger function %s is SECURITY %s', proname, CASE WHEN on_view THEN 'INVOKER' ELSE 'DEFINER' END))
+FROM function, LATERAL (SELECT EXISTS (SELECT FROM pg_trigger t JOIN pg_class c ON c.oid = tgrelid WHERE tgfoid = function.oid AND relkind = 'v') AS on_view) v
+WHERE prorettype = 'trigger'::regtype;
+SELECT ok('security_invoker=true' = ANY (reloptions), format('view %s reads as who asks', c.relname)) FROM ours JOIN pg_class c ON c.oid = ours.oid WHERE c.relkind = 'v';
 SELECT ok(NOT EXISTS (SELECT FROM aclexplode(coalesce(proacl, acldefault('f', 10))) WHERE grantee = 0), format('function %s is not everybody''s', proname)) FROM function;
 
 -- Keys are compared octet by octet, as LMDB does, so that a fill by ranges comes in LMDB's order.

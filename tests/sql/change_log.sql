@@ -152,7 +152,7 @@ BEGIN
     TRUNCATE sip_user, user_group, domain, trust_store CASCADE;
 END
 $$;
-SELECT is(pg_temp.logged(), array_to_string(array_fill('all '::text, ARRAY[11]), ', '), 'TRUNCATE logs that everything changed');
+SELECT is(pg_temp.logged(), array_to_string(array_fill('all '::text, ARRAY[12]), ', '), 'TRUNCATE logs that everything changed');
 
 SELECT * FROM finish();
 ROLLBACK;

@@ -18,15 +18,15 @@ $$;
 CREATE ROLE holdline_stranger;
 GRANT USAGE ON SCHEMA public TO holdline_stranger;
 
-SELECT is(pg_temp.privileges('holdline_mapperd'), 'binding:siu change_log:s change_log_floor:s cn_mapping:s domain:s mapperd:s rights_rule:s '
+SELECT is(pg_temp.privileges('holdline_mapperd'), 'binding:siu change_log:s change_log_floor:s cn_mapping:s device_info:s domain:s mapperd:s rights_rule:s '
     'sip_user:s trust_store:s user_group:s user_group_member:s', 'holdline_mapperd reads, and writes bindings');
-SELECT is(pg_temp.privileges('holdline_admin'), 'audit:s binding:s change_log:s change_log_floor:s cn_mapping:siud domain:siud mapperd:s rights_rule:siud '
+SELECT is(pg_temp.privileges('holdline_admin'), 'audit:s binding:s change_log:s change_log_floor:s cn_mapping:siud device:siud device_info:siud domain:siud mapperd:s rights_rule:siud '
     'sip_user:siud trust_store:siud user_group:siud user_group_member:siud', 'holdline_admin provisions');
 SELECT is(pg_temp.privileges('holdline_stranger'), NULL, 'others have nothing');
 SELECT is(pg_temp.functions('holdline_mapperd'), 'bind_put bind_remove change_log_prune cn_canonical domain_canonical identity_canonical mapperd_enrol '
     'number_canonical shown user_part_canonical', 'functions of holdline_mapperd');
-SELECT is(pg_temp.functions('holdline_admin'), 'cn_canonical device_cn domain_canonical identity_canonical number_canonical '
-    'retire_device shown user_part_canonical', 'functions of holdline_admin');
+SELECT is(pg_temp.functions('holdline_admin'), 'cn_canonical device_cn device_set_identities domain_canonical identity_canonical number_canonical '
+    'replace_device retire_device shown user_part_canonical', 'functions of holdline_admin');
 SELECT is(pg_temp.functions('holdline_stranger'), NULL, 'others have no function');
 SELECT is((SELECT count(*) FROM pg_attribute a WHERE attnum > 0 AND attrelid = 'mapperd'::regclass
     AND has_column_privilege('holdline_mapperd', attrelid, attnum, 'update')), 3::bigint, 'of its row mapperd writes counter, position and time');
@@ -47,6 +47,9 @@ INSERT INTO user_group_member (group_name, identity) VALUES ('staff', 'alice@exa
 INSERT INTO rights_rule (who_kind, who, effect) VALUES ('group', 'staff', 'deny');
 UPDATE sip_user SET state = 'disabled' WHERE identity = 'bob@example.org';
 UPDATE trust_store SET state = 'disabled' WHERE name = 'corp';
+INSERT INTO device (cn, identities, label) VALUES ('00:04:f2:24:a6:af', '{dora@example.org}', 'Desk');
+UPDATE device SET state = 'disabled' WHERE cn = '0004F224A6AD';
+SELECT replace_device('0004F224A6AF', '0004F224A6B0') = 1 AND retire_device('0004F224A6B0') = 1 AS forget \gset
 RESET ROLE;
 SELECT ok((SELECT count(*) FROM change_log) > 0, 'what the admin changes is logged');
 
@@ -91,6 +94,9 @@ SELECT pg_temp.denied(role, statement) FROM (VALUES
     ('holdline_mapperd', $$INSERT INTO mapperd (name, counter) VALUES ('m3', 1)$$),
     ('holdline_mapperd', $$DELETE FROM mapperd$$),
     ('holdline_mapperd', $$SELECT retire_device('0004F224A6AC')$$),
+    ('holdline_mapperd', $$SELECT replace_device('0004F224A6AC', '0004F224A6AD')$$),
+    ('holdline_mapperd', $$UPDATE device_info SET state = 'known'$$),
+    ('holdline_mapperd', $$SELECT FROM device$$),
     ('holdline_mapperd', $$SELECT bindings_end_of_users('{alice@example.org}')$$),
     ('holdline_mapperd', $$CREATE TABLE public.x ()$$),
     ('holdline_admin', $$UPDATE binding SET removed = true$$),
@@ -103,6 +109,8 @@ SELECT pg_temp.denied(role, statement) FROM (VALUES
     ('holdline_admin', $$SELECT mapperd_enrol('x')$$),
     ('holdline_admin', $$SET session_replication_role = replica$$),
     ('holdline_stranger', $$SELECT FROM cn_mapping$$),
+    ('holdline_stranger', $$SELECT FROM device$$),
+    ('holdline_stranger', $$INSERT INTO device (cn) VALUES ('0004F224A6AC')$$),
     ('holdline_stranger', $$SELECT identity_canonical('a@b.c')$$)
 ) AS forbidden (role, statement);
 

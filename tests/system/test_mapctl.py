@@ -6,8 +6,19 @@ import threading
 
 import pytest
 
-from tests.system.lib import cn_of, mapctl, mapctl_json, ready_phone, resp, sql, unique, wait_until
+from tests.system.lib import (
+    cn_of,
+    mapctl,
+    mapctl_json,
+    provision,
+    ready_phone,
+    resp,
+    sql,
+    unique,
+    wait_until,
+)
 from tests.system.lib.mapctl import BAD, GOOD, UNREACHABLE, USAGE
+
 
 @pytest.fixture
 def phone(lab):
@@ -151,6 +162,25 @@ def test_check_as_json_has_the_same_answer(lab, phone):
     hostile = "a\"\x01\x7f\u00e9"
     status, answer = mapctl_json(lab, "check", "corp", hostile, user, "INVITE", "b@example.org")
     assert status == BAD and answer["reason"] == "device-unknown"
+
+
+def test_check_of_a_disabled_device_and_of_a_disabled_store(fresh_lab):
+    lab, cn, user = fresh_lab, cn_of(), f"{unique()}@example.org"
+    provision(lab, cn, user)
+    question = ["check", "--name", f"sip:{user}", "device", cn, user, "INVITE", "b@example.org"]
+
+    def starred():
+        status, out, _ = mapctl(lab, *question)
+        assert status == BAD and "reason: device-disabled: " in out
+        return rows(out)[0]
+
+    sql(lab, "UPDATE device SET state = 'disabled' WHERE cn = %s", cn)
+    wait_until(lambda: resp(lab, "PEER", "device", cn)[2] == "disabled")
+    assert starred() == [f"peer state=disabled cn={cn}"]
+    sql(lab, "UPDATE device SET state = 'known' WHERE cn = %s", cn)
+    sql(lab, "UPDATE trust_store SET state = 'disabled' WHERE name = 'device'")
+    provision(lab, "a", user, store="corp")
+    assert "store state=disabled cn_form=mac" in starred()
 
 
 def test_check_takes_the_names_of_the_certificate(lab):

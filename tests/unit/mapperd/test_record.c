@@ -46,7 +46,7 @@ static void write_all(struct buffer *out, int kind)
         record_domain_write(out, RECORD_DISABLED);
         break;
     case 2:
-        record_peer_start(out, 2);
+        record_peer_start(out, RECORD_ENABLED, 2);
         record_peer_add(out, SLICE("alice@example.org"));
         record_peer_add(out, SLICE("example.org"));
         break;
@@ -194,6 +194,33 @@ static void test_keys_sort_like_columns_and_too_long_ones_fail(void **state)
     assert_int_equal(record_u64_at(b.bytes), 256);
 }
 
+static void test_a_disabled_device_has_no_identity_that_could_be_a_yes(void **state)
+{
+    struct buffer out;
+    struct record_peer peer;
+    const enum record_state states[] = { RECORD_NONE, RECORD_ENABLED, RECORD_DISABLED };
+    (void)state;
+    for (size_t s = 0; s < 3; s++) {
+        for (uint32_t count = 0; count < 2; count++) {
+            buffer_init(&out, 0);
+            record_peer_start(&out, states[s], count);
+            if (count > 0)
+                record_peer_add(&out, SLICE("alice@example.org"));
+            bool good = states[s] == RECORD_ENABLED    ? count == 1
+                        : states[s] == RECORD_DISABLED ? count == 0
+                                                       : false;
+            assert_int_equal(record_peer_read(buffer_slice(&out), &peer),
+                             good ? ERROR_NONE : ERROR_MALFORMED);
+            if (good) {
+                assert_int_equal(peer.state, states[s]);
+                assert_int_equal(peer.count, count);
+                assert_int_equal(peer.bulks.size > 0, count == 1);
+            }
+            buffer_free(&out);
+        }
+    }
+}
+
 static void test_a_binding_key_separates_device_from_instance(void **state)
 {
     struct record_key a, b;
@@ -228,6 +255,7 @@ int main(void)
         cmocka_unit_test(test_zero_is_no_state_and_no_ground),
         cmocka_unit_test(test_a_binding_reads_back_and_its_text_keeps_fields_apart),
         cmocka_unit_test(test_keys_sort_like_columns_and_too_long_ones_fail),
+        cmocka_unit_test(test_a_disabled_device_has_no_identity_that_could_be_a_yes),
         cmocka_unit_test(test_a_binding_key_separates_device_from_instance),
         cmocka_unit_test(test_the_clock_of_versions_never_goes_back),
     };

@@ -1,0 +1,135 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Rows as the server sends them (binary) become records: what PEER says of a device. */
+#include "mapperd/rows.h"
+
+#include "common/mem.h"
+
+#include <arpa/inet.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+/* A binary text[] of one element. */
+static int write_array(char *to, const char *element)
+{
+    uint32_t head[5] = { htonl(1), 0, htonl(25), htonl(1), htonl(1) };
+    uint32_t size = htonl((uint32_t)strlen(element));
+    memcpy(to, head, sizeof(head));
+    memcpy(to + sizeof(head), &size, sizeof(size));
+    memcpy(to + sizeof(head) + sizeof(size), element, strlen(element));
+    return (int)(sizeof(head) + sizeof(size) + strlen(element));
+}
+
+/* The row of READ_PEER; identity NULL: no mapping; state NULL: no row in device_info. */
+static PGresult *make_row(const char *identity, const char *state)
+{
+    char array[512];
+    PGresAttDesc columns[4] = {
+        { .name = (char[]){ "store" }, .format = 1, .typid = 25 },
+        { .name = (char[]){ "cn" }, .format = 1, .typid = 25 },
+        { .name = (char[]){ "identities" }, .format = 1, .typid = 1009 },
+        { .name = (char[]){ "state" }, .format = 1, .typid = 25 },
+    };
+    PGresult *result = PQmakeEmptyPGresult(NULL, PGRES_TUPLES_OK);
+    assert_non_null(result);
+    assert_true(PQsetResultAttrs(result, 4, columns));
+    assert_true(PQsetvalue(result, 0, 0, (char[]){ "device" }, 6));
+    assert_true(PQsetvalue(result, 0, 1, (char[]){ "0004F2000001" }, 12));
+    int size = identity != NULL ? write_array(array, identity) : -1;
+    assert_true(PQsetvalue(result, 0, 2, identity != NULL ? array : NULL, size));
+    char *word = state != NULL ? mem_text(slice_of(state)) : NULL;
+    assert_true(PQsetvalue(result, 0, 3, word, state != NULL ? (int)strlen(state) : -1));
+    mem_free(word);
+    return result;
+}
+
+static enum rows_outcome read_row(const char *identity, const char *state, struct record_peer *peer,
+                                  uint64_t *skipped)
+{
+    struct rows_record record;
+    PGresult *result = make_row(identity, state);
+    rows_init(&record);
+    *peer = (struct record_peer){ .state = RECORD_NONE };
+    enum rows_outcome outcome = rows_peer(result, 0, &record);
+    if (outcome == ROWS_PRESENT)
+        assert_int_equal(record_peer_read(buffer_slice(&record.value), peer), ERROR_NONE);
+    peer->bulks = SLICE(""); /* its memory goes */
+    *skipped = record.skipped;
+    rows_free(&record);
+    PQclear(result);
+    return outcome;
+}
+
+static void test_a_mapping_alone_is_a_known_device(void **state)
+{
+    struct record_peer peer;
+    uint64_t skipped;
+    (void)state;
+    assert_int_equal(read_row("alice@example.org", NULL, &peer, &skipped), ROWS_PRESENT);
+    assert_int_equal(peer.state, RECORD_ENABLED);
+    assert_int_equal(peer.count, 1);
+    assert_int_equal(read_row("alice@example.org", "known", &peer, &skipped), ROWS_PRESENT);
+    assert_int_equal(peer.state, RECORD_ENABLED);
+    assert_int_equal(skipped, 0);
+}
+
+static void test_a_row_without_mapping_is_no_known_device(void **state)
+{
+    struct record_peer peer;
+    uint64_t skipped;
+    (void)state;
+    assert_int_equal(read_row(NULL, NULL, &peer, &skipped), ROWS_ABSENT);
+    assert_int_equal(read_row(NULL, "known", &peer, &skipped), ROWS_ABSENT);
+    assert_int_equal(skipped, 0);
+}
+
+static void test_a_disabled_device_is_kept_whatever_its_mappings_are(void **state)
+{
+    static const char *const IDENTITIES[] = { NULL, "alice@example.org", "not canonical@" };
+    struct record_peer peer;
+    uint64_t skipped;
+    (void)state;
+    for (size_t i = 0; i < 3; i++) {
+        assert_int_equal(read_row(IDENTITIES[i], "disabled", &peer, &skipped), ROWS_PRESENT);
+        assert_int_equal(peer.state, RECORD_DISABLED);
+        assert_int_equal(peer.count, 0);
+        assert_int_equal(skipped, 0);
+    }
+}
+
+static void test_T55_an_unknown_state_is_disabled_and_reported(void **state)
+{
+    static const char *const WORDS[] = { "", "Known", "known ", "enabled", "knowndisabled" };
+    struct record_peer peer;
+    uint64_t skipped;
+    (void)state;
+    for (size_t i = 0; i < sizeof(WORDS) / sizeof(WORDS[0]); i++) {
+        assert_int_equal(read_row("alice@example.org", WORDS[i], &peer, &skipped), ROWS_PRESENT);
+        assert_int_equal(peer.state, RECORD_DISABLED);
+        assert_int_equal(skipped, 1);
+    }
+}
+
+static void test_T55_an_identity_that_is_not_canonical_is_no_identity(void **state)
+{
+    struct record_peer peer;
+    uint64_t skipped;
+    (void)state;
+    assert_int_equal(read_row("Alice@EXAMPLE.org", NULL, &peer, &skipped), ROWS_ABSENT);
+    assert_int_equal(skipped, 1);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_a_mapping_alone_is_a_known_device),
+        cmocka_unit_test(test_a_row_without_mapping_is_no_known_device),
+        cmocka_unit_test(test_a_disabled_device_is_kept_whatever_its_mappings_are),
+        cmocka_unit_test(test_T55_an_unknown_state_is_disabled_and_reported),
+        cmocka_unit_test(test_T55_an_identity_that_is_not_canonical_is_no_identity),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
