@@ -28,9 +28,9 @@ binary_mapctl  := mapctl
 # The proxy has no database client: that it does not even link one is part of the design.
 libs_proxy   := -lssl -lcrypto -lev -lconfuse
 libs_mapperd := -lpq -llmdb -lev -lconfuse -lcrypto
-libs_mapctl  := -lpq -lcsv -lconfuse -ljansson -lssl -lcrypto
+libs_mapctl  := -lpq -lcsv -lconfuse -ljansson -lmicrohttpd -lssl -lcrypto
 libs_common  := -lev -lconfuse -lcrypto
-libs_all     := -lssl -lcrypto -lpq -lcsv -llmdb -lev -lconfuse -ljansson
+libs_all     := -lssl -lcrypto -lpq -lcsv -llmdb -lev -lconfuse -ljansson -lmicrohttpd
 
 MAKEFLAGS += -j$(shell nproc)
 

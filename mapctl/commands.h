@@ -8,6 +8,7 @@
 extern const struct command command_migrate;
 extern const struct command command_status;
 extern const struct command command_check;
+extern const struct command command_exporter;
 extern const struct command command_completion;
 extern const struct command command_history;
 extern const struct command command_import;

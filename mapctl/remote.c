@@ -16,26 +16,48 @@
 /* A user with a thousand rules of 4 KB is far below. */
 static const struct resp_limits LIMITS = { .value_max = 16u << 20, .items_max = 1u << 20 };
 
-enum error remote_open(struct remote *remote, const char *program, const char *path)
+static enum error give_up(const struct remote *remote, const char *why)
+{
+    if (!remote->quiet)
+        complain("%s at %s: %s", remote->program, remote->path, why);
+    return ERROR_UNREACHABLE;
+}
+
+static enum error open_socket(struct remote *remote)
 {
     struct sockaddr_un address = { .sun_family = AF_UNIX };
-    struct timeval limit = { .tv_sec = REMOTE_TIMEOUT_MS / 1000 };
+    struct timeval limit = { .tv_sec = remote->timeout_ms / 1000,
+                             .tv_usec = (remote->timeout_ms % 1000) * 1000 };
 
-    *remote = (struct remote){ .program = program, .path = path, .descriptor = -1 };
-    if (strlen(path) >= sizeof(address.sun_path)) {
-        complain("%s: the path of a socket has at most %zu octets", path,
-                 sizeof(address.sun_path) - 1);
-        return ERROR_UNREACHABLE;
-    }
-    memcpy(address.sun_path, path, strlen(path));
+    if (strlen(remote->path) >= sizeof(address.sun_path))
+        return give_up(remote, "the path of a socket has at most 107 octets");
+    memcpy(address.sun_path, remote->path, strlen(remote->path));
     remote->descriptor = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (remote->descriptor >= 0 &&
         setsockopt(remote->descriptor, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit)) == 0 &&
         connect(remote->descriptor, (const struct sockaddr *)&address, sizeof(address)) == 0)
         return ERROR_NONE;
-    complain("%s does not answer at %s: %s", program, path, strerror(errno));
+    if (!remote->quiet)
+        complain("%s does not answer at %s: %s", remote->program, remote->path, strerror(errno));
     remote_close(remote);
     return ERROR_UNREACHABLE;
+}
+
+enum error remote_open(struct remote *remote, const char *program, const char *path)
+{
+    *remote = (struct remote){
+        .program = program, .path = path, .descriptor = -1, .timeout_ms = REMOTE_TIMEOUT_MS
+    };
+    return open_socket(remote);
+}
+
+enum error remote_open_quietly(struct remote *remote, const char *program, const char *path,
+                               unsigned timeout_ms)
+{
+    *remote = (struct remote){
+        .program = program, .path = path, .descriptor = -1, .timeout_ms = timeout_ms, .quiet = true
+    };
+    return open_socket(remote);
 }
 
 void remote_close(struct remote *remote)
@@ -59,7 +81,8 @@ static bool send_all(struct remote *remote, struct slice bytes)
     return true;
 }
 
-/* Reads some bytes; false with errno when none come before `due_mono_ms`. */
+/* Reads some bytes, or is woken for nothing; false with errno when none come before `due_mono_ms`.
+ */
 static bool receive(struct remote *remote, struct buffer *bytes, uint64_t due_mono_ms)
 {
     struct pollfd wait = { .fd = remote->descriptor, .events = POLLIN };
@@ -70,9 +93,9 @@ static bool receive(struct remote *remote, struct buffer *bytes, uint64_t due_mo
     errno = ETIMEDOUT;
     if (room == NULL || now >= due_mono_ms || poll(&wait, 1, (int)(due_mono_ms - now)) == 0)
         return false;
-    do {
-        size = recv(remote->descriptor, room, READ_SIZE, 0);
-    } while (size < 0 && errno == EINTR);
+    size = recv(remote->descriptor, room, READ_SIZE, MSG_DONTWAIT);
+    if (size < 0 && (errno == EAGAIN || errno == EINTR))
+        return true; /* poll() was interrupted */
     if (size == 0)
         errno = ECONNRESET;
     if (size <= 0)
@@ -81,16 +104,10 @@ static bool receive(struct remote *remote, struct buffer *bytes, uint64_t due_mo
     return true;
 }
 
-static enum error give_up(const struct remote *remote, const char *why)
-{
-    complain("%s at %s: %s", remote->program, remote->path, why);
-    return ERROR_UNREACHABLE;
-}
-
 enum error remote_ask(struct remote *remote, struct reply *reply, const struct slice *words,
                       size_t count)
 {
-    uint64_t due_mono_ms = clock_mono_ms() + REMOTE_TIMEOUT_MS;
+    uint64_t due_mono_ms = clock_mono_ms() + remote->timeout_ms;
     struct buffer command;
     enum error error;
     size_t used;
@@ -113,8 +130,9 @@ enum error remote_ask(struct remote *remote, struct reply *reply, const struct s
     if (error != ERROR_NONE)
         return give_up(remote, "what it answers is not RESP2");
     if (reply->value.type == RESP_FAILURE) {
-        complain("%s at %s answers: %.*s", remote->program, remote->path,
-                 (int)reply->value.text.size, reply->value.text.data);
+        if (!remote->quiet)
+            complain("%s at %s answers: %.*s", remote->program, remote->path,
+                     (int)reply->value.text.size, reply->value.text.data);
         return ERROR_UNREACHABLE;
     }
     return ERROR_NONE;

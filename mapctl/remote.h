@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A blocking RESP2 client on a unix socket, for mapperd and for the proxy's control socket. Every
- * wait ends after REMOTE_TIMEOUT_MS. */
+ * wait has an end. */
 #ifndef HOLDLINE_MAPCTL_REMOTE_H
 #define HOLDLINE_MAPCTL_REMOTE_H
 
@@ -14,6 +14,8 @@ struct remote {
     const char *program; /* for messages */
     const char *path;
     int descriptor;
+    unsigned timeout_ms; /* of connecting, and of each command with its reply */
+    bool quiet;          /* says nothing on standard error */
 };
 
 /* A reply and the bytes that its value points into. */
@@ -24,6 +26,10 @@ struct reply {
 
 /* ERROR_UNREACHABLE: already said on standard error, with what to look at. */
 enum error remote_open(struct remote *remote, const char *program, const char *path) MUST_CHECK;
+
+/* The same, quietly, and without waiting longer than `timeout_ms` for anything. */
+enum error remote_open_quietly(struct remote *remote, const char *program, const char *path,
+                               unsigned timeout_ms) MUST_CHECK;
 void remote_close(struct remote *remote);
 
 /* Sends one command and reads its reply, which is freed with reply_free() whatever the outcome.
