@@ -25,6 +25,7 @@
 #define BIND_WAITING_MAX 20000
 #define BIND_COLUMNS     17
 #define BIND_HELD_MAX    64
+#define BIND_PURGE_ROWS  500 /* a second: some milliseconds */
 #define COUNTERS         128 /* counter rows written and not yet seen again */
 
 struct feed;
@@ -105,8 +106,16 @@ struct bind_journal {
     struct log_limit full; /* that it is full, once a second */
 };
 
+/* Where the rounds through table and store stand that end what is over. */
+struct bind_purge {
+    bool due;
+    struct buffer behind[3];  /* key of the last row looked at, NUL-terminated words */
+    struct record_key stored; /* of the last record looked at */
+    struct record_key doomed[BIND_PURGE_ROWS];
+};
+
 enum binder_state { BINDER_AWAY, BINDER_CONNECTING, BINDER_ENROLLING, BINDER_READY };
-enum binder_doing { BINDER_IDLE, BINDER_COUNTING, BINDER_WRITING };
+enum binder_doing { BINDER_IDLE, BINDER_COUNTING, BINDER_PURGING, BINDER_WRITING };
 
 struct binder {
     struct database db;
@@ -120,6 +129,7 @@ struct binder {
     struct written_counter counters[COUNTERS];
     size_t counter_at;
     uint64_t last_counter;
+    struct bind_purge purge;
 };
 
 /* binding.c */
@@ -157,5 +167,13 @@ void bind_journal_restart(struct feed *feed); /* replay from the oldest on */
 /* The entry could not be written now: later, and nothing of its AoR before it. */
 void bind_journal_hold(struct feed *feed, const struct bind_request *request);
 void bind_journal_watch_due(struct feed *feed); /* arms the timer for the oldest request */
+
+/* bind_purge.c */
+void bind_purge_init(struct bind_purge *purge);
+void bind_purge_free(struct bind_purge *purge);
+enum error bind_purge_send(struct feed *feed) MUST_CHECK;
+void bind_purge_result(struct feed *feed, const PGresult *result);
+/* Some records of the store: what is over goes. */
+void bind_purge_store(struct feed *feed);
 
 #endif

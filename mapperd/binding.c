@@ -158,7 +158,16 @@ void binder_work(struct feed *feed)
     if (!ev_is_active(&b->second)) {
         ev_timer_set(&b->second, 1., 0.);
         ev_timer_start(feed->loop, &b->second);
+        b->purge.due = true;
+        bind_purge_store(feed);
         send_counter(feed);
+        return;
+    }
+    if (b->purge.due) {
+        b->purge.due = false;
+        b->doing = BINDER_PURGING;
+        if (bind_purge_send(feed) != ERROR_NONE)
+            binder_go_away(feed, "a purge could not be sent");
         return;
     }
     if (!(bind_journal_in_use(feed) ? bind_journal_fill_batch(feed) : take_waiting(feed)))
@@ -234,6 +243,14 @@ static void on_result(struct database *db, const PGresult *result)
             binder_go_away(feed, "the counter row is gone");
         }
         return;
+    case BINDER_PURGING:
+        if (result != NULL && PQresultStatus(result) == PGRES_PIPELINE_SYNC) {
+            b->doing = BINDER_IDLE;
+            binder_work(feed);
+        } else if (result != NULL) {
+            bind_purge_result(feed, result);
+        }
+        return;
     case BINDER_WRITING:
         bind_batch_result(feed, result);
         return;
@@ -289,6 +306,7 @@ void binder_init(struct feed *feed)
     struct binder *b = &feed->binder;
     bind_list_init(&b->waiting);
     bind_batch_init(&b->batch);
+    bind_purge_init(&b->purge);
     bind_journal_init(feed);
     database_init(&b->db, "bindings", feed->loop,
                   (struct database_owner){ on_connected, on_result, NULL, on_lost }, feed);
@@ -310,6 +328,7 @@ void binder_free(struct feed *feed)
            (request = bind_list_take(&b->waiting)) != NULL)
         binder_answer(feed, request, BIND_UNCONFIRMED);
     bind_batch_free(&b->batch);
+    bind_purge_free(&b->purge);
     bind_journal_free(feed);
 }
 

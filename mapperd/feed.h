@@ -25,7 +25,7 @@ struct feed_statistics {
     atomic_bool refilling;
     atomic_ullong polls, rows, keys_read, keys_waiting, rows_skipped, fills, fill_rows, commits,
         bound, unconfirmed, log_pruned, journalled, journal_replayed, journal_dropped,
-        compare_rounds, compare_ranges, compare_named,
+        bindings_purged, compare_rounds, compare_ranges, compare_named,
         compare_round_mono_ms; /* end of the last whole round; 0: none yet */
     atomic_uint mapperd_id;
 };

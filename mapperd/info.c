@@ -65,6 +65,7 @@ static void write_sync(const struct server *server, struct buffer *out)
     number(out, "journal_damaged", atomic_load(&journal->damaged));
     number(out, "bindings_journalled", atomic_load(&s->journalled));
     number(out, "bindings_replayed", atomic_load(&s->journal_replayed));
+    number(out, "bindings_purged", atomic_load(&s->bindings_purged));
     number(out, "bindings_dropped", atomic_load(&s->journal_dropped));
 }
 

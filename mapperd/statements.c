@@ -214,6 +214,11 @@ const struct database_statement STATEMENT_PRUNE = {
     "prune", "SELECT public.change_log_prune(make_interval(secs => $1::int8), $2::int4)"
 };
 
+const struct database_statement STATEMENT_PURGE_BINDINGS = {
+    "purge-bindings", "SELECT p.aor, p.device_key, p.instance_key, p.purged"
+                      " FROM public.binding_purge($1, $2, $3, $4::int4) p"
+};
+
 /* The higher version stays, so that a late arrival changes nothing. */
 #define NEWER "WHERE (excluded.version_ms, excluded.version_by) > (b.version_ms, b.version_by)"
 

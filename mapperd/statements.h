@@ -38,6 +38,9 @@ extern const struct database_statement STATEMENT_ENROL;
 extern const struct database_statement STATEMENT_COUNTER;
 /* $1 seconds to keep, $2 rows at most: → rows deleted */
 extern const struct database_statement STATEMENT_PRUNE;
+/* $1 AoR, $2 device key, $3 instance key of the row to go on behind, $4 rows to look at: → the last
+ * one's key, rows deleted; or no row */
+extern const struct database_statement STATEMENT_PURGE_BINDINGS;
 extern const struct database_statement STATEMENT_STANDING_BINDINGS, STATEMENT_BIND,
     STATEMENT_UNBIND_ONE, STATEMENT_UNBIND_DEVICE, STATEMENT_UNBIND_ALL;
 

@@ -639,6 +639,21 @@ $_$;
 
 COMMENT ON FUNCTION public.bind_remove(aor text, device_key text, version_ms bigint, version_by integer) IS 'Turns all living bindings of an address of record with a lower version into tombstones: those of one device, or with device_key NULL of every device. Returns their number.';
 
+CREATE FUNCTION public.binding_delete_leaves_tombstone() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'public', 'pg_temp'
+    AS $$
+BEGIN
+    UPDATE binding b
+    SET removed = true, version_by = 0, version_ms = binding_version_after(b.version_ms)
+    WHERE b.aor = OLD.aor AND b.device_key = OLD.device_key
+      AND b.instance_key = OLD.instance_key AND NOT b.removed;
+    RETURN NULL;
+END
+$$;
+
+COMMENT ON FUNCTION public.binding_delete_leaves_tombstone() IS 'A DELETE of a binding removes it by a tombstone, as every removal does; the row itself goes when it is over (binding_purge()). The statement counts no rows.';
+
 CREATE FUNCTION public.binding_follow_device() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'public', 'pg_temp'
@@ -712,6 +727,42 @@ END
 $$;
 
 COMMENT ON FUNCTION public.binding_follow_user() IS 'Ends the bindings of users that are disabled, deleted or renamed.';
+
+CREATE FUNCTION public.binding_is_over(expires_at timestamp with time zone, version_ms bigint) RETURNS boolean
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'public', 'pg_temp'
+    AS $_$
+    SELECT $1 < now() - interval '8 days'
+       AND $2 < (extract(epoch FROM now() - interval '8 days') * 1000)::bigint
+$_$;
+
+COMMENT ON FUNCTION public.binding_is_over(expires_at timestamp with time zone, version_ms bigint) IS 'Whether a binding or tombstone has had its end, and was written, more than 8 days ago: longer than any registration lasts, so that nothing older can be on its way any more.';
+
+CREATE FUNCTION public.binding_purge(after_aor text, after_device_key text, after_instance_key text, rows integer) RETURNS TABLE(aor text, device_key text, instance_key text, looked_at bigint, purged bigint)
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'public', 'pg_temp'
+    AS $_$
+BEGIN
+    IF NOT pg_try_advisory_xact_lock(5219509671717072488) THEN -- one at a time, nobody waits
+        RETURN;
+    END IF;
+    RETURN QUERY
+    WITH page AS MATERIALIZED (
+        SELECT b.aor, b.device_key, b.instance_key FROM binding b
+        WHERE (b.aor, b.device_key, b.instance_key) > ($1, $2, $3)
+        ORDER BY b.aor, b.device_key, b.instance_key
+        LIMIT least(greatest($4, 1), 10000)),
+    gone AS (
+        DELETE FROM binding b USING page p
+        WHERE b.aor = p.aor AND b.device_key = p.device_key AND b.instance_key = p.instance_key
+          AND binding_is_over(b.expires_at, b.version_ms)
+        RETURNING 1)
+    SELECT p.aor, p.device_key, p.instance_key, count(*) OVER (), (SELECT count(*) FROM gone)
+    FROM page p ORDER BY p.aor DESC, p.device_key DESC, p.instance_key DESC LIMIT 1;
+END
+$_$;
+
+COMMENT ON FUNCTION public.binding_purge(after_aor text, after_device_key text, after_instance_key text, rows integer) IS 'Deletes what is over among the next rows behind a key, and gives the last key it looked at: mapperd goes on from there and begins anew when no row comes. No row comes also while another one purges.';
 
 CREATE FUNCTION public.binding_version_after(version_ms bigint) RETURNS bigint
     LANGUAGE sql
@@ -2776,6 +2827,8 @@ CREATE TRIGGER canonical BEFORE INSERT OR UPDATE OF identity ON public.user_grou
 
 CREATE TRIGGER canonical_name BEFORE UPDATE OF identity ON public.sip_user FOR EACH ROW EXECUTE FUNCTION public.sip_user_make_canonical();
 
+CREATE TRIGGER delete_leaves_tombstone BEFORE DELETE ON public.binding FOR EACH ROW WHEN ((NOT public.binding_is_over(old.expires_at, old.version_ms))) EXECUTE FUNCTION public.binding_delete_leaves_tombstone();
+
 CREATE TRIGGER end_bindings AFTER DELETE ON public.cn_mapping REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION public.binding_follow_mapping();
 
 CREATE TRIGGER end_bindings AFTER INSERT ON public.device_info REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION public.binding_follow_device();
@@ -2968,6 +3021,8 @@ GRANT ALL ON FUNCTION public.bind_put(aor text, device_key text, instance_key te
 REVOKE ALL ON FUNCTION public.bind_remove(aor text, device_key text, version_ms bigint, version_by integer) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.bind_remove(aor text, device_key text, version_ms bigint, version_by integer) TO holdline_mapperd;
 
+REVOKE ALL ON FUNCTION public.binding_delete_leaves_tombstone() FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION public.binding_follow_device() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION public.binding_follow_mapping() FROM PUBLIC;
@@ -2975,6 +3030,11 @@ REVOKE ALL ON FUNCTION public.binding_follow_mapping() FROM PUBLIC;
 REVOKE ALL ON FUNCTION public.binding_follow_truncate() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION public.binding_follow_user() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION public.binding_is_over(expires_at timestamp with time zone, version_ms bigint) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION public.binding_purge(after_aor text, after_device_key text, after_instance_key text, rows integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.binding_purge(after_aor text, after_device_key text, after_instance_key text, rows integer) TO holdline_mapperd;
 
 REVOKE ALL ON FUNCTION public.binding_version_after(version_ms bigint) FROM PUBLIC;
 

@@ -37,7 +37,7 @@ SELECT is(bind_remove('a@example.org', 'device:1', 103, 2), 1::bigint, 'and the 
 SELECT is(bind_remove('a@example.org', 'device:1', 200, 1), 0::bigint, 'a tombstone is not removed again');
 SELECT is(pg_temp.living(), 'a@example.org 2 mapping', 'another device is not touched');
 SELECT is(bind_remove('a@example.org', NULL, 300, 1), 1::bigint, 'without a device all are meant');
-DELETE FROM binding;
+TRUNCATE binding;
 
 -- Bounds.
 SELECT pg_temp.put('a@example.org', '1', 1) AS forget \gset
@@ -50,7 +50,7 @@ FROM (VALUES
     ('flow', repeat('f', 129)), ('path', repeat('p', 2049)), ('version_by', '-1')) AS bad (field, value);
 SELECT ok(bind_put(repeat('a', 254), repeat('d', 300), 'i:' || repeat('x', 1098), '', '', 'digest', repeat('e', 254), repeat('i', 512), 2147483647,
     repeat('c', 2048), 1, 0, repeat('c', 512), 4294967295, repeat('f', 128), repeat('p', 2048), 1, 1), 'the largest of all fits');
-DELETE FROM binding;
+TRUNCATE binding;
 
 -- Loss of what grounds a binding.
 INSERT INTO domain (name) VALUES ('example.org');
@@ -92,6 +92,30 @@ SELECT is(pg_temp.living(), 'z@example.org 000000000001 mapping', 'a user withou
 SET CONSTRAINTS ALL IMMEDIATE;
 TRUNCATE cn_mapping;
 SELECT is(pg_temp.living(), 'none', 'TRUNCATE of the mappings ends what they ground');
+
+-- How it ends: a DELETE leaves a tombstone, and the row goes when it is over.
+TRUNCATE binding;
+SELECT pg_temp.put('a@example.org', '1', 100) AS forget, pg_temp.put('b@example.org', '1', 100, removed => true) AS more \gset
+DELETE FROM binding;
+SELECT results_eq('SELECT aor, removed, version_by, version_ms > 100 FROM binding ORDER BY aor',
+    $$VALUES ('a@example.org' COLLATE "C", true, 0, true), ('b@example.org', true, 1, false)$$, 'a DELETE removes by a tombstone, and leaves one alone');
+SELECT ok(NOT pg_temp.put('a@example.org', '1', 101), 'what is older does not revive it');
+TRUNCATE binding;
+CREATE FUNCTION pg_temp.aged(aor text, expired interval, written interval, removed boolean) RETURNS boolean LANGUAGE sql AS $$
+    SELECT bind_put(aor, 'd', 'c:x', 'device', '1', 'mapping', aor, '', 0, 'sip:x', extract(epoch FROM now() - expired)::bigint, 1000, 'c', 1,
+                    'f', '', (extract(epoch FROM now() - written) * 1000)::bigint, 1, removed)
+$$;
+SELECT bool_and(pg_temp.aged(aor, expired, written, removed)) AS forget FROM (VALUES
+    ('1@example.org', interval '9 days', interval '9 days', false), ('2@example.org', '9 days', '9 days', true), ('3@example.org', '7 days', '9 days', true),
+    ('4@example.org', '9 days', '7 days', true), ('5@example.org', '-1 hour', '9 days', false), ('6@example.org', '9 days', '9 days', false)
+    ) AS v (aor, expired, written, removed) \gset
+SELECT results_eq($$SELECT aor, looked_at, purged FROM binding_purge('', '', '', 4)$$, $$VALUES ('4@example.org', 4::bigint, 2::bigint)$$,
+    'a page looks at some, deletes what is over and says where it ended');
+SELECT results_eq($$SELECT aor, looked_at, purged FROM binding_purge('4@example.org', 'd', 'c:x', 4)$$, $$VALUES ('6@example.org', 2::bigint, 1::bigint)$$,
+    'the next goes on from there');
+SELECT is_empty($$SELECT FROM binding_purge('6@example.org', 'd', 'c:x', 4)$$, 'at the end nothing comes');
+SELECT results_eq('SELECT aor FROM binding ORDER BY aor', $$VALUES ('3@example.org' COLLATE "C"), ('4@example.org'), ('5@example.org')$$,
+    'what ended, or was written, less than 8 days ago stays');
 
 SELECT * FROM finish();
 ROLLBACK;

@@ -117,6 +117,9 @@ SELECT bind_put('d@example.org', 'k1', 'c:x', 'device', '00000000000C', 'mapping
 SELECT is(pg_temp.logged(), 'nothing', 'a binding that is not newer');
 DELETE FROM cn_mapping WHERE cn = '00000000000C';
 SELECT is(pg_temp.logged(), 'binding d@example.org, peer device/00000000000C', 'a binding that ends with its mapping');
+SELECT bind_put('d@example.org', 'k1', 'c:x', 'device', '00000000000C', 'name', 'd@example.org', '', 0, 'sip:x', 2000000000, 1000,
+    'c', 1, 'p/1/0/0/1', '', 9000000000000, 1) AS forget \gset
+SELECT is(pg_temp.logged(), 'binding d@example.org', 'a binding that comes back');
 DELETE FROM binding;
 SELECT is(pg_temp.logged(), 'binding d@example.org', 'DELETE of a binding');
 

@@ -23,7 +23,7 @@ SELECT is(pg_temp.privileges('holdline_mapperd'), 'binding:siu change_log:s chan
 SELECT is(pg_temp.privileges('holdline_admin'), 'audit:s binding:s change_log:s change_log_floor:s cn_mapping:siud device:siud device_info:siud domain:siud mapperd:s rights_rule:siud '
     'sip_user:siud trust_store:siud user_group:siud user_group_member:siud', 'holdline_admin provisions');
 SELECT is(pg_temp.privileges('holdline_stranger'), NULL, 'others have nothing');
-SELECT is(pg_temp.functions('holdline_mapperd'), 'bind_put bind_remove change_log_prune cn_canonical domain_canonical identity_canonical mapperd_enrol '
+SELECT is(pg_temp.functions('holdline_mapperd'), 'bind_put bind_remove binding_purge change_log_prune cn_canonical domain_canonical identity_canonical mapperd_enrol '
     'number_canonical shown user_part_canonical', 'functions of holdline_mapperd');
 SELECT is(pg_temp.functions('holdline_admin'), 'cn_canonical device_cn device_set_identities domain_canonical identity_canonical number_canonical '
     'replace_device retire_device shown user_part_canonical', 'functions of holdline_admin');
@@ -100,6 +100,9 @@ SELECT pg_temp.denied(role, statement) FROM (VALUES
     ('holdline_mapperd', $$SELECT bindings_end_of_users('{alice@example.org}')$$),
     ('holdline_mapperd', $$CREATE TABLE public.x ()$$),
     ('holdline_admin', $$UPDATE binding SET removed = true$$),
+    ('holdline_admin', $$DELETE FROM binding$$),
+    ('holdline_admin', $$SELECT binding_purge('', '', '', 1)$$),
+    ('holdline_mapperd', $$SELECT binding_is_over(now(), 1)$$),
     ('holdline_admin', $$DELETE FROM change_log$$),
     ('holdline_admin', $$SELECT change_log_prune('1 second', 1)$$),
     ('holdline_admin', $$TRUNCATE cn_mapping$$),

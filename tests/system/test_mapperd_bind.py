@@ -5,7 +5,8 @@ import time
 import pytest
 
 from tests.lab.resp import Resp, RespError
-from tests.system.lib import cn_of, resp, sql, unique, wait_until
+from tests.system.lib import cn_of, psycopg2_connect, resp, sql, unique, wait_until
+from tests.system.test_mapperd_feed import info, new_mapping
 
 
 class Device:
@@ -317,3 +318,48 @@ def test_an_unbind_leaves_a_tombstone_that_an_older_bind_does_not_pass(lab):
     )
     assert stood == (False,)
     assert device.located() == []
+
+
+AGED = (
+    "INSERT INTO binding (aor, device_key, instance_key, store, cn, ground, entry, contact, expires_at,"
+    " call_id, cseq, flow, version_ms, version_by, removed)"
+    " SELECT %s, 'd', 'c:' || n, 'device', %s, 'mapping', %s, 'sip:' || n, now() - %s::interval, 'c', 1, 'f',"
+    " (extract(epoch FROM now() - %s::interval) * 1000)::int8, 1, n %% 2 = 0 FROM generate_series(1, %s) n"
+)
+
+
+def test_what_is_over_goes_in_pages_from_table_and_store(fresh_lab):
+    lab = fresh_lab
+    device = Device(lab)
+    device.bind()
+    stored = int(info(lab)["bindings"])
+    sql(lab, AGED, device.aor, device.cn, device.aor, "9 days", "9 days", 1200)
+    sql(lab, AGED, f"z{device.aor}", device.cn, device.aor, "7 days", "7 days", 3)
+    # More than one page; what was put into the store meanwhile goes from there as well.
+    wait_until(lambda: sql(lab, "SELECT count(*) FROM binding") == [(4,)], timeout=60)
+    wait_until(lambda: int(info(lab)["bindings"]) == stored + 3, timeout=60)
+    assert int(info(lab)["bindings_purged"]) == 1200
+    assert len(device.located()) == 1
+
+
+def test_a_delete_by_hand_ends_a_binding_everywhere_and_the_next_register_brings_it_back(lab):
+    device = Device(lab)
+    device.bind()
+    sql(lab, "DELETE FROM binding WHERE aor = %s", device.aor)
+    wait_until(lambda: device.located() == [])
+    assert sql(lab, "SELECT removed FROM binding WHERE aor = %s", device.aor) == [(True,)]
+    device.bind()
+    assert len(device.located()) == 1
+
+
+def test_a_missing_row_removes_nothing(lab):
+    # What mapperd reads from may lag behind what the primary has confirmed.
+    device = Device(lab)
+    device.bind(contact="sip:a@192.0.2.1")
+    with psycopg2_connect(lab) as connection, connection.cursor() as cursor:
+        cursor.execute("SET session_replication_role = replica")
+        cursor.execute("DELETE FROM binding WHERE aor = %s", (device.aor,))
+    device.bind(contact="sip:b@192.0.2.1")
+    sql(lab, "UPDATE binding SET version_ms = version_ms + 1 WHERE aor = %s", device.aor)
+    new_mapping(lab)  # and what was committed before it has been read
+    assert len(device.located()) == 2
