@@ -405,7 +405,7 @@ static void test_T35_lookups_are_bounded(void **state)
     free(many);
 }
 
-static void test_answer_ends_at_its_validity_edge(void **state)
+static void test_F45_answer_ends_at_its_validity_edge(void **state)
 {
     (void)state;
     stage_up(&stage, 7, 10);
@@ -848,7 +848,7 @@ int main(void)
         TEST(test_waiter_that_leaves_takes_nobody_with_it),
         TEST(test_waiter_may_leave_between_answer_and_wake_up),
         TEST(test_T35_lookups_are_bounded),
-        TEST(test_answer_ends_at_its_validity_edge),
+        TEST(test_F45_answer_ends_at_its_validity_edge),
         TEST(test_answer_from_a_later_wall_time_is_dropped),
         TEST(test_loading_is_asked_again_soon),
         TEST(test_refusals_end_the_wait_with_a_reason),
