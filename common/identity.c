@@ -325,11 +325,28 @@ bool identity_is_number(const struct identity *i)
 
 /* ---- CNs ---- */
 
+/* Whether it is canonical as it stands, as nearly all that is asked about is. */
+static bool is_canonical_mac(struct slice s)
+{
+    unsigned good = s.size == 12;
+
+    for (size_t i = 0; good && i < 12; i++) {
+        unsigned char c = (unsigned char)s.data[i];
+        good = (unsigned)(c - '0') < 10 || (unsigned)(c - 'A') < 6;
+    }
+    return good;
+}
+
 /* Six octets, with at most one separator between two of them. */
 static bool read_mac(struct slice s, char *out)
 {
     size_t at = 0;
 
+    if (is_canonical_mac(s)) {
+        memcpy(out, s.data, 12);
+        out[12] = '\0';
+        return true;
+    }
     for (size_t octet = 0; octet < 6; octet++) {
         if (octet && at < s.size && (s.data[at] == ':' || s.data[at] == '-' || s.data[at] == '.'))
             at++;

@@ -12,6 +12,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#define AHEAD_MAX WARM_KEYS_MAX
+
 static bool listed(const struct options_ids *ids, uint32_t id)
 {
     for (size_t i = 0; i < ids->count; i++)
@@ -247,15 +249,6 @@ static void flush(struct client *client)
         ev_feed_event(server->loop, &client->write, EV_WRITE);
 }
 
-void client_flush_all(struct server *server)
-{
-    struct client *client;
-    while ((client = server->flush) != NULL) {
-        forget_flush(client);
-        flush(client);
-    }
-}
-
 void client_add_message(struct client *client, struct slice payload)
 {
     resp_add_array(&client->out, 3);
@@ -265,6 +258,15 @@ void client_add_message(struct client *client, struct slice payload)
     client->committed |= client->answered > 0;
     flush_later(client);
 }
+
+/* Commands read ahead, of one client or several, so that what their lookups touch is fetched for
+ * all of them at once. Filled and emptied within answer_ready(). */
+struct ahead {
+    struct client *client;
+    size_t from, used; /* place in the client's input, from its front */
+    enum error error;  /* of reading it */
+    struct resp_command command;
+};
 
 /* One command; its answer can be taken back as long as nothing but answers of this turn stand in
  * `out` behind the mark. */
@@ -283,44 +285,113 @@ static void run(struct client *client, const struct resp_command *command)
     }
 }
 
-/* Answers what is complete in the input. True: stopped for the output's bound, more may be there.
- */
-static bool answer_input(struct client *client)
+/* Whether the client may be answered now. False: `stopped` is for the output's bound, after which
+ * no event comes by itself; else the gate says when. */
+static bool may_go_on(struct client *client)
 {
     struct server *server = client->server;
-    struct resp_command command;
-    size_t used;
-    while (!client->closing && !client->out.failed && buffer_size(&client->in) > client->answered) {
-        struct slice rest = buffer_slice(&client->in);
-        rest.data += client->answered;
-        rest.size -= client->answered;
-        if (waiting_bytes(client) >= soft_bound(client) ||
-            client->pending_count >= CLIENT_PENDING_MAX)
-            return true;
-        if (gate_waits(&server->gate, server->now_mono_ms))
-            return false;
-        enum error e = resp_read_command(rest, &command, &used);
-        if (e == ERROR_INCOMPLETE)
-            return false;
-        if (e != ERROR_NONE) {
-            server->counts.malformed++;
-            resp_add_failure(client_out(client),
-                             e == ERROR_TOO_LARGE ? "ERR command too large" : "ERR protocol error");
-            client->closing = client->committed = true;
-            client->answered = buffer_size(&client->in);
-            return false;
-        }
-        if (command.count > 0)
-            run(client, &command);
-        client->answered += used;
+    if (client->closing || client->out.failed)
+        return false;
+    client->stopped =
+        waiting_bytes(client) >= soft_bound(client) || client->pending_count >= CLIENT_PENDING_MAX;
+    return !client->stopped && !gate_waits(&server->gate, server->now_mono_ms);
+}
+
+static void answer_one(const struct ahead *item)
+{
+    struct client *client = item->client;
+    /* The client was stopped at one before it: this one is read again then. */
+    if (item->from != client->answered || !may_go_on(client))
+        return;
+    if (item->error != ERROR_NONE) {
+        client->server->counts.malformed++;
+        resp_add_failure(client_out(client), item->error == ERROR_TOO_LARGE
+                                                 ? "ERR command too large"
+                                                 : "ERR protocol error");
+        client->closing = client->committed = true;
+        client->answered = buffer_size(&client->in);
+        return;
     }
-    return false;
+    if (item->command.count > 0)
+        run(client, &item->command);
+    client->answered += item->used;
+}
+
+static void answer_ahead(struct server *server, struct ahead *ahead, size_t *count)
+{
+    struct record_key keys[AHEAD_MAX];
+    struct slice slices[AHEAD_MAX];
+    size_t found = 0;
+    for (size_t i = 0; i < *count; i++) {
+        if (ahead[i].error == ERROR_NONE &&
+            command_peer_key(ahead[i].client, &ahead[i].command, &keys[found])) {
+            slices[found] = record_key_slice(&keys[found]);
+            found++;
+        }
+    }
+    /* One lookup alone has nothing to wait side by side with. */
+    if (found > 1)
+        store_look_ahead(&server->reader, slices, found);
+    for (size_t i = 0; i < *count; i++)
+        answer_one(&ahead[i]);
+    *count = 0;
+}
+
+/* Reads the client's next command into `item`. False: none is complete. */
+static bool read_ahead(struct client *client, size_t from, struct ahead *item)
+{
+    struct slice rest = buffer_slice(&client->in);
+    if (rest.size <= from)
+        return false;
+    rest.data += from;
+    rest.size -= from;
+    item->client = client;
+    item->from = from;
+    item->error = resp_read_command(rest, &item->command, &item->used);
+    return item->error != ERROR_INCOMPLETE;
+}
+
+/* Answers what is complete in the input of every client that has some. */
+static void answer_ready(struct server *server)
+{
+    struct ahead ahead[AHEAD_MAX];
+    size_t count = 0;
+    for (struct client *client = server->flush; client != NULL; client = client->next_flush) {
+        if (!client->ready)
+            continue;
+        client->ready = client->stopped = false;
+        size_t from = client->answered;
+        while (!client->closing && read_ahead(client, from, &ahead[count])) {
+            from += ahead[count].used;
+            bool last = ahead[count].error != ERROR_NONE;
+            if (++count == AHEAD_MAX) {
+                answer_ahead(server, ahead, &count);
+                if (client->answered != from)
+                    break; /* stopped */
+            }
+            if (last)
+                break;
+        }
+    }
+    answer_ahead(server, ahead, &count);
+}
+
+void client_flush_all(struct server *server)
+{
+    struct client *client;
+    if (server->flush == NULL)
+        return;
+    server_look(server);
+    answer_ready(server);
+    while ((client = server->flush) != NULL) {
+        forget_flush(client);
+        flush(client);
+    }
 }
 
 void client_process(struct client *client)
 {
-    server_look(client->server);
-    client->stopped = answer_input(client);
+    client->ready = true;
     flush_later(client);
 }
 

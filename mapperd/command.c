@@ -371,6 +371,14 @@ static const struct command *find_command(struct slice name)
     return NULL;
 }
 
+bool command_peer_key(struct client *client, const struct resp_command *command,
+                      struct record_key *key)
+{
+    return command->count == 3 && slice_equal_nocase(command->args[0], SLICE("PEER")) &&
+           (client->permissions & PERMISSION_READ) != 0 && gate_open(&client->server->gate) &&
+           reply_peer_key(client->server, command->args[1], command->args[2], key);
+}
+
 void command_run(struct client *client, const struct resp_command *command)
 {
     const struct command *c = find_command(command->args[0]);

@@ -128,6 +128,20 @@ static enum error find_peer(struct server *server, struct slice store, struct sl
     return e == ERROR_NOT_FOUND ? ERROR_NONE : e;
 }
 
+bool reply_peer_key(struct server *server, struct slice store, struct slice cn,
+                    struct record_key *key)
+{
+    struct record_store trust;
+    char text[CN_MAX_OCTETS + 1];
+    size_t size;
+    if (!server_snapshot(server) || get_trust(server, store, &trust) != ERROR_NONE ||
+        trust.state != RECORD_ENABLED ||
+        cn_canonical(trust.form, trust.prefixes, trust.prefix_count, cn, text, &size) != ERROR_NONE)
+        return false;
+    record_peer_key(key, store, (struct slice){ text, size });
+    return !key->failed;
+}
+
 static struct slice peer_state(const struct peer_answer *answer)
 {
     if (answer->store == RECORD_DISABLED || answer->peer.state == RECORD_DISABLED)

@@ -49,6 +49,7 @@ struct client {
     unsigned permissions;
     uint32_t uid;
     bool subscribed, closing;
+    bool ready;      /* its input is to be looked at when the turn ends */
     bool stopped;    /* for the output's bound, with input left */
     bool committed;  /* what was answered this turn can't be taken back */
     size_t answered; /* bytes of `in` answered this turn, not yet flushed */
@@ -138,8 +139,8 @@ static inline const struct options *server_live(const struct server *server)
 
 /* client.c */
 void client_accept(struct server *server, int descriptor);
-void client_process(struct client *client);   /* answers what was read */
-void client_flush_all(struct server *server); /* at the end of a turn */
+void client_process(struct client *client);   /* what was read is answered when the turn ends */
+void client_flush_all(struct server *server); /* at the end of a turn: answers and sends */
 void client_add_message(struct client *client, struct slice payload);
 void client_close(struct client *client);
 struct buffer *client_out(struct client *client); /* where the next reply belongs */
@@ -152,9 +153,14 @@ unsigned client_permissions(const struct server *server, int descriptor, uint32_
 
 /* command.c */
 void command_run(struct client *client, const struct resp_command *command);
+/* The store's key that a PEER will ask for; false: it is another command, or asks for nothing. */
+bool command_peer_key(struct client *client, const struct resp_command *command,
+                      struct record_key *key);
 
 /* reply.c; each appends one reply to `out` */
 void reply_peer(struct server *server, struct buffer *out, struct slice store, struct slice cn);
+bool reply_peer_key(struct server *server, struct slice store, struct slice cn,
+                    struct record_key *key); /* false: there is no such key */
 void reply_rights(struct server *server, struct buffer *out, struct slice identity);
 void reply_locate(struct server *server, struct buffer *out, struct slice identity,
                   uint64_t now_unix_s);

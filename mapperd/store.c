@@ -426,6 +426,7 @@ void store_reader_rest(struct store_reader *reader)
     if (reader->held)
         mdb_txn_reset(reader->txn);
     reader->held = false;
+    reader->ahead.count = 0;
 }
 
 enum error store_reader_renew(struct store_reader *reader)
@@ -454,11 +455,38 @@ void store_reader_close(struct store_reader *reader)
     *reader = (struct store_reader){ 0 };
 }
 
-enum error store_get(const struct store_reader *reader, enum store_table table, struct slice key,
+/* Whether the key is the next of those that were looked up ahead, and was found. */
+static bool found_ahead(struct store_reader *reader, struct slice key, struct slice *value)
+{
+    size_t at = reader->ahead.at;
+    if (at >= reader->ahead.count || !slice_equal(key, reader->ahead.keys[at]))
+        return false;
+    reader->ahead.at++;
+    return reader->ahead.found[at].mv_data != NULL &&
+           checked(key, &reader->ahead.found[at], value) == ERROR_NONE;
+}
+
+enum error store_get(struct store_reader *reader, enum store_table table, struct slice key,
                      struct slice *value)
 {
     assert(reader->held);
+    if (table == STORE_PEER && found_ahead(reader, key, value))
+        return ERROR_NONE;
     return get(reader->store, reader->txn, table, key, value);
+}
+
+void store_look_ahead(struct store_reader *reader, const struct slice *keys, size_t count)
+{
+    size_t snapshot = mdb_txn_id(reader->txn);
+    if (reader->peers_of != snapshot) {
+        warm_find(reader->txn, TABLE_NAMES[STORE_PEER], &reader->peers);
+        reader->peers_of = snapshot;
+    }
+    for (size_t i = 0; i < count; i++)
+        reader->ahead.keys[i] = keys[i];
+    reader->ahead.count = count;
+    reader->ahead.at = 0;
+    warm_keys(&reader->peers, keys, count, reader->ahead.found);
 }
 
 enum error store_begin(struct store *store, struct store_writer *writer)

@@ -15,6 +15,7 @@
 
 #include "common/error.h"
 #include "common/slice.h"
+#include "mapperd/warm.h"
 
 #include <lmdb.h>
 #include <stdbool.h>
@@ -79,6 +80,13 @@ struct store_reader {
     MDB_txn *txn;
     bool held; /* the snapshot is taken */
     struct store_serial serial;
+    struct warm_tree peers; /* of the snapshot with this number */
+    size_t peers_of;
+    struct { /* devices looked up ahead, in the order in which they will be asked for */
+        struct slice keys[WARM_KEYS_MAX];
+        MDB_val found[WARM_KEYS_MAX];
+        size_t count, at;
+    } ahead;
 };
 enum error store_reader_open(struct store *store, struct store_reader *reader) MUST_CHECK;
 /* Lets go of the snapshot, so that its pages can be used again. */
@@ -89,8 +97,13 @@ void store_reader_close(struct store_reader *reader);
 
 /* *value points into the map until the snapshot is let go. ERROR_NOT_FOUND; ERROR_LIBRARY: damage,
  * logged; the store must not be used any more. */
-enum error store_get(const struct store_reader *reader, enum store_table table, struct slice key,
+enum error store_get(struct store_reader *reader, enum store_table table, struct slice key,
                      struct slice *value) MUST_CHECK;
+
+/* Looks these devices up, all at once; at most WARM_KEYS_MAX keys, which must stay until
+ * store_get() has been called for each, in this order, or the snapshot is let go. Changes no
+ * answer. */
+void store_look_ahead(struct store_reader *reader, const struct slice *keys, size_t count);
 
 /* One write transaction. An error inside makes store_commit() fail and nothing is kept. */
 struct store_writer {
