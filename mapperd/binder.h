@@ -16,6 +16,7 @@
 #include "mapperd/database.h"
 #include "mapperd/journal_thread.h"
 #include "mapperd/message.h"
+#include "mapperd/meta.h"
 #include "mapperd/rows.h"
 
 #include <ev.h>
@@ -25,8 +26,8 @@
 #define BIND_WAITING_MAX 20000
 #define BIND_COLUMNS     17
 #define BIND_HELD_MAX    64
-#define BIND_PURGE_ROWS  500 /* a second: some milliseconds */
-#define COUNTERS         128 /* counter rows written and not yet seen again */
+#define BIND_PURGE_ROWS  500  /* a second: some milliseconds */
+#define COUNTERS         8192 /* counter rows written and not yet seen again: some two hours */
 
 struct feed;
 
@@ -130,6 +131,8 @@ struct binder {
     size_t counter_at;
     uint64_t last_counter;
     struct bind_purge purge;
+    struct meta_origin origin; /* of its server, and when that started */
+    uint64_t started;
 };
 
 /* binding.c */
@@ -137,6 +140,8 @@ void binder_init(struct feed *feed);
 void binder_free(struct feed *feed);
 void binder_take(struct feed *feed, struct loop_message *message);
 void binder_work(struct feed *feed); /* sends what waits, if the connection is free */
+/* The log's server is known, or was promoted: a connection to another primary ends. */
+void binder_verify(struct feed *feed);
 bool binder_counter_written(const struct feed *feed, uint64_t counter, struct written_counter *out);
 void binder_go_away(struct feed *feed, const char *why);
 struct record_version binder_next_version(struct feed *feed);

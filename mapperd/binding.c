@@ -177,6 +177,23 @@ void binder_work(struct feed *feed)
         binder_go_away(feed, "a batch could not be sent");
 }
 
+/* Two servers that both answer to the same name must never feed one store: when a primary is read,
+ * it is the very process that is written to. While nothing is read, the store says whose it is. */
+static bool belongs(const struct feed *feed)
+{
+    const struct binder *b = &feed->binder;
+    bool reads = feed_follows(feed);
+    const struct meta_origin *ours = reads ? &feed->server : &feed->meta.origin;
+    return ours->system_id == b->origin.system_id && ours->database_oid == b->origin.database_oid &&
+           (!reads || feed->standby || feed->server_started == b->started);
+}
+
+void binder_verify(struct feed *feed)
+{
+    if (feed->binder.state == BINDER_READY && !belongs(feed))
+        binder_go_away(feed, "another server leads now");
+}
+
 static void take_enrolment(struct feed *feed, const PGresult *result)
 {
     struct binder *b = &feed->binder;
@@ -198,11 +215,16 @@ static void take_enrolment(struct feed *feed, const PGresult *result)
         binder_go_away(feed, "enrolment failed");
         return;
     }
-    /* Two servers that both answer to the same name must never feed one store. */
-    bool same = feed->server.system_id == system && feed->server.database_oid == oid &&
-                feed->server_started == started;
-    if (database_true(result, 0, 3) || !same) {
-        binder_go_away(feed, "not the server that the log is read from");
+    b->origin.system_id = system;
+    b->origin.database_oid = (uint32_t)oid;
+    b->started = started;
+    if (database_true(result, 0, 3) || !belongs(feed)) {
+        const char *why = database_true(result, 0, 3)
+                              ? "that server is a standby"
+                              : "not the primary of the server that is read";
+        log_write(b->complained ? LOG_DEBUG : LOG_WARNING, "primary-not-found", "%s", why);
+        b->complained = true;
+        binder_go_away(feed, why);
         return;
     }
     feed->meta.origin.mapperd_id = (uint32_t)id;
@@ -284,14 +306,15 @@ static void on_retry(struct ev_loop *loop, ev_timer *w, int events)
     struct feed *feed = w->data;
     (void)loop;
     (void)events;
-    /* The log's connection says which server is ours. */
-    if (feed->state != FEED_STATE_FILLING && feed->state != FEED_STATE_FEEDING) {
+    /* Which server is ours says the log's connection, or the store. Not only the former: a standby
+     * that is behind may need our counter to come nearer. */
+    if (!feed_follows(feed) && feed->store == NULL) {
         ev_timer_set(w, 0.02, 0.);
         ev_timer_start(feed->loop, w);
         return;
     }
     become(feed, BINDER_CONNECTING);
-    database_open(&feed->binder.db, feed->options->database, FEED_CONNECT_S);
+    database_open(&feed->binder.db, feed->options->primary, FEED_CONNECT_S);
 }
 
 static void on_second(struct ev_loop *loop, ev_timer *w, int events)

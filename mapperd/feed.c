@@ -78,6 +78,12 @@ void feed_tell_changes(struct feed *feed, struct buffer *changes)
     feed_tell(feed, m);
 }
 
+void feed_raise_lsn(struct feed *feed, uint64_t lsn)
+{
+    if (lsn > feed->meta.lsn)
+        feed->meta.lsn = lsn;
+}
+
 uint64_t feed_number(const struct feed *feed)
 {
     return feed->meta.queue_next - 1;
@@ -144,7 +150,7 @@ void feed_settle(struct feed *feed)
 
 void feed_work(struct feed *feed)
 {
-    bool following = feed->state == FEED_STATE_FILLING || feed->state == FEED_STATE_FEEDING;
+    bool following = feed_follows(feed);
     if (!following || feed->store == NULL || feed->keys.state != DATABASE_IDLE)
         return;
     if (poll_peek(feed) || compare_send(feed))
@@ -246,226 +252,6 @@ static void disconnect(struct feed *feed)
     feed_tell_plain(feed, FEED_LOST, 0);
 }
 
-/* The texts of two PostgreSQL arrays: statements that must be found on the server. */
-static enum error add_history(struct feed *feed, struct buffer *xids, struct buffer *stamps)
-{
-    struct store_writer writer;
-    struct store_walk walk;
-    struct slice key, value;
-    enum error e = store_begin(feed->store, &writer);
-    if (e != ERROR_NONE)
-        return e;
-    buffer_add_char(xids, '{');
-    buffer_add_char(stamps, '{');
-    feed->recent_count = 0;
-    feed->newest_xid = 0;
-    store_walk_writer(&writer, STORE_RECENT, SLICE(""), &walk);
-    while (store_walk_next(&walk, &key, &value)) {
-        feed->recent_count++;
-        if (key.size != 16)
-            continue;
-        feed->newest_xid = record_u64_at(key.data); /* the walk is in order of xid */
-        const char *comma = buffer_size(xids) > 1 ? "," : "";
-        buffer_add_format(xids, "%s%" PRIu64, comma, record_u64_at(key.data));
-        buffer_add_format(stamps, "%s%" PRId64, comma, (int64_t)record_u64_at(key.data + 8));
-    }
-    store_walk_end(&walk);
-    store_abort(&writer);
-    buffer_add(xids, (struct slice){ "}", 2 }); /* with its NUL */
-    buffer_add(stamps, (struct slice){ "}", 2 });
-    return walk.error != ERROR_NONE         ? walk.error
-           : xids->failed || stamps->failed ? ERROR_MEMORY
-                                            : ERROR_NONE;
-}
-
-static void send_check(struct feed *feed, struct database *db,
-                       const struct database_statement *statement,
-                       const struct database_parameters *p)
-{
-    if (database_send(db, statement, p, false, FEED_STATEMENT_S) != ERROR_NONE)
-        feed_raise(feed, FEED_EVENT_LOST);
-}
-
-/* The numbers' texts lie in `system` and `oid`. */
-static void add_origin(const struct feed *feed, char system[24], char oid[16],
-                       struct database_parameters *p)
-{
-    snprintf(system, 24, "%lld", (long long)feed->server.system_id);
-    snprintf(oid, 16, "%lu", (unsigned long)feed->server.database_oid);
-    database_add_text(p, system);
-    database_add_text(p, oid);
-}
-
-static void ask_history(struct feed *feed)
-{
-    struct buffer xids, stamps;
-    struct database_parameters p = { .count = 0 };
-    buffer_init(&xids, 0);
-    buffer_init(&stamps, 0);
-    char system[24], oid[16];
-    enum error e = add_history(feed, &xids, &stamps);
-    feed->check = CHECK_HISTORY;
-    database_add_text(&p, feed->meta.position);
-    database_add_text(&p, buffer_slice(&xids).data);
-    database_add_text(&p, buffer_slice(&stamps).data);
-    add_origin(feed, system, oid, &p);
-    if (e != ERROR_NONE)
-        feed_store_failed(feed, e, "history");
-    else
-        send_check(feed, &feed->log, &STATEMENT_HISTORY, &p);
-    buffer_free(&xids);
-    buffer_free(&stamps);
-}
-
-static void ask_recent(struct feed *feed)
-{
-    struct database_parameters p = { .count = 0 };
-    char system[24], oid[16];
-    add_origin(feed, system, oid, &p);
-    buffer_reset(&feed->recent);
-    feed->history_held = false;
-    feed->check = CHECK_RECENT;
-    send_check(feed, &feed->log, &STATEMENT_RECENT, &p);
-}
-
-static void ask_listen(struct feed *feed)
-{
-    feed->check = CHECK_LISTEN;
-    send_check(feed, &feed->log, &STATEMENT_LISTEN, NULL);
-}
-
-static void take_hello(struct feed *feed, const PGresult *result, bool of_log)
-{
-    uint64_t system, oid, started;
-    if (PQresultStatus(result) != PGRES_TUPLES_OK || PQntuples(result) != 1 ||
-        database_u64(result, 0, 0, &system) != ERROR_NONE ||
-        database_u64(result, 0, 1, &oid) != ERROR_NONE ||
-        database_u64(result, 0, 4, &started) != ERROR_NONE) {
-        feed_raise(feed, FEED_EVENT_LOST);
-        return;
-    }
-    if (database_true(result, 0, 2)) {
-        log_write(feed->unreachable ? LOG_DEBUG : LOG_WARNING, "database-is-standby",
-                  "the connection text must lead to the primary");
-        feed->unreachable = true;
-        feed_raise(feed, FEED_EVENT_LOST);
-        return;
-    }
-    if (of_log) {
-        feed->server.system_id = system;
-        feed->server.database_oid = (uint32_t)oid;
-        feed->server_started = started;
-        buffer_reset(&feed->server_snapshot);
-        buffer_add(&feed->server_snapshot, database_text(result, 0, 3));
-    } else if (feed->server.system_id != system || feed->server.database_oid != oid ||
-               feed->server_started != started) {
-        log_write(feed->unreachable ? LOG_DEBUG : LOG_WARNING, "database-differs",
-                  "two connections reached two servers");
-        feed->unreachable = true;
-        feed_raise(feed, FEED_EVENT_LOST);
-    }
-}
-
-static bool same_origin(const struct feed *feed)
-{
-    return feed->store != NULL && !feed->meta.refill &&
-           feed->meta.origin.system_id == feed->server.system_id &&
-           feed->meta.origin.database_oid == feed->server.database_oid;
-}
-
-static void take_history(struct feed *feed, const PGresult *result)
-{
-    uint64_t missing;
-    if (PQntuples(result) != 1 || database_u64(result, 0, 1, &missing) != ERROR_NONE) {
-        feed_raise(feed, FEED_EVENT_LOST);
-        return;
-    }
-    bool usable = database_true(result, 0, 0);
-    feed->history_held = usable && missing == 0;
-    if (!feed->history_held)
-        log_write(LOG_WARNING, "history-lost", "%s",
-                  !usable ? "the position lies below the floor or ahead of the server"
-                          : "statements applied here are not on the server");
-}
-
-static void take_recent(struct feed *feed, const PGresult *result)
-{
-    for (int row = 0; row < PQntuples(result); row++) {
-        uint64_t pair[2];
-        if (database_u64(result, row, 0, &pair[0]) == ERROR_NONE &&
-            database_u64(result, row, 1, &pair[1]) == ERROR_NONE)
-            buffer_add(&feed->recent, (struct slice){ (const char *)pair, sizeof(pair) });
-    }
-    if (feed->recent.failed)
-        feed_raise(feed, FEED_EVENT_LOST);
-}
-
-static void begin_keys(struct feed *feed)
-{
-    if (database_pipeline_start(&feed->keys) != ERROR_NONE) {
-        feed_raise(feed, FEED_EVENT_LOST);
-        return;
-    }
-    if (same_origin(feed)) {
-        ask_history(feed);
-        return;
-    }
-    if (feed->store != NULL)
-        log_write(LOG_WARNING, "history-lost", "%s",
-                  feed->meta.refill ? "a fill was not finished" : "the server is another one");
-    ask_recent(feed);
-}
-
-/* One step of the check has ended. */
-static void check_next(struct feed *feed)
-{
-    switch (feed->check) {
-    case CHECK_HELLO:
-        feed->check = CHECK_KEYS_HELLO;
-        send_check(feed, &feed->keys, &STATEMENT_HELLO, NULL);
-        return;
-    case CHECK_KEYS_HELLO:
-        begin_keys(feed);
-        return;
-    case CHECK_HISTORY:
-        if (feed->history_held)
-            ask_listen(feed);
-        else
-            ask_recent(feed);
-        return;
-    case CHECK_RECENT:
-        ask_listen(feed);
-        return;
-    case CHECK_LISTEN:
-        feed_raise(feed, feed->history_held ? FEED_EVENT_HISTORY_HELD : FEED_EVENT_HISTORY_LOST);
-        return;
-    }
-}
-
-static void check_result(struct feed *feed, const PGresult *result)
-{
-    if (result == NULL) {
-        check_next(feed);
-        return;
-    }
-    switch (feed->check) {
-    case CHECK_HELLO:
-        take_hello(feed, result, true);
-        return;
-    case CHECK_KEYS_HELLO:
-        take_hello(feed, result, false);
-        return;
-    case CHECK_HISTORY:
-        take_history(feed, result);
-        return;
-    case CHECK_RECENT:
-        take_recent(feed, result);
-        return;
-    case CHECK_LISTEN:
-        return;
-    }
-}
-
 static void become(struct feed *feed, enum feed_state state)
 {
     assert(feed_state_allowed(feed->state, state));
@@ -523,8 +309,7 @@ static void act(struct feed *feed, enum feed_action action)
         database_open(&feed->keys, feed->options->database, FEED_CONNECT_S);
         return;
     case FEED_ACTION_CHECK:
-        feed->check = CHECK_HELLO;
-        send_check(feed, &feed->log, &STATEMENT_HELLO, NULL);
+        check_start(feed);
         return;
     case FEED_ACTION_FOLLOW:
         follow(feed);
@@ -612,7 +397,7 @@ static void on_hint(struct database *db)
     struct feed *feed = db->context;
     /* Of a commit that a poll under way may not see. */
     feed->hinted = feed->poll.running;
-    if (feed->state == FEED_STATE_FILLING || feed->state == FEED_STATE_FEEDING)
+    if (feed_follows(feed))
         poll_send(feed);
 }
 
@@ -669,7 +454,7 @@ static void take_message(struct feed *feed, struct loop_message *m)
     switch (m->kind) {
     case LOOP_GATE:
         feed->gate = m->gate;
-        if (feed->state == FEED_STATE_FILLING || feed->state == FEED_STATE_FEEDING)
+        if (feed_follows(feed))
             poll_send(feed);
         break;
     case LOOP_BIND:

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The feed thread: the only writer of LMDB. It follows the change log of PostgreSQL's primary,
- * reads changed keys again, fills new generations, writes bindings. The rules are those of
+/* The feed thread: the only writer of LMDB. It follows the change log of a PostgreSQL
+ * server, reads changed keys again, fills new generations, writes bindings. The rules are those of
  * docs/feed.md; its states are in feed_state.h.
  *
  * Everything here runs on the feed thread but feed_start(), feed_send(), feed_take() and
@@ -23,6 +23,8 @@ struct feed_statistics {
     atomic_bool database,
         bindings; /* log and keys connected; the connection that writes bindings */
     atomic_bool refilling;
+    atomic_bool standby; /* the server that is read is one */
+    atomic_bool behind;  /* it does not hold yet what was applied: waiting */
     atomic_ullong polls, rows, keys_read, keys_waiting, rows_skipped, fills, fill_rows, commits,
         bound, unconfirmed, log_pruned, journalled, journal_replayed, journal_dropped,
         bindings_purged, compare_rounds, compare_ranges, compare_named,

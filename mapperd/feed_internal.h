@@ -11,6 +11,7 @@
 #include "mapperd/database.h"
 #include "mapperd/feed.h"
 #include "mapperd/feed_state.h"
+#include "mapperd/history.h"
 #include "mapperd/key_queue.h"
 #include "mapperd/meta.h"
 #include "mapperd/options.h"
@@ -50,12 +51,19 @@ struct fill {
     struct buffer after[3];     /* the last key read of `table`, NUL-terminated words */
     struct record_key frontier; /* its record key: at or below it the copy is complete */
     bool running;               /* a range is under way */
+    bool lsn_next;              /* of that: its rows are here, the WAL position comes */
     bool discard;               /* … for an attempt given up */
     uint64_t rows, started_mono_ms;
 };
 
+/* A standby does not say in its snapshot what is in progress: that is asked first. */
+enum poll_stage { POLL_READING = 0, POLL_LISTENING, POLL_PENDING };
+
 struct poll {
+    enum poll_stage stage;
     bool running, everything, answered;
+    bool known;         /* the position it leads to is, before its rows: on a standby */
+    bool cut;           /* that lies below what is visible: the rest is for the next poll */
     bool large;         /* more rows than one write takes: others must not wait for its end */
     uint64_t gate;      /* of LOOP_GATE that this poll was sent after; 0 = none */
     bool after_fill;    /* sent after the last range */
@@ -65,7 +73,6 @@ struct poll {
     size_t offsets[POLL_ROWS][2];
     size_t count;
     struct buffer snapshot;
-    char lsn[META_LSN_MAX];
     uint64_t counter, xid, stamp, of_xid;
     bool has_counter, has_statement;
     struct {
@@ -130,9 +137,13 @@ struct feed {
         CHECK_KEYS_HELLO,
         CHECK_HISTORY,
         CHECK_RECENT,
-        CHECK_LISTEN
+        CHECK_PENDING
     } check;
-    bool history_held;
+    enum history history;
+    bool standby;         /* the server that is read is one; promotion ends it */
+    bool listening;       /* for hints; not on a standby */
+    bool pending_cut;     /* ask on */
+    uint64_t server_lsn;  /* at the hello */
     struct buffer recent; /* xid, stamp pairs of the server, for a fill */
     uint64_t newest_xid;  /* of the statements that the check has asked for; 0: none */
 
@@ -164,6 +175,12 @@ struct feed {
     bool stopping;
 };
 
+/* The log is read. */
+static inline bool feed_follows(const struct feed *feed)
+{
+    return feed->state == FEED_STATE_FILLING || feed->state == FEED_STATE_FEEDING;
+}
+
 /* feed.c */
 void feed_raise(struct feed *feed, enum feed_event event);
 void feed_tell(struct feed *feed, struct feed_message *message);
@@ -177,6 +194,12 @@ void feed_store_failed(struct feed *feed, enum error e, const char *doing);
 void feed_work(struct feed *feed);             /* keys connection is free: next batch or range */
 void feed_settle(struct feed *feed);           /* something was applied: does the mark hold now? */
 uint64_t feed_number(const struct feed *feed); /* of the newest queue entry */
+
+void feed_raise_lsn(struct feed *feed, uint64_t lsn); /* of something read, before it is applied */
+
+/* check.c */
+void check_start(struct feed *feed);
+void check_result(struct feed *feed, const PGresult *result);
 
 /* poll.c */
 void poll_send(struct feed *feed);

@@ -119,6 +119,7 @@ static enum error restart_position(struct feed *feed)
     feed->meta.refill = true;
     feed->meta.origin.system_id = feed->server.system_id;
     feed->meta.origin.database_oid = feed->server.database_oid;
+    feed->meta.lsn = feed->server_lsn;
     e = store_begin(feed->store, &writer);
     if (e != ERROR_NONE)
         return e;
@@ -197,6 +198,9 @@ bool fill_send(struct feed *feed)
     for (int i = 0; i < range->words; i++)
         database_add_text(&p, buffer_slice(&fill->after[i]).data);
     enum error e = database_pipeline_add(&feed->keys, range->statement, &p);
+    if (e == ERROR_NONE)
+        e = database_pipeline_add(&feed->keys, &STATEMENT_LSN, NULL);
+    fill->lsn_next = false;
     if (e == ERROR_NONE)
         e = database_sync(&feed->keys, FEED_READ_S);
     fill->running = true;
@@ -288,8 +292,16 @@ static void take_range(struct feed *feed, const PGresult *result)
 
 void fill_result(struct feed *feed, const PGresult *result)
 {
-    if (result == NULL)
+    uint64_t lsn;
+    if (result == NULL) {
+        feed->fill.lsn_next = true;
         return;
+    }
+    if (PQresultStatus(result) == PGRES_TUPLES_OK && feed->fill.lsn_next) {
+        if (PQntuples(result) == 1 && database_u64(result, 0, 0, &lsn) == ERROR_NONE)
+            feed_raise_lsn(feed, lsn);
+        return;
+    }
     if (PQresultStatus(result) == PGRES_TUPLES_OK) {
         if (!feed->fill.discard)
             take_range(feed, result);

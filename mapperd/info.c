@@ -33,6 +33,11 @@ static void write_sync(const struct server *server, struct buffer *out)
                       refilling && server->reader.store != NULL ? "resyncing"
                                                                 : feed_state_text(state));
     number(out, "database", atomic_load(&s->database));
+    buffer_add_format(out, "source:%s\r\n",
+                      !atomic_load(&s->database) ? "none"
+                      : atomic_load(&s->standby) ? "standby"
+                                                 : "primary");
+    number(out, "behind", atomic_load(&s->behind));
     number(out, "database_bindings", atomic_load(&s->bindings));
     number(out, "epoch", server->published.epoch);
     number(out, "serial", server->published.serial);

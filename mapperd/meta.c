@@ -12,8 +12,7 @@
 struct state_record {
     struct meta_origin origin;
     struct meta_proof proof;
-    uint64_t queue_next, version_seen_ms;
-    char lsn[META_LSN_MAX];
+    uint64_t queue_next, version_seen_ms, lsn;
     uint8_t refill;
 };
 
@@ -58,8 +57,7 @@ static enum error read_state(struct store_writer *writer, struct meta *meta)
     meta->queue_next = record.queue_next;
     meta->version_seen_ms = record.version_seen_ms;
     meta->refill = record.refill != 0;
-    memcpy(meta->lsn, record.lsn, sizeof(meta->lsn));
-    meta->lsn[META_LSN_MAX - 1] = '\0';
+    meta->lsn = record.lsn;
     return ERROR_NONE;
 }
 
@@ -90,7 +88,7 @@ void meta_write(struct store_writer *writer, const struct meta *meta)
     record.proof = meta->proof;
     record.queue_next = meta->queue_next;
     record.version_seen_ms = meta->version_seen_ms;
-    memcpy(record.lsn, meta->lsn, sizeof(record.lsn));
+    record.lsn = meta->lsn;
     record.refill = meta->refill;
     store_put(writer, STORE_META, SLICE("state"),
               (struct slice){ (const char *)&record, sizeof(record) });
@@ -168,6 +166,14 @@ enum error meta_rewound_position(const struct meta *meta, uint64_t xmax, struct 
         buffer_add_u64(out, xid);
     }
     return out->failed ? ERROR_MEMORY : ERROR_NONE;
+}
+
+uint64_t meta_position_xmax(struct slice text)
+{
+    if (!reads_as_snapshot(text))
+        return 0;
+    take_xid(&text);
+    return take_xid(&text);
 }
 
 enum error meta_copy_position(struct meta *to, const struct meta *from)

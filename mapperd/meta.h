@@ -10,7 +10,6 @@
 
 #define META_POSITION_MAX \
     65536 /* text of a pg_snapshot; xip has at most one entry a backend or prepared transaction */
-#define META_LSN_MAX 24
 
 /* Whose data it is. */
 struct meta_origin {
@@ -35,7 +34,7 @@ struct meta {
     uint64_t queue_next;      /* number of the next queue entry */
     uint64_t version_seen_ms; /* highest binding version seen */
     bool refill;              /* the data may lack changes: a fill must replace them */
-    char lsn[META_LSN_MAX];
+    uint64_t lsn;             /* WAL position behind all that was applied; 0: none */
     char *position; /* the snapshot up to which the log has been queued; owned; NULL: none */
 };
 
@@ -52,6 +51,7 @@ enum error meta_set_position(struct meta *meta, struct slice text)
  * before: what is read from it on misses nothing from `xmax` on. */
 enum error meta_rewound_position(const struct meta *meta, uint64_t xmax,
                                  struct buffer *out) MUST_CHECK;
+uint64_t meta_position_xmax(struct slice text); /* 0: it does not read as a position */
 enum error meta_copy_position(struct meta *to, const struct meta *from) MUST_CHECK;
 
 /* Age in ms of the proof at this moment; UINT64_MAX = unknown: another boot, a clock gone back, or

@@ -83,6 +83,9 @@ enum error options_read(const char *path, struct options *o)
     o->socket = config_text(o->file, "socket");
     o->lmdb_dir = config_text(o->file, "lmdb_dir");
     o->database = config_text(o->file, "database");
+    o->primary = config_text(o->file, "primary");
+    if (o->primary[0] == '\0')
+        o->primary = o->database;
     o->log_file = config_text(o->file, "log_file");
     o->map_size = (uint64_t)config_integer(o->file, "lmdb_map_size_mb") << 20;
     o->journal_max = (uint64_t)config_integer(o->file, "journal_max_mb") << 20;
@@ -91,6 +94,7 @@ enum error options_read(const char *path, struct options *o)
     o->compare_round_s = (uint64_t)config_integer(o->file, "compare_round_s");
     o->bind_confirm_ms = (uint64_t)config_integer(o->file, "bind_confirm_ms");
     o->staleness_bound_ms = (uint64_t)config_integer(o->file, "staleness_bound_ms");
+    o->staleness_alarm_ms = (uint64_t)config_integer(o->file, "staleness_alarm_ms");
     o->max_clients = (uint64_t)config_integer(o->file, "max_clients");
     o->output_max = (uint64_t)config_integer(o->file, "output_max");
     const char *level = config_text(o->file, "log_level");

@@ -18,10 +18,11 @@ struct options_ids {
 
 struct options {
     struct config_file *file; /* owns every text below */
-    const char *name, *socket, *lmdb_dir, *database, *log_file;
+    const char *name, *socket, *lmdb_dir, *log_file;
+    const char *database, *primary; /* read from, written to */
     uint32_t socket_mode;
     uint64_t map_size, journal_max, poll_ms, log_keep_s, compare_round_s, bind_confirm_ms,
-        staleness_bound_ms, max_clients, output_max;
+        staleness_bound_ms, staleness_alarm_ms, max_clients, output_max;
     struct options_ids read_uids, read_gids, register_uids, register_gids, credential_uids,
         credential_gids;
     enum log_level log_level;

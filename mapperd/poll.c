@@ -12,6 +12,8 @@
 void poll_reset(struct poll *poll)
 {
     poll->running = poll->everything = poll->answered = poll->large = false;
+    poll->known = poll->cut = false;
+    poll->stage = POLL_READING;
     poll->gate = 0;
     poll->after_fill = poll->after_compare = poll->has_counter = poll->has_statement = false;
     poll->count = poll->statement_count = 0;
@@ -21,8 +23,8 @@ void poll_reset(struct poll *poll)
 }
 
 /* The numbers' texts lie in `texts`. */
-static void add_parameters(const struct feed *feed, const char *position, char texts[3][24],
-                           struct database_parameters *p)
+static void add_parameters(const struct feed *feed, const char *position, const char *below,
+                           char texts[3][24], struct database_parameters *p)
 {
     snprintf(texts[0], 24, "%lld", (long long)feed->server.system_id);
     snprintf(texts[1], 24, "%lu", (unsigned long)feed->server.database_oid);
@@ -30,16 +32,48 @@ static void add_parameters(const struct feed *feed, const char *position, char t
     database_add_text(p, position);
     for (int i = 0; i < 3; i++)
         database_add_text(p, texts[i]);
+    database_add_text(p, below);
+}
+
+static void send(struct feed *feed, enum poll_stage stage,
+                 const struct database_statement *statement, const struct database_parameters *p)
+{
+    bool rows = stage == POLL_READING;
+    feed->poll.stage = stage;
+    /* What must be counted out first may be many numbers. */
+    double deadline_s = stage == POLL_PENDING ? FEED_READ_S : FEED_STATEMENT_S;
+    if (database_send(&feed->log, statement, p, rows, deadline_s) != ERROR_NONE)
+        feed_raise(feed, FEED_EVENT_LOST);
+}
+
+static void send_reading(struct feed *feed)
+{
+    struct poll *poll = &feed->poll;
+    char texts[3][24], below[24];
+    struct database_parameters p = { .count = 0 };
+    if (poll->cut)
+        snprintf(below, sizeof(below), "%llu",
+                 (unsigned long long)meta_position_xmax(buffer_slice(&poll->snapshot)));
+    add_parameters(feed, feed->meta.position, poll->cut ? below : NULL, texts, &p);
+    send(feed, POLL_READING, &STATEMENT_POLL, &p);
+}
+
+/* Hints come from the poll after this one on; a primary that was a standby when it was connected to
+ * has not been asked for them. */
+static void send_on_primary(struct feed *feed)
+{
+    if (feed->listening)
+        send_reading(feed);
+    else
+        send(feed, POLL_LISTENING, &STATEMENT_LISTEN, NULL);
 }
 
 void poll_send(struct feed *feed)
 {
     struct poll *poll = &feed->poll;
-    char texts[3][24];
     struct database_parameters p = { .count = 0 };
-    bool following = feed->state == FEED_STATE_FILLING || feed->state == FEED_STATE_FEEDING;
     /* A connection that is being given up in one of its own callbacks still looks idle. */
-    if (!following || poll->running || feed->log.state != DATABASE_IDLE)
+    if (!feed_follows(feed) || poll->running || feed->log.state != DATABASE_IDLE)
         return;
     poll_reset(poll);
     poll->gate = feed->gate;
@@ -49,10 +83,13 @@ void poll_send(struct feed *feed)
     poll->after_compare = feed->compare.state == COMPARE_POLLING;
     buffer_reset(&feed->peek_position);
     feed->peek_ended = false;
-    add_parameters(feed, feed->meta.position, texts, &p);
     poll->running = true;
-    if (database_send(&feed->log, &STATEMENT_POLL, &p, true, FEED_STATEMENT_S) != ERROR_NONE)
-        feed_raise(feed, FEED_EVENT_LOST);
+    if (feed->standby) {
+        database_add_text(&p, feed->meta.position);
+        send(feed, POLL_PENDING, &STATEMENT_PENDING, &p);
+    } else {
+        send_on_primary(feed);
+    }
 }
 
 void poll_remember(struct store_writer *writer, uint64_t xid, uint64_t stamp, uint64_t now_unix_ms)
@@ -90,7 +127,6 @@ static enum error store_rows(struct feed *feed, struct poll *poll, bool last)
         poll_remember(&writer, poll->statements[i].xid, poll->statements[i].stamp, now_unix_ms);
     if (last) {
         e = meta_set_position(&feed->meta, buffer_slice(&poll->snapshot));
-        memcpy(feed->meta.lsn, poll->lsn, sizeof(poll->lsn));
         feed->meta.refill |= poll->everything;
         meta_write_position(&writer, &feed->meta);
     }
@@ -161,14 +197,17 @@ static void take_key(struct feed *feed, struct poll *poll, const PGresult *resul
 static void take_header(struct feed *feed, const PGresult *result)
 {
     struct poll *poll = &feed->poll;
-    struct slice lsn = database_text(result, 0, 1);
+    uint64_t lsn;
+    int64_t counter;
     if (poll->answered)
         return;
     poll->answered = true;
-    buffer_add(&poll->snapshot, database_text(result, 0, 0));
-    snprintf(poll->lsn, sizeof(poll->lsn), "%.*s", (int)lsn.size, lsn.data);
-    int64_t counter;
-    poll->has_counter = database_i64(result, 0, 2, &counter) == ERROR_NONE;
+    if (!poll->known)
+        buffer_add(&poll->snapshot, database_text(result, 0, 0));
+    if (database_u64(result, 0, 1, &lsn) == ERROR_NONE)
+        feed_raise_lsn(feed, lsn);
+    /* Rows that are left to the next poll are not applied with this one. */
+    poll->has_counter = !poll->cut && database_i64(result, 0, 2, &counter) == ERROR_NONE;
     poll->counter = poll->has_counter ? (uint64_t)counter : 0;
     if (poll->gate != 0)
         feed_tell_plain(feed, FEED_ANSWERED, poll->gate);
@@ -185,7 +224,6 @@ static void finish(struct feed *feed)
         /* Nothing new: the older position in the store is right as well, and is written once a
          * second. */
         e = meta_set_position(&feed->meta, buffer_slice(&poll->snapshot));
-        memcpy(feed->meta.lsn, poll->lsn, sizeof(poll->lsn));
         feed->position_moved = true;
     }
     poll->running = false;
@@ -193,6 +231,12 @@ static void finish(struct feed *feed)
     if (e != ERROR_NONE) {
         feed_store_failed(feed, e, "queue");
         return;
+    }
+    if (poll->cut) {
+        if (feed->gate == 0)
+            feed->gate = poll->gate;
+        poll->gate = 0;
+        poll->after_fill = poll->after_compare = false;
     }
     if (poll->after_compare)
         compare_polled(feed);
@@ -213,18 +257,66 @@ static void finish(struct feed *feed)
     feed_work(feed);
 }
 
-void poll_result(struct feed *feed, const PGresult *result)
+/* Promoted while connected. What was read from it as a standby holds: the rest has a number from M
+ * on, or is one of P, as on any primary. */
+static void promoted(struct feed *feed)
+{
+    log_write(LOG_NOTICE, "promoted", "the server that is read is a primary now");
+    feed->standby = false;
+    atomic_store(&feed->statistics.standby, false);
+    binder_verify(feed);
+}
+
+static void take_pending(struct feed *feed, const PGresult *result)
 {
     struct poll *poll = &feed->poll;
-    if (result == NULL) {
+    if (!database_true(result, 0, 0)) {
+        promoted(feed);
+        return;
+    }
+    poll->known = true;
+    poll->cut = database_true(result, 0, 2);
+    buffer_add(&poll->snapshot, database_text(result, 0, 1));
+}
+
+static void end_stage(struct feed *feed)
+{
+    struct poll *poll = &feed->poll;
+    switch (poll->stage) {
+    case POLL_LISTENING:
+        feed->listening = true;
+        send_reading(feed);
+        return;
+    case POLL_PENDING:
+        if (poll->snapshot.failed || (feed->standby && !poll->known))
+            feed_raise(feed, FEED_EVENT_LOST);
+        else if (feed->standby)
+            send_reading(feed);
+        else
+            send_on_primary(feed);
+        return;
+    case POLL_READING:
         if (!poll->answered || poll->memory.failed || poll->snapshot.failed)
             feed_raise(feed, FEED_EVENT_LOST);
         else
             finish(feed);
         return;
     }
+}
+
+void poll_result(struct feed *feed, const PGresult *result)
+{
+    struct poll *poll = &feed->poll;
+    if (result == NULL) {
+        end_stage(feed);
+        return;
+    }
     if (PQntuples(result) < 1)
         return;
+    if (poll->stage == POLL_PENDING) {
+        take_pending(feed, result);
+        return;
+    }
     take_header(feed, result);
     if (database_is_null(result, 0, 3))
         return;
@@ -257,8 +349,17 @@ bool poll_peek(struct feed *feed)
     if (feed->peek_position.failed)
         return false;
     poll_reset(peek);
-    add_parameters(feed, buffer_slice(&feed->peek_position).data, texts, &p);
-    enum error e = database_pipeline_add(&feed->keys, &STATEMENT_PEEK, &p);
+    const char *position = buffer_slice(&feed->peek_position).data;
+    enum error e = ERROR_NONE;
+    if (feed->standby) {
+        struct database_parameters asked = { .count = 0 };
+        peek->stage = POLL_PENDING;
+        database_add_text(&asked, position);
+        e = database_pipeline_add(&feed->keys, &STATEMENT_PENDING, &asked);
+    }
+    add_parameters(feed, position, NULL, texts, &p);
+    if (e == ERROR_NONE)
+        e = database_pipeline_add(&feed->keys, &STATEMENT_PEEK, &p);
     if (e == ERROR_NONE)
         e = database_sync(&feed->keys, FEED_READ_S);
     peek->running = true;
@@ -293,14 +394,27 @@ static void finish_peek(struct feed *feed)
 void poll_peek_result(struct feed *feed, const PGresult *result)
 {
     struct poll *peek = &feed->peek;
+    uint64_t lsn;
     if (result != NULL && PQresultStatus(result) == PGRES_PIPELINE_SYNC) {
         finish_peek(feed);
         return;
     }
+    if (result == NULL)
+        peek->stage = POLL_READING;
     if (result == NULL || PQresultStatus(result) != PGRES_TUPLES_OK || PQntuples(result) < 1)
         return;
+    if (peek->stage == POLL_PENDING) {
+        /* Just promoted: then the snapshot of the rows is the position. */
+        peek->known = database_true(result, 0, 0);
+        if (peek->known)
+            buffer_add(&peek->snapshot, database_text(result, 0, 1));
+        return;
+    }
     peek->answered = true;
-    buffer_add(&peek->snapshot, database_text(result, 0, 0));
+    if (!peek->known)
+        buffer_add(&peek->snapshot, database_text(result, 0, 0));
+    if (database_u64(result, 0, 1, &lsn) == ERROR_NONE)
+        feed_raise_lsn(feed, lsn);
     feed->peek_ended = PQntuples(result) >= POLL_ROWS;
     for (int row = 0; row < PQntuples(result) && row < POLL_ROWS; row++) {
         if (database_is_null(result, row, 3))

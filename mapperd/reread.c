@@ -131,6 +131,9 @@ bool reread_send(struct feed *feed)
     for (size_t i = 0; e == ERROR_NONE && i < sizeof(STEPS) / sizeof(STEPS[0]); i++)
         e = add_step(feed, STEPS[i]);
     if (e == ERROR_NONE)
+        e = database_pipeline_add(&feed->keys, &STATEMENT_LSN, NULL);
+    reread->steps[reread->step_count++] = KEY_NONE;
+    if (e == ERROR_NONE)
         e = database_sync(&feed->keys, FEED_READ_S);
     reread->running = true;
     if (e != ERROR_NONE)
@@ -175,6 +178,7 @@ static void take_rows(struct reread *reread, const PGresult *result, enum store_
 static void take_step(struct feed *feed, const PGresult *result)
 {
     struct reread *reread = &feed->reread;
+    uint64_t lsn;
     switch (reread->steps[reread->step]) {
     case KEY_STORE:
         take_rows(reread, result, STORE_TRUST, rows_trust);
@@ -194,8 +198,11 @@ static void take_step(struct feed *feed, const PGresult *result)
     case KEY_BINDING:
         take_rows(reread, result, STORE_BINDING, rows_binding);
         break;
-    case KEY_GROUP:
     case KEY_NONE:
+        if (PQntuples(result) == 1 && database_u64(result, 0, 0, &lsn) == ERROR_NONE)
+            feed_raise_lsn(feed, lsn);
+        break;
+    case KEY_GROUP:
         break;
     }
 }

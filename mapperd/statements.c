@@ -11,6 +11,12 @@
  * they lead. */
 #define STARTED "(extract(epoch FROM pg_postmaster_start_time()) * 1000000)::int8"
 
+/* Behind everything that is visible to a snapshot taken before. On a standby a commit is visible a
+ * moment before its record counts as replayed, see history.h. */
+#define LSN                                                       \
+    "CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn()" \
+    " ELSE pg_current_wal_insert_lsn() END"
+
 /* Settings of the session come with the first question. Plans: none may be made for a table that is
  * still small and be kept when it is not, and a range is read in the order of its index, never
  * sorted. row_security off: a mistake raises an error and never hides rows. */
@@ -18,7 +24,9 @@ const struct database_statement STATEMENT_HELLO = {
     "hello",
     "SELECT (SELECT c.system_identifier FROM pg_control_system() c),"
     " (SELECT d.oid FROM pg_database d WHERE d.datname = current_database()),"
-    " pg_is_in_recovery(), pg_current_snapshot()::text, " STARTED ","
+    " pg_is_in_recovery(), pg_current_snapshot()::text, " STARTED ", coalesce(" LSN ", '0/0'),"
+    " concat(pg_snapshot_xmin(pg_current_snapshot()), ':',"
+    "  pg_snapshot_xmin(pg_current_snapshot()), ':'),"
     " set_config('enable_seqscan', 'off', false), set_config('enable_bitmapscan', 'off', false),"
     " set_config('enable_sort', 'off', false), set_config('jit', 'off', false),"
     " set_config('row_security', 'off', false), set_config('client_encoding', 'UTF8', false),"
@@ -26,15 +34,22 @@ const struct database_statement STATEMENT_HELLO = {
 };
 
 /* The log is read again from the newest statement on (see rewind_position()), so that must not lie
- * below the floor either. Marks see to it that there is one. */
+ * below the floor either. Marks see to it that there is one. What is
+ * missing although its transaction has ended here, or is there with something else, was never one
+ * of this history. */
 const struct database_statement STATEMENT_HISTORY = {
     "history",
     "SELECT coalesce(pg_snapshot_xmin($1::pg_snapshot) >= f.floor"
-    "  AND coalesce(($2::xid8[])[cardinality($2::xid8[])], '0') >= f.floor"
-    "  AND pg_snapshot_xmax($1::pg_snapshot) <= pg_snapshot_xmax(pg_current_snapshot()), false),"
-    " (SELECT count(*) FROM unnest($2::xid8[], $3::int8[]) AS k(xid, stamp) WHERE k.xid >= f.floor"
-    "  AND NOT EXISTS (SELECT FROM public.change_log l WHERE l.xid = k.xid AND l.stamp = k.stamp))"
-    " FROM (SELECT " FLOOR " AS floor) f"
+    "  AND coalesce(($2::xid8[])[cardinality($2::xid8[])], '0') >= f.floor, false),"
+    " coalesce(pg_snapshot_xmax($1::pg_snapshot) <= pg_snapshot_xmax(f.now), false),"
+    " c.missing, c.contradicted"
+    " FROM (SELECT " FLOOR " AS floor, pg_current_snapshot() AS now) f, LATERAL ("
+    "  SELECT count(*) AS missing, count(*) FILTER (WHERE k.xid < pg_snapshot_xmin(f.now)"
+    "   OR EXISTS (SELECT FROM public.change_log o WHERE o.xid = k.xid"
+    "    AND o.system_id = $4::int8 AND o.database_oid = $5::oid)) AS contradicted"
+    "  FROM unnest($2::xid8[], $3::int8[]) AS k(xid, stamp) WHERE k.xid >= f.floor"
+    "   AND NOT EXISTS (SELECT FROM public.change_log l"
+    "    WHERE l.xid = k.xid AND l.stamp = k.stamp)) c"
 };
 
 const struct database_statement STATEMENT_RECENT = {
@@ -43,26 +58,54 @@ const struct database_statement STATEMENT_RECENT = {
               " ORDER BY l.xid DESC, l.stamp LIMIT 1000"
 };
 
+/* On a standby the position is M:P, M a number below which every transaction has ended but those of
+ * P. It moves to M', not above xmax, and P' of what is in progress still: asked after the snapshot
+ * that gave xmax, so that whatever is not in P' is visible to the next statement. Below xmin
+ * nothing is in progress. Bounded: 2 million numbers at a time (the rest is left to the next poll),
+ * and 4,000 of them kept (with more, as many savepoints of one transaction have, M' stops there,
+ * and what lies above is read again). */
+const struct database_statement STATEMENT_PENDING = {
+    "pending",
+    "WITH s AS MATERIALIZED (SELECT pg_snapshot_xmax(n.now)::text::int8 AS top,"
+    "  greatest(pg_snapshot_xmax($1::pg_snapshot), pg_snapshot_xmin(n.now))::text::int8 AS low"
+    "  FROM (SELECT pg_current_snapshot() AS now) n),"
+    " r AS MATERIALIZED (SELECT s.top, s.low,"
+    "  greatest(s.low, least(s.top, s.low + 2000000)) AS next FROM s),"
+    " p AS MATERIALIZED (SELECT q.x FROM r, LATERAL ("
+    "   SELECT i::text::int8 AS x FROM pg_snapshot_xip($1::pg_snapshot) i"
+    "   UNION ALL SELECT generate_series(r.low, r.next - 1)) q"
+    "  WHERE pg_xact_status(q.x::text::xid8) = 'in progress' ORDER BY q.x LIMIT 4001),"
+    " c AS (SELECT min(p.x) AS low, CASE WHEN count(*) > 4000 THEN max(p.x) END AS high FROM p),"
+    " e AS (SELECT coalesce(c.high, r.next) AS next, c.low FROM r, c)"
+    " SELECT pg_is_in_recovery(), concat(coalesce(e.low, e.next), ':', e.next, ':',"
+    "  (SELECT string_agg(p.x::text, ',' ORDER BY p.x) FROM p WHERE p.x < e.next)),"
+    " r.next < r.top FROM r, e"
+};
+
 /* The snapshot and the rows come from one statement, so from one snapshot. A transaction is new
  * when it was not yet begun, or still running, in the last one: its cost does not grow with what
- * stays open. */
-#define POLL                                                                          \
-    "SELECT s.snapshot::text, s.lsn::text, c.counter, l.xid, l.stamp, l.kind, l.key"  \
-    " FROM (SELECT pg_current_snapshot() AS snapshot, pg_current_wal_lsn() AS lsn) s" \
-    " LEFT JOIN public.mapperd c ON c.id = $4::int4"                                  \
-    " LEFT JOIN LATERAL ("                                                            \
-    "  SELECT n.xid, n.stamp, n.kind, n.key FROM public.change_log n"                 \
-    "  WHERE n.xid >= pg_snapshot_xmax($1::pg_snapshot)"                              \
-    "   AND n.system_id = $2::int8 AND n.database_oid = $3::oid"                      \
-    "  UNION ALL"                                                                     \
-    "  SELECT o.xid, o.stamp, o.kind, o.key FROM public.change_log o"                 \
-    "  WHERE o.xid = ANY (ARRAY(SELECT x FROM pg_snapshot_xip($1::pg_snapshot) x))"   \
+ * stays open. $5 bounds what is read, for a position that was bounded. */
+#define POLL                                                                               \
+    "SELECT s.snapshot::text, s.lsn, c.counter, l.xid, l.stamp, l.kind, l.key"             \
+    " FROM (SELECT pg_current_snapshot() AS snapshot, " LSN " AS lsn) s"                   \
+    " LEFT JOIN public.mapperd c ON c.id = $4::int4"                                       \
+    " LEFT JOIN LATERAL ("                                                                 \
+    "  SELECT n.xid, n.stamp, n.kind, n.key FROM public.change_log n"                      \
+    "  WHERE n.xid >= pg_snapshot_xmax($1::pg_snapshot) AND ($5::xid8 IS NULL OR n.xid < " \
+    "$5::xid8)"                                                                            \
+    "   AND n.system_id = $2::int8 AND n.database_oid = $3::oid"                           \
+    "  UNION ALL"                                                                          \
+    "  SELECT o.xid, o.stamp, o.kind, o.key FROM public.change_log o"                      \
+    "  WHERE o.xid = ANY (ARRAY(SELECT x FROM pg_snapshot_xip($1::pg_snapshot) x))"        \
     "   AND o.system_id = $2::int8 AND o.database_oid = $3::oid) l ON true"
 
 const struct database_statement STATEMENT_POLL = { "poll", POLL };
 
 /* As many as a poll keeps in memory, see POLL_ROWS. */
 const struct database_statement STATEMENT_PEEK = { "peek", POLL " LIMIT 1000" };
+
+/* Behind a batch of reads: what they saw lies below. */
+const struct database_statement STATEMENT_LSN = { "lsn", "SELECT " LSN };
 
 const struct database_statement STATEMENT_LISTEN = { "listen", "LISTEN holdline_change" };
 

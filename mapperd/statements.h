@@ -6,17 +6,22 @@
 #include "mapperd/database.h"
 
 /* Asked on each connection before anything else. → system id int8, database oid, in recovery,
- * snapshot text, start of the server */
+ * snapshot text, start of the server, WAL position, position that a standby's reader starts from */
 extern const struct database_statement STATEMENT_HELLO;
-/* $1 position (pg_snapshot text or NULL), $2 xid8[] text in ascending order, $3 int8[] text, $4
- * system id, $5 database oid: → position is usable, statements missing */
+/* $1 position (pg_snapshot text), $2 xid8[] text in ascending order, $3 int8[] text, $4 system id,
+ * $5 database oid: → position not below the floor, not ahead, statements missing, of these
+ * contradicted
+ */
 extern const struct database_statement STATEMENT_HISTORY;
 /* The newest statements, for a store that is filled now: → xid, stamp */
 extern const struct database_statement STATEMENT_RECENT;
-/* $1 position, $2 system id, $3 database oid, $4 mapperd id: → snapshot, lsn, counter, xid, stamp,
- * kind, key; at least one row */
+/* $1 position, on a standby: → still in recovery, next position, it is below what is visible */
+extern const struct database_statement STATEMENT_PENDING;
+/* $1 position, $2 system id, $3 database oid, $4 mapperd id, $5 xid8 that the rows lie below, or
+ * NULL: → snapshot, lsn, counter, xid, stamp, kind, key; at least one row */
 extern const struct database_statement STATEMENT_POLL;
 extern const struct database_statement STATEMENT_PEEK; /* the same, at most POLL_ROWS rows */
+extern const struct database_statement STATEMENT_LSN;  /* → lsn */
 extern const struct database_statement STATEMENT_LISTEN;
 
 /* Keys read again; $n are text[]; one row a key asked for, in the shape of the fill statements. */

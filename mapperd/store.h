@@ -35,7 +35,7 @@ enum store_table {
     STORE_TABLE_COUNT
 };
 
-#define STORE_FORMAT 2
+#define STORE_FORMAT 3
 
 struct store;
 

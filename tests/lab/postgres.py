@@ -185,6 +185,87 @@ class Cluster:
             raise PostgresError(done.stderr.strip())
         return done.stdout.rstrip("\n")
 
+    # ---- A streaming replica
+
+    def make_replica(self, name, **settings):
+        """A running standby of this one, in a folder of its own below it; its log beside this
+        one's."""
+        replica = Cluster(self.folder / name, self.log.with_name(f"postgresql-{name}.log"))
+        run_as_server(["mkdir", replica.folder])
+        # Kept by a slot: a test may take the replica away for as long as it likes.
+        run_as_server(
+            [
+                *(BIN / "pg_basebackup", "-D", replica.data, "-X", "stream", "-c", "fast"),
+                *("--no-sync", "-C", "-S", f"slot_{name}", "-d", self._replication_text()),
+            ]
+        )
+        replica.follow(self, slot=f"slot_{name}")
+        replica.start(**settings)
+        return replica
+
+    def _replication_text(self):
+        return f"host={self.folder} port={self.port} user={SUPERUSER}"
+
+    def follow(self, primary, slot=None):
+        """Makes this stopped cluster a standby of primary when it is started next."""
+        settings = {"primary_conninfo": f"'{primary._replication_text()}'", "hot_standby": "on"}
+        if slot:
+            settings["primary_slot_name"] = slot
+        settings.update(recovery_target_timeline="latest", wal_retrieve_retry_interval="100ms")
+        text = "".join(f"{key} = {value}\n" for key, value in settings.items())
+        self._write("postgresql.auto.conf", text)
+        self._write("standby.signal", "")
+
+    def _write(self, name, text):
+        path = self.data / name
+        path.write_text(text)
+        if server_user():
+            account = pwd.getpwnam(server_user())
+            os.chown(path, account.pw_uid, account.pw_gid)
+
+    def cut_off(self):
+        """A standby gets nothing more from its primary, and replays what it has."""
+        self._alter("primary_conninfo", "''")
+        self.wait_for("SELECT count(*) = 0 FROM pg_stat_wal_receiver")
+
+    def follow_again(self, primary):
+        self._alter("primary_slot_name", "''")  # another primary has it not
+        self._alter("primary_conninfo", f"'{primary._replication_text()}'")
+
+    def delay_replay(self, delay):
+        """Commits are replayed so much later than they were made; '0' ends it."""
+        self._alter("recovery_min_apply_delay", f"'{delay}'")
+
+    def _alter(self, name, value):
+        self.sql(f"ALTER SYSTEM SET {name} = {value}")
+        self.sql("SELECT pg_reload_conf()")
+
+    def promote(self):
+        self.sql("SELECT pg_promote(true, 60)", database="postgres")
+
+    def replayed(self, primary):
+        """Waits until this standby has replayed all that primary has written by now."""
+        lsn = primary.sql("SELECT pg_current_wal_insert_lsn()")
+        self.wait_for(f"SELECT pg_last_wal_replay_lsn() >= '{lsn}'")
+
+    def wait_for(self, question, timeout_s=30):
+        deadline = time.monotonic() + timeout_s
+        while self.sql(question) != "t":
+            if time.monotonic() > deadline:
+                raise PostgresError(f"not true within {timeout_s} s: {question}")
+            time.sleep(0.02)
+
+    def rewind(self, source):
+        """Takes this stopped cluster, once a primary, back to where source left it, to follow it."""
+        source.sql("CHECKPOINT")  # pg_rewind goes by the timeline of the last one
+        run_as_server(
+            [
+                *(BIN / "pg_rewind", "-D", self.data, "--no-sync"),
+                f"--source-server={source._replication_text()} dbname={DATABASE}",
+            ]
+        )
+        self.follow(source)
+
     def remove(self):
         shutil.rmtree(self.folder, ignore_errors=True)
 

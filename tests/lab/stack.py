@@ -120,6 +120,7 @@ class Stack:
         self.extra = {program: extra_conf(program) for program in PROGRAMS}
         self.temporary = None
         self.postgres = None
+        self.replicas = {}
         self.processes = {}
         self.ports = {}
         self.holders = []
@@ -283,6 +284,8 @@ class Stack:
                     statuses[program] = self.stop_program(program, timeout_s)
                 except LabError as error:
                     errors.append(str(error))
+        for replica in self.replicas.values():
+            replica.stop()
         if self.postgres is not None:
             self.postgres.stop()
             self.postgres = None
@@ -319,6 +322,11 @@ class Stack:
         self.postgres.sql(
             f"INSERT INTO domain (name) VALUES ('{self.domain}') ON CONFLICT DO NOTHING"
         )
+
+    def make_replica(self, name="b"):
+        """A streaming standby of the lab's PostgreSQL, stopped with the lab."""
+        self.replicas[name] = self.postgres.make_replica(name, **self.postgres_settings)
+        return self.replicas[name]
 
     def _make_certificates(self):
         self.ca = certificates.Authority(self.path("ca.pem"), self.path("ca.key"), "Device root")

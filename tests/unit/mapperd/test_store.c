@@ -248,6 +248,10 @@ static void test_a_position_goes_back_to_a_transaction_and_never_forward(void **
     }
     buffer_reset(&out);
     assert_int_equal(meta_rewound_position(&meta, 0, &out), ERROR_MALFORMED);
+    assert_int_equal(meta_position_xmax(SLICE("10:20:11,15")), 20);
+    assert_int_equal(meta_position_xmax(SLICE("20:18446744073709551615:")), UINT64_MAX);
+    assert_int_equal(meta_position_xmax(SLICE("20:x:")), 0);
+    assert_int_equal(meta_position_xmax(SLICE("")), 0);
     buffer_free(&out);
     meta_free(&meta);
 }
