@@ -23,17 +23,20 @@ static const struct option_row OPTIONS[] = {
     { 0 },
 };
 
+/* Pieces of a device before its identities. */
+enum { PIECE_CN = 0, PIECE_LABEL, PIECE_SITE, BEFORE };
+
 struct export
 {
     struct load load; /* its connection and the store's form */
     struct list_writer writer;
     struct list_output output;
     struct progress progress;
-    bool json;
+    bool json, with_places;
     uint64_t mappings;
     /* The device that is being collected. */
-    struct buffer octets; /* CN, then its identities */
-    size_t ends[LIST_IDENTITIES_MAX + 1];
+    struct buffer octets; /* CN, label, site, then its identities */
+    size_t ends[LIST_IDENTITIES_MAX + BEFORE];
     size_t count; /* of ends; 0 = none */
 };
 
@@ -56,6 +59,8 @@ static void add_document(struct export *export, const struct list_row *row)
     output_set(document, "store", output_text(slice_of(export->load.store)));
     output_set(document, "cn", output_text(row->cn));
     output_set(document, "identities", identities);
+    output_set(document, "label", row->label.size ? output_text(row->label) : json_null());
+    output_set(document, "site", row->site.size ? output_text(row->site) : json_null());
     text = json_dumps(document, JSON_COMPACT);
     if (text != NULL) {
         buffer_add_text(&export->output.bytes, text);
@@ -75,10 +80,12 @@ static bool write_device(struct export *export)
 
     if (export->count == 0)
         return true;
-    row.cn = piece(export, 0);
-    row.identity_count = export->count - 1;
-    for (size_t i = 1; i < export->count; i++)
-        identities[i - 1] = piece(export, i);
+    row.cn = piece(export, PIECE_CN);
+    row.label = piece(export, PIECE_LABEL);
+    row.site = piece(export, PIECE_SITE);
+    row.identity_count = export->count - BEFORE;
+    for (size_t i = 0; i < row.identity_count; i++)
+        identities[i] = piece(export, BEFORE + i);
     if (export->json) {
         add_document(export, &row);
     } else if (!list_write_row(&export->writer, &row, &export->output.bytes, why)) {
@@ -96,15 +103,21 @@ static void add_piece(struct export *export, struct slice text)
     export->ends[export->count++] = buffer_size(&export->octets);
 }
 
-static bool add_mapping(struct export *export, struct slice cn, struct slice identity)
-{
-    bool same = export->count > 0 && slice_equal(piece(export, 0), cn);
+/* Columns as the query has them. */
+enum { COLUMN_CN = 0, COLUMN_IDENTITY, COLUMN_LABEL, COLUMN_SITE, COLUMNS };
 
-    if ((!same || export->count == LIST_IDENTITIES_MAX + 1) && !write_device(export))
+static bool add_mapping(struct export *export, const struct slice columns[COLUMNS])
+{
+    bool same = export->count > 0 && slice_equal(piece(export, PIECE_CN), columns[COLUMN_CN]);
+
+    if ((!same || export->count == LIST_IDENTITIES_MAX + BEFORE) && !write_device(export))
         return false;
-    if (export->count == 0)
-        add_piece(export, cn);
-    add_piece(export, identity);
+    if (export->count == 0) {
+        add_piece(export, columns[COLUMN_CN]);
+        add_piece(export, columns[COLUMN_LABEL]);
+        add_piece(export, columns[COLUMN_SITE]);
+    }
+    add_piece(export, columns[COLUMN_IDENTITY]);
     export->mappings++;
     if (export->octets.failed)
         complain("out of memory");
@@ -113,11 +126,14 @@ static bool add_mapping(struct export *export, struct slice cn, struct slice ide
 
 /* ---- COPY ---- */
 
-/* In place; of COPY's escapes only the backslash comes, since values have no control characters. */
+/* In place; of COPY's escapes only the backslash comes, since values have no control characters,
+ * and \N, which is NULL and becomes ''. */
 static struct slice unescape(char *text, size_t size)
 {
     size_t to = 0;
 
+    if (size == 2 && memcmp(text, "\\N", 2) == 0)
+        return SLICE("");
     for (size_t from = 0; from < size; from++) {
         if (text[from] == '\\' && from + 1 < size)
             from++;
@@ -128,15 +144,27 @@ static struct slice unescape(char *text, size_t size)
 
 static bool take_copied(struct export *export, char *line, size_t size)
 {
-    char *tab = memchr(line, '\t', size);
+    struct slice columns[COLUMNS];
 
-    if (tab == NULL || line[size - 1] != '\n') {
-        complain("the database answers something else than a list");
-        return false;
+    for (size_t i = 0; i < COLUMNS; i++) {
+        char *end = size ? memchr(line, i + 1 < COLUMNS ? '\t' : '\n', size) : NULL;
+        if (end == NULL) {
+            complain("the database answers something else than a list");
+            return false;
+        }
+        columns[i] = unescape(line, (size_t)(end - line));
+        size -= (size_t)(end + 1 - line);
+        line = end + 1;
     }
-    return add_mapping(export, unescape(line, (size_t)(tab - line)),
-                       unescape(tab + 1, size - 2 - (size_t)(tab - line)));
+    return add_mapping(export, columns);
 }
+
+static const char WITH_PLACES[] =
+    "COPY (SELECT m.cn, m.identity, i.label, i.site FROM public.cn_mapping m"
+    " LEFT JOIN public.device_info i ON i.trust_store = m.trust_store AND i.cn = m.cn"
+    " WHERE m.trust_store = ";
+static const char WITHOUT_PLACES[] =
+    "COPY (SELECT m.cn, m.identity, NULL, NULL FROM public.cn_mapping m WHERE m.trust_store = ";
 
 static bool begin_copy(struct export *export)
 {
@@ -147,10 +175,9 @@ static bool begin_copy(struct export *export)
     bool good;
 
     buffer_init(&query, 0);
-    buffer_add_text(&query,
-                    "COPY (SELECT cn, identity FROM public.cn_mapping WHERE trust_store = ");
+    buffer_add_text(&query, export->with_places ? WITH_PLACES : WITHOUT_PLACES);
     buffer_add_text(&query, store ? store : "NULL");
-    buffer_add_text(&query, " ORDER BY cn, identity) TO STDOUT");
+    buffer_add_text(&query, " ORDER BY m.cn, m.identity) TO STDOUT");
     buffer_add_char(&query, '\0');
     result = query.failed ? NULL : PQexec(export->load.connection, buffer_slice(&query).data);
     good = PQresultStatus(result) == PGRES_COPY_OUT;
@@ -245,6 +272,8 @@ static enum status run(const struct settings *settings, const struct arguments *
     export.writer = (struct list_writer){ .format = options.format,
                                           .delimiter = options.delimiter,
                                           .bare = option_given(arguments, EXPORT_BARE) };
+    export.with_places = export.writer.with_places =
+        export.json || options.format == LIST_CSV || options.format == LIST_TSV;
     buffer_init(&export.octets, 0);
     progress_init(&export.progress);
     status = load_open(&export.load, settings->database, list_options_store(arguments));

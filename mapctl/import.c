@@ -201,6 +201,7 @@ static void print_document(struct import *import)
     output_set(document, "wrong_lines", figure(import->wrong));
     output_set(document, "devices", devices);
     output_set(document, "mappings", mappings);
+    output_set(document, "labels_and_sites", figure(s->places_changed));
     output_set(document, "conflicts", conflict_document(import));
     output_set(document, "complaints", json_incref(import->complaints));
     output_document(document);
@@ -227,6 +228,8 @@ static void print_summary(FILE *out, const struct import *import)
     fprintf(out, "  as they were: %" PRIu64 " devices\n", s->devices_unchanged);
     fprintf(out, "  mappings: %" PRIu64 " added, %" PRIu64 " removed\n", s->mappings_added,
             s->mappings_removed);
+    if (s->places_changed > 0)
+        fprintf(out, "  labels and sites: %" PRIu64 " devices\n", s->places_changed);
     if (import->wrong > 0)
         fprintf(out, "  wrong lines passed over: %" PRIu64 "\n", import->wrong);
     if (conflict_count(import) > 0)
@@ -238,7 +241,8 @@ static void print_summary(FILE *out, const struct import *import)
 
 static bool changes_nothing(const struct import *import)
 {
-    return import->summary.mappings_added == 0 && import->summary.mappings_removed == 0;
+    return import->summary.mappings_added == 0 && import->summary.mappings_removed == 0 &&
+           import->summary.places_changed == 0;
 }
 
 static bool ask(void)
@@ -325,7 +329,7 @@ static enum status write_all(struct import *import)
         return STATUS_GOOD;
     }
     progress_begin(&import->progress, import->dry_run ? "trying" : "writing");
-    if (!load_apply(&import->load, on_progress, import) || cancelled())
+    if (!load_apply(&import->load, import->replace, on_progress, import) || cancelled())
         return STATUS_BAD;
     progress_clear(&import->progress);
     if (import->dry_run) {

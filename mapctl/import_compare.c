@@ -37,10 +37,28 @@ static const char REMOVED[] =
     "  EXISTS (SELECT FROM pg_temp.import_add a WHERE a.cn = r.cn) AS added FROM removed r) d"
     " WHERE $1::text IS NOT NULL";
 
+/* Labels and sites that change. A CN on several lines has what the last of them says. An empty cell
+ * leaves what is there, but with --replace ($2 = 1) takes it away. */
+static const char PLACES[] =
+    "INSERT INTO pg_temp.import_place SELECT n.cn, n.label, n.site FROM ("
+    "  SELECT l.cn, CASE WHEN l.label <> '' THEN l.label"
+    "    WHEN l.label IS NULL OR $2 = '0' THEN i.label END AS label,"
+    "   CASE WHEN l.site <> '' THEN l.site"
+    "    WHEN l.site IS NULL OR $2 = '0' THEN i.site END AS site,"
+    "   i.label AS old_label, i.site AS old_site"
+    "  FROM (SELECT DISTINCT ON (cn) cn, label, site FROM pg_temp.import_list"
+    "   WHERE label IS NOT NULL OR site IS NOT NULL ORDER BY cn, line DESC) l"
+    "  LEFT JOIN public.device_info i ON i.trust_store = $1 AND i.cn = l.cn) n"
+    " WHERE (n.label, n.site) IS DISTINCT FROM (n.old_label, n.old_site) ORDER BY n.cn";
+static const char PLACE_PAGES[] =
+    "SELECT pg_relation_size('pg_temp.import_place') / current_setting('block_size')::bigint"
+    " WHERE $1::text IS NOT NULL";
+
 /* Runs a statement and gives how many rows it wrote. */
-static bool run_counted(struct load *load, const char *statement, uint64_t *count)
+static bool run_counted(struct load *load, const char *statement, const char *second,
+                        uint64_t *count)
 {
-    PGresult *result = load_run(load, statement, NULL, NULL);
+    PGresult *result = load_run(load, statement, second, NULL);
 
     if (result == NULL)
         return false;
@@ -87,11 +105,27 @@ static bool count_changes(struct load *load, struct load_summary *summary)
     return removed != NULL;
 }
 
+static bool compare_places(struct load *load, bool replace, struct load_summary *summary)
+{
+    PGresult *result;
+
+    if (!load->has_label && !load->has_site)
+        return true;
+    if (!run_counted(load, PLACES, replace ? "1" : "0", &summary->places_changed))
+        return false;
+    result = load_run(load, PLACE_PAGES, NULL, NULL);
+    if (result != NULL)
+        load->place_pages = load_number_at(result, 0, 0);
+    PQclear(result);
+    return result != NULL;
+}
+
 bool load_compare(struct load *load, bool replace, struct load_summary *summary)
 {
     *summary = (struct load_summary){ .rows = 0 };
-    return run_counted(load, ADD, &summary->mappings_added) &&
-           (!replace || run_counted(load, REMOVE, &summary->mappings_removed)) &&
+    return compare_places(load, replace, summary) &&
+           run_counted(load, ADD, NULL, &summary->mappings_added) &&
+           (!replace || run_counted(load, REMOVE, NULL, &summary->mappings_removed)) &&
            load_run_plain(load, "ANALYZE pg_temp.import_add; ANALYZE pg_temp.import_remove") &&
            count_listed(load, summary) && count_changes(load, summary);
 }

@@ -133,27 +133,39 @@ static const char BEGIN[] =
     "SET client_encoding = 'UTF8'; SET temp_buffers = '32MB';"
     "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL work_mem = '64MB';"
     "CREATE TEMPORARY TABLE import_list (line bigint NOT NULL, cn text COLLATE \"C\" NOT NULL,"
-    " identity text COLLATE \"C\" NOT NULL) ON COMMIT DROP;"
+    " identity text COLLATE \"C\" NOT NULL, label text, site text) ON COMMIT DROP;"
     "CREATE TEMPORARY TABLE import_add (line bigint, cn text COLLATE \"C\","
     " identity text COLLATE \"C\") ON COMMIT DROP;"
     "CREATE TEMPORARY TABLE import_remove (cn text COLLATE \"C\", identity text COLLATE \"C\")"
+    " ON COMMIT DROP;"
+    "CREATE TEMPORARY TABLE import_place (cn text COLLATE \"C\", label text, site text)"
     " ON COMMIT DROP";
 
 bool load_begin(struct load *load)
 {
-    PGresult *result;
-
     if (list_seen_init(&load->cns) != ERROR_NONE ||
         list_seen_init(&load->identities) != ERROR_NONE) {
         complain("out of memory");
         return false;
     }
-    if (!load_run_plain(load, BEGIN))
-        return false;
-    result = PQexec(load->connection, "COPY pg_temp.import_list (line, cn, identity) FROM STDIN");
+    return load_run_plain(load, BEGIN);
+}
+
+/* With the first row it is known which columns the list has. */
+static bool begin_copy(struct load *load, const struct list_row *row)
+{
+    char copy[128];
+    PGresult *result;
+
+    load->has_label = row->has_label;
+    load->has_site = row->has_site;
+    snprintf(copy, sizeof(copy), "COPY pg_temp.import_list (line, cn, identity%s%s) FROM STDIN",
+             row->has_label ? ", label" : "", row->has_site ? ", site" : "");
+    result = PQexec(load->connection, copy);
     if (PQresultStatus(result) != PGRES_COPY_IN)
         return failed(load, result);
     PQclear(result);
+    load->copying = true;
     return true;
 }
 
@@ -188,8 +200,20 @@ static void add_copied(struct buffer *copy, struct slice value)
     buffer_add(copy, value);
 }
 
+/* Stands with the first identity of its line; NULL elsewhere. */
+static void add_place(struct buffer *copy, struct slice text, bool first)
+{
+    buffer_add_char(copy, '\t');
+    if (first)
+        add_copied(copy, text);
+    else
+        buffer_add_text(copy, "\\N");
+}
+
 bool load_add(struct load *load, const struct list_row *row)
 {
+    if (!load->copying && !begin_copy(load, row))
+        return false;
     load->devices++;
     load->cn_repeated = list_seen_add(&load->cns, row->cn) || load->cn_repeated;
     for (size_t i = 0; i < row->identity_count; i++) {
@@ -202,6 +226,10 @@ bool load_add(struct load *load, const struct list_row *row)
         add_copied(&load->copy, row->cn);
         buffer_add_char(&load->copy, '\t');
         add_copied(&load->copy, identity);
+        if (load->has_label)
+            add_place(&load->copy, row->label, i == 0);
+        if (load->has_site)
+            add_place(&load->copy, row->site, i == 0);
         buffer_add_char(&load->copy, '\n');
         if (!memchr(identity.data, '@', identity.size) &&
             !memchr(identity.data, '.', identity.size))
@@ -214,6 +242,8 @@ bool load_stage(struct load *load)
 {
     PGresult *result;
 
+    if (!load->copying)
+        return true; /* an empty list */
     if (!send_copy(load) || PQputCopyEnd(load->connection, NULL) != 1)
         return false;
     result = PQgetResult(load->connection);
@@ -276,31 +306,66 @@ static const char INSERT[] =
 static const char DELETE[] =
     "DELETE FROM public.cn_mapping m USING pg_temp.import_remove r"
     " WHERE m.trust_store = $1 AND m.cn = r.cn AND m.identity = r.identity";
+static const char PLACE[] =
+    "INSERT INTO public.device_info (trust_store, cn, label, site)"
+    " SELECT $1, p.cn, p.label, p.site FROM pg_temp.import_place p"
+    " WHERE p.ctid >= $2::tid AND p.ctid < $3::tid"
+    " ON CONFLICT (trust_store, cn) DO UPDATE SET label = excluded.label, site = excluded.site";
+/* What is known of a device that has lost its last identity goes with it, but not that it is
+ * disabled. */
+static const char FORGET[] =
+    "DELETE FROM public.device_info i USING (SELECT DISTINCT cn FROM pg_temp.import_remove) r"
+    " WHERE i.trust_store = $1 AND i.cn = r.cn AND i.state <> 'disabled' AND NOT EXISTS ("
+    "  SELECT FROM public.cn_mapping m WHERE m.trust_store = $1 AND m.cn = r.cn)";
+static const char CHECK_NOW[] = "SET CONSTRAINTS ALL IMMEDIATE; SET CONSTRAINTS ALL DEFERRED";
 
-bool load_apply(struct load *load, load_progress *progress, void *context)
+struct steps {
+    load_progress *progress;
+    void *context;
+    uint64_t done, total;
+};
+
+/* In pieces of the table that has what is to be written. */
+static bool write_pieces(struct load *load, const char *statement, uint64_t pages,
+                         struct steps *steps)
 {
-    PGresult *removed;
-
-    for (uint64_t page = 0; page < load->pages; page += PAGES_EACH) {
+    for (uint64_t page = 0; page < pages; page += PAGES_EACH) {
+        uint64_t end = page + PAGES_EACH < pages ? page + PAGES_EACH : pages;
         char from[32], to[32];
         PGresult *result;
         snprintf(from, sizeof(from), "(%" PRIu64 ",0)", page);
-        snprintf(to, sizeof(to), "(%" PRIu64 ",0)", page + PAGES_EACH);
-        result = load_run(load, INSERT, from, to);
-        if (result == NULL)
-            return false;
+        snprintf(to, sizeof(to), "(%" PRIu64 ",0)", end);
+        result = load_run(load, statement, from, to);
         PQclear(result);
         /* What waits for the commit is checked now: a refusal comes before it, and no queue of
          * checks grows with the list. */
-        if (!load_run_plain(load, "SET CONSTRAINTS ALL IMMEDIATE; SET CONSTRAINTS ALL DEFERRED"))
+        if (result == NULL || !load_run_plain(load, CHECK_NOW))
             return false;
-        if (!progress(context, page + PAGES_EACH < load->pages ? page + PAGES_EACH : load->pages,
-                      load->pages))
+        steps->done += end - page;
+        if (!steps->progress(steps->context, steps->done, steps->total))
             return false;
     }
-    removed = load_run(load, DELETE, NULL, NULL);
-    PQclear(removed);
-    return removed != NULL && load_run_plain(load, "SET CONSTRAINTS ALL IMMEDIATE");
+    return true;
+}
+
+static bool remove_rest(struct load *load)
+{
+    PGresult *mappings = load_run(load, DELETE, NULL, NULL);
+    PGresult *infos = mappings ? load_run(load, FORGET, NULL, NULL) : NULL;
+    bool done = infos != NULL;
+
+    PQclear(mappings);
+    PQclear(infos);
+    return done;
+}
+
+bool load_apply(struct load *load, bool replace, load_progress *progress, void *context)
+{
+    struct steps steps = { progress, context, 0, load->pages + load->place_pages };
+
+    return write_pieces(load, INSERT, load->pages, &steps) &&
+           write_pieces(load, PLACE, load->place_pages, &steps) &&
+           (!replace || remove_rest(load)) && load_run_plain(load, CHECK_NOW);
 }
 
 bool load_commit(struct load *load)

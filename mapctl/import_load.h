@@ -23,18 +23,20 @@ struct load {
     struct list_store form;
     PGresult *form_result; /* holds the prefixes */
     struct buffer copy;    /* rows that are not sent yet */
-    bool has_words;        /* an identity is one word: a domain only if it is ours */
+    bool copying, has_label, has_site;
+    bool has_words; /* an identity is one word: a domain only if it is ours */
     /* What is certainly not twice in the list needs no look by SQL. */
     struct list_seen cns, identities;
     bool cn_repeated, identity_repeated;
-    uint64_t devices, mappings; /* added so far */
-    uint64_t pages;             /* of the table of what is to be added */
+    uint64_t devices, mappings;  /* added so far */
+    uint64_t pages, place_pages; /* of the tables of what is to be written */
 };
 
 /* What the list changes; figures of load_compare(). */
 struct load_summary {
     uint64_t rows; /* mappings as the list has them, repetitions and all */
     uint64_t mappings_listed, mappings_added, mappings_removed, mappings_unchanged;
+    uint64_t places_changed; /* devices whose label or site changes */
     uint64_t devices_listed, devices_added, devices_changed, devices_removed, devices_unchanged;
 };
 
@@ -72,7 +74,7 @@ bool load_conflicts(struct load *load, bool replace, const struct load_summary *
                     uint64_t counts[LOAD_CONFLICTS]) MUST_CHECK;
 
 /* Writes what load_compare() found, in steps that `progress` is told. */
-bool load_apply(struct load *load, load_progress *progress, void *context) MUST_CHECK;
+bool load_apply(struct load *load, bool replace, load_progress *progress, void *context) MUST_CHECK;
 bool load_commit(struct load *load) MUST_CHECK;
 
 /* Rolls back what is not committed. */

@@ -111,9 +111,12 @@ static bool give_row(struct list_reader *reader, const struct written *device, s
                             .identities = reader->identities,
                             .identity_count = reader->count,
                             .has_label = device->has_label,
-                            .has_site = device->has_site,
-                            .label = device->label,
-                            .site = device->site };
+                            .has_site = device->has_site };
+    char why[LIST_WHY_MAX];
+
+    if (!list_value_place("label", device->label, &row.label, why) ||
+        !list_value_place("site", device->site, &row.site, why))
+        return wrong(reader, device->line, why);
 
     for (size_t i = 0, from = 0; i < reader->count; from = reader->ends[i++])
         reader->identities[i] = (struct slice){ octets.data + from, reader->ends[i] - from };
@@ -234,8 +237,8 @@ static bool take_record(struct list_reader *reader, uint64_t line, const struct 
     device.own = field_at(fields, count, columns->at[LIST_COLUMN_IDENTITY]);
     device.has_label = columns->at[LIST_COLUMN_LABEL] != LIST_COLUMN_ABSENT;
     device.has_site = columns->at[LIST_COLUMN_SITE] != LIST_COLUMN_ABSENT;
-    device.label = slice_trim(field_at(fields, count, columns->at[LIST_COLUMN_LABEL]));
-    device.site = slice_trim(field_at(fields, count, columns->at[LIST_COLUMN_SITE]));
+    device.label = field_at(fields, count, columns->at[LIST_COLUMN_LABEL]);
+    device.site = field_at(fields, count, columns->at[LIST_COLUMN_SITE]);
     return take(reader, &device);
 }
 

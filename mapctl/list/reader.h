@@ -34,7 +34,7 @@ struct list_row {
     const struct slice *identities; /* canonical, each once or more as the list has it */
     size_t identity_count;
     bool has_label, has_site; /* the list has the column */
-    struct slice label, site; /* as written; '' = empty */
+    struct slice label, site; /* '' = empty */
 };
 
 /* Each returns false to stop. */

@@ -6,8 +6,9 @@
 #include <stdio.h>
 #include <strings.h>
 
-#define SHOWN_OCTETS 80
-#define CN_MAX_CHARS 64 /* RFC 5280, and the database */
+#define SHOWN_OCTETS    80
+#define CN_MAX_CHARS    64 /* RFC 5280, and the database */
+#define PLACE_MAX_CHARS 128
 
 const char *list_shown(struct slice text, char out[LIST_SHOWN_MAX])
 {
@@ -194,4 +195,22 @@ bool list_value_identity(struct slice text, struct identity *out, char why[LIST_
     if (identity_from_parts(&alone, user, SLICE("example.org"), false) == ERROR_NONE)
         return explain_domain(domain, shown, why);
     return explain_user(user, shown, why);
+}
+
+/* ---- Labels and sites ---- */
+
+bool list_value_place(const char *what, struct slice text, struct slice *out,
+                      char why[LIST_WHY_MAX])
+{
+    char shown[LIST_SHOWN_MAX];
+
+    *out = slice_trim(text);
+    if (!text_is_clean_utf8(*out))
+        return explain(why,
+                       "the %s %s has a line break or a control character; write it on one line",
+                       what, list_shown(*out, shown));
+    if (characters(*out) > PLACE_MAX_CHARS)
+        return explain(why, "the %s %s is longer than 128 characters; shorten it", what,
+                       list_shown(*out, shown));
+    return true;
 }

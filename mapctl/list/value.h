@@ -27,6 +27,11 @@ bool list_value_cn(const struct list_store *store, struct slice text, struct lis
 bool list_value_identity(struct slice text, struct identity *out,
                          char why[LIST_WHY_MAX]) MUST_CHECK;
 
+/* A label or a site, `what` it is: at most 128 characters on one line, without spaces around it; ''
+ * is none. */
+bool list_value_place(const char *what, struct slice text, struct slice *out,
+                      char why[LIST_WHY_MAX]) MUST_CHECK;
+
 /* The text in quotes, control characters and what is not UTF-8 escaped, cut at 80 octets: it forges
  * no line and no terminal sequence. Gives `out`, which has LIST_SHOWN_MAX bytes. */
 #define LIST_SHOWN_MAX 340

@@ -35,11 +35,43 @@ NAME = st.text(
 )
 
 
+# A label or a site, which a spreadsheet might run.
+PLACE = st.none() | st.text(
+    st.characters(blacklist_categories=["Cs", "Cc", "Cn", "Zs", "Zl", "Zp"], max_codepoint=0x2FFF)
+    | st.sampled_from("=+-@'\"#,;\\"),
+    min_size=1,
+    max_size=20,
+)
+
+
 def mapping_sets(cn):
     return st.sets(st.tuples(cn, IDENTITY), min_size=1, max_size=12)
 
 
+def places(lab, store):
+    return set(
+        sql(lab, "SELECT cn, label, site FROM device_info WHERE trust_store = %s", store)
+    )
+
+
+def fill_places(lab, store, values):
+    """Gives the devices of the store labels and sites, as many as there are values."""
+    cns = sorted({cn for cn, _ in mappings(lab, store)})
+    for cn, (label, site) in zip(cns, values):
+        if label is None and site is None:
+            continue
+        sql(
+            lab,
+            "INSERT INTO device_info (trust_store, cn, label, site) VALUES (%s, %s, %s, %s)",
+            store,
+            cn,
+            label,
+            site,
+        )
+
+
 def fill(lab, store, rows):
+    sql(lab, "DELETE FROM device_info WHERE trust_store = %s", store)
     sql(lab, "DELETE FROM cn_mapping WHERE trust_store = %s", store)
     sql(
         lab,
@@ -51,9 +83,10 @@ def fill(lab, store, rows):
     )
 
 
-def round_trip(lab, store, rows, path, formats):
+def round_trip(lab, store, rows, labelled, path, formats):
     fill(lab, store, rows)
-    have = mappings(lab, store)
+    fill_places(lab, store, labelled)
+    have, stand = mappings(lab, store), places(lab, store)
     assert {cn for cn, _ in have} == {cn for cn, _ in rows}
     for options in formats:
         done = run(lab, "export", "--store", store, "--output", path, *options)
@@ -64,11 +97,14 @@ def round_trip(lab, store, rows, path, formats):
         bare = [o for o in options if o != "--bare"]
         again = run(lab, "--json", "import", "--store", store, "--replace", "--yes", *bare, path)
         assert again.status == GOOD and not again.document["written"], (options, again.err)
-        assert mappings(lab, store) == have
+        assert mappings(lab, store) == have and places(lab, store) == stand
         # And into a store that has lost it all.
         sql(lab, "DELETE FROM cn_mapping WHERE trust_store = %s", store)
+        if "repro" not in options:
+            sql(lab, "DELETE FROM device_info WHERE trust_store = %s", store)
         assert run(lab, "import", "--store", store, *bare, path).status == GOOD
         assert mappings(lab, store) == have
+        assert places(lab, store) == stand
         assert run(lab, "export", "--store", store, *options).out.encode() == path.read_bytes()
 
 
@@ -90,9 +126,9 @@ def test_F31_export_then_import_changes_nothing(lab, tmp_path, form, cn):
         derandomize=True,
         suppress_health_check=list(HealthCheck),
     )
-    @given(mapping_sets(cn))
-    def check(rows):
-        round_trip(lab, store, rows, tmp_path / "list", formats)
+    @given(mapping_sets(cn), st.lists(st.tuples(PLACE, PLACE), max_size=12))
+    def check(rows, labelled):
+        round_trip(lab, store, rows, labelled, tmp_path / "list", formats)
 
     check()
 
@@ -142,11 +178,12 @@ def test_a_spreadsheet_runs_no_value_as_a_formula(lab):
     store = make_store(lab, "exact")
     rows = [("=cmd|' /C calc'!A0", "=1+1@example.org"), ("@SUM(1)", "+49@example.org")]
     fill(lab, store, rows)
+    fill_places(lab, store, [("=2", None)])
     out = run(lab, "export", "--store", store, "--format", "csv").out
-    assert "\"'=cmd|' /C calc'!A0\",\"'=1+1@example.org\"\n" in out
-    assert "\"'@SUM(1)\",\"'+49@example.org\"\n" in out
+    assert "\"'=cmd|' /C calc'!A0\",\"'=1+1@example.org\",\"'=2\",\"\"\n" in out
+    assert "\"'@SUM(1)\",\"'+49@example.org\",\"\",\"\"\n" in out
     bare = run(lab, "export", "--store", store, "--format", "csv", "--bare").out
-    assert '"@SUM(1)","+49@example.org"\n' in bare
+    assert '"@SUM(1)","+49@example.org","",""\n' in bare
 
 
 def test_file_appears_whole_or_not_at_all(lab, tmp_path):
@@ -163,7 +200,9 @@ def test_file_appears_whole_or_not_at_all(lab, tmp_path):
     finally:
         os.umask(old)
     assert stat.S_IMODE(path.stat().st_mode) == 0o640 and os.listdir(tmp_path) == ["list"]
-    assert path.read_text() == 'cn,identity\n"#1","a@example.org"\n"A","a@example.org"\n'
+    assert path.read_text() == (
+        'cn,identity,label,site\n"#1","a@example.org","",""\n"A","a@example.org","",""\n'
+    )
     done = run(lab, "export", "--store", store, "--output", "/dev/full", "--format", "csv")
     assert done.status == BAD and "/dev/full: No space left" in done.err
 

@@ -299,6 +299,52 @@ def test_conflicts_are_reported_and_refused_when_that_is_wanted(lab, store, tmp_
     assert len(mappings(lab, store)) == 10
 
 
+def test_labels_and_sites_are_written_and_an_empty_cell_takes_away_with_replace_alone(lab, store):
+    def stand():
+        return set(
+            sql(lab, "SELECT cn, label, site FROM device_info WHERE trust_store = %s", store)
+        )
+
+    def load(text, *options):
+        done = run(lab, "--json", "import", "--store", store, *options, "-", given=text.encode())
+        assert done.status == GOOD, done.err
+        return done.document
+
+    columns = ["--columns", "cn=MAC,identity=Ext,label=Name,site=Place"]
+    first = (
+        "MAC,Ext,Name,Place\n0004F2000001,a@example.org, Desk 1 ,Berlin\n"
+        "0004F2000002,b@example.org,,\n0004F2000003,c@example.org,Door,\n"
+    )
+    assert load(first, *columns)["labels_and_sites"] == 2
+    assert stand() == {
+        ("0004F2000001", "Desk 1", "Berlin"),
+        ("0004F2000003", "Door", None),
+    }
+    assert not load(first, *columns)["written"]
+    sql(lab, "UPDATE device_info SET state = 'disabled' WHERE cn = '0004F2000003'")
+    second = "MAC,Ext,Name,Place\n0004F2000001,a@example.org,,Rome\n"
+    assert load(second, *columns)["labels_and_sites"] == 1
+    assert ("0004F2000001", "Desk 1", "Rome") in stand()
+    assert load(second, *columns, "--replace", "--yes")["devices"]["removed"] == 2
+    assert stand() == {
+        ("0004F2000001", None, "Rome"),
+        ("0004F2000003", "Door", None),  # disabled: that is never forgotten
+    }
+
+
+@pytest.mark.parametrize(
+    "value, text",
+    [
+        ('"a\nb"', 'the label "a\\x0ab" has a line break'),
+        ("x" * 129, "is longer than 128 characters"),
+    ],
+)
+def test_wrong_label_is_named(lab, store, value, text):
+    given = f"cn,identity,label\n0004F2000001,a@example.org,{value}\n".encode()
+    done = run(lab, "import", "--store", store, "--format", "csv", "-", given=given)
+    assert done.status == BAD and "-:2: the label " in done.err and text in done.err
+
+
 # ---- All or nothing
 
 
