@@ -193,6 +193,12 @@ static void run_locate(struct client *client, const struct resp_command *command
         reply_locate(client->server, client_out(client), command->args[1], clock_unix_s());
 }
 
+static void run_credential(struct client *client, const struct resp_command *command)
+{
+    if (may_look_up(client))
+        reply_credential(client->server, client_out(client), command->args[1]);
+}
+
 static void run_explain(struct client *client, const struct resp_command *command)
 {
     if (may_answer(client))
@@ -321,6 +327,7 @@ static const struct command {
     { "PEER", run_peer, 3, 3, PERMISSION_READ },
     { "RIGHTS", run_rights, 2, 2, PERMISSION_READ },
     { "LOCATE", run_locate, 2, 2, PERMISSION_READ },
+    { "CREDENTIAL", run_credential, 2, 2, PERMISSION_CREDENTIAL },
     { "BIND", run_bind, 16, 16, PERMISSION_REGISTER },
     { "UNBIND", run_unbind, 6, 6, PERMISSION_REGISTER },
     { "EXPLAIN", run_explain, 6, 6, PERMISSION_READ },

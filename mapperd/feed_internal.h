@@ -40,6 +40,7 @@ enum fill_table {
     FILL_RULES,
     FILL_USER,
     FILL_PEER,
+    FILL_CREDENTIAL,
     FILL_BINDING,
     FILL_DONE
 };

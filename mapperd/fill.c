@@ -21,6 +21,7 @@ static const struct fill_range RANGES[] = {
     [FILL_RULES] = { STATEMENTS(RULES), rows_rules, STORE_RULES, 2, 2, true },
     [FILL_USER] = { STATEMENTS(USER), rows_user, STORE_USER, 1, 1, true },
     [FILL_PEER] = { STATEMENTS(PEER), rows_peer, STORE_PEER, 2, 2, true },
+    [FILL_CREDENTIAL] = { STATEMENTS(CREDENTIAL), rows_credential, STORE_CREDENTIAL, 1, 1, true },
     /* Its record keys end in a hash. */
     [FILL_BINDING] = { STATEMENTS(BINDING), rows_binding, STORE_BINDING, 3, 1, false },
 };

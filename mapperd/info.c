@@ -87,6 +87,7 @@ static void write_keys(const struct server *server, struct buffer *out)
     number(out, "domains", usage.entries[STORE_DOMAIN]);
     number(out, "devices", usage.entries[STORE_PEER]);
     number(out, "users", usage.entries[STORE_USER]);
+    number(out, "credentials", usage.entries[STORE_CREDENTIAL]);
     number(out, "rule_blocks", usage.entries[STORE_RULES]);
     number(out, "bindings", usage.entries[STORE_BINDING]);
     number(out, "queued_keys", usage.entries[STORE_QUEUE]);

@@ -14,6 +14,7 @@ enum key_kind {
     KEY_NONE = 0,
     KEY_PEER = 'p',
     KEY_USER = 'u',
+    KEY_CREDENTIAL = 'c',
     KEY_GROUP = 'g',
     KEY_DOMAIN = 'd',
     KEY_STORE = 's',

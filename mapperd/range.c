@@ -41,6 +41,7 @@ size_t range_words(enum store_table table, struct slice key, struct slice words[
     case STORE_TRUST:
     case STORE_DOMAIN:
     case STORE_USER:
+    case STORE_CREDENTIAL:
         words[0] = key;
         return key.size > 0;
     case STORE_RULES:
@@ -74,6 +75,8 @@ static enum key_kind kind_of(enum store_table table, struct slice key)
         return KEY_DOMAIN;
     case STORE_USER:
         return KEY_USER;
+    case STORE_CREDENTIAL:
+        return KEY_CREDENTIAL;
     case STORE_RULES:
         if (!rules_of(key, &kind, &who))
             return KEY_NONE;

@@ -384,6 +384,33 @@ static void add_number(struct buffer *out, const char *name, uint64_t value)
     buffer_add_u64(out, value);
 }
 
+void record_credential_start(struct buffer *out, uint32_t count)
+{
+    add_u32(out, count);
+}
+
+void record_credential_add(struct buffer *out, struct buffer *scratch,
+                           const struct record_credential *c)
+{
+    buffer_reset(scratch);
+    buffer_add_text(scratch, "v=1");
+    add_escaped(scratch, "realm", c->realm, false);
+    add_escaped(scratch, "username", c->username, false);
+    add_escaped(scratch, "sha256", c->sha256, true);
+    add_escaped(scratch, "md5", c->md5, true);
+    out->failed |= scratch->failed;
+    resp_add_bulk(out, buffer_slice(scratch));
+}
+
+enum error record_credential_read(struct slice value, struct record_peer *credentials)
+{
+    if (!take_u32(&value, &credentials->count) || credentials->count == 0 ||
+        credentials->count > RECORD_REALMS_MAX || credentials->count > value.size / 7)
+        return ERROR_MALFORMED;
+    credentials->bulks = value;
+    return ERROR_NONE;
+}
+
 void record_binding_text(struct buffer *out, const struct record_binding *b)
 {
     buffer_add_text(out, "v=1");

@@ -16,6 +16,7 @@
 #define RECORD_PREFIXES_MAX 16
 #define RECORD_GROUPS_MAX   64
 #define RECORD_RULES_MAX    4096 /* of one block */
+#define RECORD_REALMS_MAX   16   /* of one user */
 
 /* Zero is neither: a record whose state byte is anything else does not read. */
 enum record_state { RECORD_NONE = 0, RECORD_ENABLED, RECORD_DISABLED };
@@ -79,6 +80,17 @@ struct record_peer {
 enum error record_peer_read(struct slice value, struct record_peer *peer) MUST_CHECK;
 /* Walks the identities; *rest starts as peer.bulks. False at the end and on anything malformed. */
 bool record_peer_next(struct slice *rest, struct slice *identity);
+
+/* credential: as record_peer, a count and bulks of `realm=… username=… sha256=… md5=…`, ready to be
+ * sent. A hash is hexadecimal, or empty where it is missing. */
+struct record_credential {
+    struct slice realm, username, sha256, md5;
+};
+void record_credential_start(struct buffer *out, uint32_t count);
+/* `scratch` is overwritten: a bulk's length comes before its text. */
+void record_credential_add(struct buffer *out, struct buffer *scratch,
+                           const struct record_credential *credential);
+enum error record_credential_read(struct slice value, struct record_peer *credentials) MUST_CHECK;
 
 /* Rules: a block is a run of (position, id, text), in that order; the text is the wire's. */
 struct record_rule {

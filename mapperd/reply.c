@@ -322,6 +322,46 @@ void reply_rights(struct server *server, struct buffer *out, struct slice identi
         resp_add_bulk(out, rule.text);
 }
 
+static enum error get_credentials(struct server *server, struct slice identity,
+                                  struct record_peer *credentials)
+{
+    struct slice value;
+    enum error e = store_get(&server->reader, STORE_CREDENTIAL, identity, &value);
+    return e == ERROR_NONE ? record_credential_read(value, credentials) : e;
+}
+
+/* A password is one user's, so it grounds bindings of that user alone, whose state has been looked
+ * at. */
+static enum error credential_held(struct server *server, const struct record_binding *b,
+                                  const struct identity *aor, bool *holds)
+{
+    struct record_peer credentials;
+    if (!slice_equal(b->entry, identity_text(aor)))
+        return ERROR_NONE;
+    enum error e = get_credentials(server, b->entry, &credentials);
+    *holds = e == ERROR_NONE;
+    return e == ERROR_NOT_FOUND ? ERROR_NONE : e;
+}
+
+void reply_credential(struct server *server, struct buffer *out, struct slice identity)
+{
+    struct user_answer answer;
+    struct record_peer credentials = { .count = 0, .bulks = SLICE("") };
+    bool given = server_snapshot(server) && !damaged(server, find_user(server, identity, &answer));
+    if (given && answer.permitted && answer.user_row)
+        given = !damaged(server,
+                         get_credentials(server, identity_text(&answer.identity), &credentials));
+    if (!given) {
+        add_loading(out);
+        return;
+    }
+    server->counts.lookups++;
+    resp_add_array(out, 3 + (size_t)credentials.count);
+    reply_add_head(server, out);
+    resp_add_bulk(out, answer.state);
+    buffer_add(out, credentials.bulks);
+}
+
 /* Whether what the binding stands on still holds, now and in this snapshot. */
 static enum error ground_holds(struct server *server, const struct record_binding *b,
                                const struct identity *aor, bool *holds)
@@ -330,10 +370,8 @@ static enum error ground_holds(struct server *server, const struct record_bindin
     struct record_peer peer;
     struct slice identity;
     *holds = false;
-    if (b->ground == GROUND_DIGEST) {
-        *holds = true; /* the user's state has been looked at */
-        return ERROR_NONE;
-    }
+    if (b->ground == GROUND_DIGEST)
+        return credential_held(server, b, aor, holds);
     enum error e = get_trust(server, b->store, &trust);
     if (e != ERROR_NONE || trust.state != RECORD_ENABLED)
         return e == ERROR_NOT_FOUND ? ERROR_NONE : e;

@@ -26,6 +26,8 @@ static const struct database_statement *statement_of(enum key_kind kind)
     switch (kind) {
     case KEY_PEER:
         return &STATEMENT_READ_PEER;
+    case KEY_CREDENTIAL:
+        return &STATEMENT_READ_CREDENTIAL;
     case KEY_USER:
         return &STATEMENT_READ_USER;
     case KEY_DOMAIN:
@@ -112,8 +114,8 @@ static enum error read_front(struct feed *feed)
 
 bool reread_send(struct feed *feed)
 {
-    static const enum key_kind STEPS[] = { KEY_STORE, KEY_DOMAIN, KEY_RULES,
-                                           KEY_USER,  KEY_PEER,   KEY_BINDING };
+    static const enum key_kind STEPS[] = { KEY_STORE, KEY_DOMAIN,     KEY_RULES,  KEY_USER,
+                                           KEY_PEER,  KEY_CREDENTIAL, KEY_BINDING };
     struct reread *reread = &feed->reread;
     if (!feed->queue_may_hold)
         return false;
@@ -195,6 +197,9 @@ static void take_step(struct feed *feed, const PGresult *result)
     case KEY_PEER:
         take_rows(reread, result, STORE_PEER, rows_peer);
         break;
+    case KEY_CREDENTIAL:
+        take_rows(reread, result, STORE_CREDENTIAL, rows_credential);
+        break;
     case KEY_BINDING:
         take_rows(reread, result, STORE_BINDING, rows_binding);
         break;
@@ -261,6 +266,7 @@ static const char *kind_word(enum key_kind kind)
     case KEY_PEER:
         return "peer";
     case KEY_USER:
+    case KEY_CREDENTIAL: /* bears on the user's lookups alone */
         return "user";
     case KEY_GROUP:
         return "group";

@@ -8,15 +8,19 @@
 #include <stdio.h>
 #include <string.h>
 
+#define REALM_MAX 254 /* octets, of the username too */
+
 void rows_init(struct rows_record *r)
 {
     memset(r, 0, sizeof(*r));
     buffer_init(&r->value, 0);
+    buffer_init(&r->scratch, 0);
 }
 
 void rows_free(struct rows_record *r)
 {
     buffer_free(&r->value);
+    buffer_free(&r->scratch);
 }
 
 static void report(struct rows_record *r, const char *table, struct slice key, struct slice what)
@@ -285,6 +289,59 @@ static bool is_printable(struct slice s)
         if ((unsigned char)s.data[i] <= ' ' || s.data[i] == 0x7f)
             return false;
     return true;
+}
+
+static bool is_hash(struct slice s, size_t digits)
+{
+    if (s.size == 0)
+        return true;
+    for (size_t i = 0; i < s.size; i++)
+        if (!(s.data[i] >= '0' && s.data[i] <= '9') && !(s.data[i] >= 'a' && s.data[i] <= 'f'))
+            return false;
+    return s.size == digits;
+}
+
+static bool good_credential(const struct record_credential *c)
+{
+    return c->realm.size > 0 && c->realm.size <= REALM_MAX && text_is_clean_utf8(c->realm) &&
+           c->username.size > 0 && c->username.size <= REALM_MAX &&
+           text_is_clean_utf8(c->username) && is_hash(c->sha256, 64) && is_hash(c->md5, 32) &&
+           c->sha256.size + c->md5.size > 0;
+}
+
+/* What is reported is the realm, never a hash. */
+enum rows_outcome rows_credential(const PGresult *result, int row, struct rows_record *r)
+{
+    struct record_credential good[RECORD_REALMS_MAX], c;
+    struct database_array columns[4];
+    struct slice identity = database_text(result, row, 0);
+    uint32_t count = 0;
+    bool readable = true;
+    if (!start_plain(r, identity, IDENTITY_MAX)) {
+        report(r, "credential", identity, identity);
+        return ROWS_SKIP;
+    }
+    if (database_is_null(result, row, 1))
+        return ROWS_ABSENT;
+    for (int i = 0; i < 4; i++)
+        readable &= database_array(result, row, i + 1, &columns[i]) == ERROR_NONE;
+    while (readable && database_array_next(&columns[0], &c.realm)) {
+        readable = database_array_next(&columns[1], &c.username) &&
+                   database_array_next(&columns[2], &c.sha256) &&
+                   database_array_next(&columns[3], &c.md5);
+        if (readable && count < RECORD_REALMS_MAX && good_credential(&c))
+            good[count++] = c;
+        else
+            report(r, "credential", identity, c.realm);
+    }
+    if (!readable || count == 0) {
+        report(r, "credential", identity, SLICE("unreadable"));
+        return ROWS_ABSENT;
+    }
+    record_credential_start(&r->value, count);
+    for (uint32_t i = 0; i < count; i++)
+        record_credential_add(&r->value, &r->scratch, &good[i]);
+    return ROWS_PRESENT;
 }
 
 static bool binding_numbers(const PGresult *result, int row, struct record_binding *b)

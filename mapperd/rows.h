@@ -19,7 +19,7 @@ enum rows_outcome {
 
 struct rows_record {
     struct record_key key;
-    struct buffer value;
+    struct buffer value, scratch;
     uint64_t skipped; /* rows and parts left out so far */
     bool quiet;       /* neither counted nor reported */
     struct slice
@@ -36,6 +36,7 @@ enum rows_outcome rows_domain(const PGresult *result, int row, struct rows_recor
 enum rows_outcome rows_rules(const PGresult *result, int row, struct rows_record *r);
 enum rows_outcome rows_user(const PGresult *result, int row, struct rows_record *r);
 enum rows_outcome rows_peer(const PGresult *result, int row, struct rows_record *r);
+enum rows_outcome rows_credential(const PGresult *result, int row, struct rows_record *r);
 enum rows_outcome rows_binding(const PGresult *result, int row, struct rows_record *r);
 
 /* Puts a binding where it is newer than what stands there. *newer tells; the highest version seen

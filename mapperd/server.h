@@ -164,6 +164,7 @@ bool reply_peer_key(struct server *server, struct slice store, struct slice cn,
 void reply_rights(struct server *server, struct buffer *out, struct slice identity);
 void reply_locate(struct server *server, struct buffer *out, struct slice identity,
                   uint64_t now_unix_s);
+void reply_credential(struct server *server, struct buffer *out, struct slice identity);
 void reply_explain(struct server *server, struct buffer *out, const struct slice arguments[5]);
 void reply_add_head(const struct server *server, struct buffer *out);
 

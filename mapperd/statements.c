@@ -208,6 +208,23 @@ RANGES(PEER, "peer", 5000,
        " GROUP BY d.trust_store, d.cn ORDER BY d.trust_store, d.cn",
        "")
 
+/* Four arrays in one order, one element a realm. */
+#define CREDENTIAL_COLUMNS                                                         \
+    "array_agg(c.realm ORDER BY c.realm), array_agg(c.username ORDER BY c.realm)," \
+    " array_agg(coalesce(c.ha1_sha256, '') ORDER BY c.realm),"                     \
+    " array_agg(coalesce(c.ha1_md5, '') ORDER BY c.realm)"
+
+const struct database_statement STATEMENT_READ_CREDENTIAL = {
+    "read-credential", "SELECT k.identity, v.* FROM unnest($1::text[]) AS k(identity)"
+                       " CROSS JOIN LATERAL (SELECT " CREDENTIAL_COLUMNS " FROM public.credential c"
+                       "  WHERE c.identity = k.identity) v"
+};
+
+RANGES(CREDENTIAL, "credential", 2000,
+       "SELECT c.identity, " CREDENTIAL_COLUMNS " FROM public.credential c"
+       " WHERE c.identity > $1::text GROUP BY c.identity ORDER BY c.identity",
+       "")
+
 #define BINDING_COLUMNS                                                                     \
     "b.device_key, b.instance_key, b.store, b.cn, b.ground, b.entry, b.instance, b.reg_id," \
     " b.contact, CASE WHEN isfinite(b.expires_at)"                                          \

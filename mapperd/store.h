@@ -22,14 +22,15 @@
 #include <stdint.h>
 
 enum store_table {
-    STORE_META,    /* name → small records, below */
-    STORE_TRUST,   /* trust store name */
-    STORE_DOMAIN,  /* domain */
-    STORE_RULES,   /* record_rules_key() */
-    STORE_USER,    /* identity */
-    STORE_PEER,    /* record_peer_key() */
-    STORE_BINDING, /* record_binding_key() */
-    STORE_QUEUE,   /* class, number → a key to be read again */
+    STORE_META,       /* name → small records, below */
+    STORE_TRUST,      /* trust store name */
+    STORE_DOMAIN,     /* domain */
+    STORE_RULES,      /* record_rules_key() */
+    STORE_USER,       /* identity */
+    STORE_PEER,       /* record_peer_key() */
+    STORE_CREDENTIAL, /* identity */
+    STORE_BINDING,    /* record_binding_key() */
+    STORE_QUEUE,      /* class, number → a key to be read again */
     STORE_RECENT, /* xid, stamp of statements applied → when (CLOCK_MONOTONIC is gone after a boot:
                      wall ms) */
     STORE_TABLE_COUNT

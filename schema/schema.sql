@@ -67,6 +67,60 @@ CREATE FUNCTION public.audit_cn_mapping() RETURNS trigger
 
 COMMENT ON FUNCTION public.audit_cn_mapping() IS 'Writes into the audit what a statement changed in cn_mapping. Made by audit_follow().';
 
+CREATE FUNCTION public.audit_credential() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'public', 'pg_temp'
+    AS $$
+        DECLARE
+            by_whom CONSTANT text := session_user;
+            by_role CONSTANT text := current_setting('role');
+            by_application CONSTANT text := current_setting('application_name');
+            by_client CONSTANT inet := inet_client_addr();
+            moment CONSTANT timestamptz := clock_timestamp();
+        BEGIN
+            IF TG_OP = 'INSERT' THEN
+                INSERT INTO audit (at, who, role, application, client, table_name, operation,
+                                   trust_store, cn, identity, domain, name, after)
+                SELECT moment, by_whom, by_role, by_application, by_client, 'credential',
+                       'insert', NULL, NULL, r.identity, NULL, NULL, jsonb_strip_nulls(jsonb_build_object('username', r.username, 'ha1_sha256', CASE WHEN r.ha1_sha256 IS NOT NULL THEN 'changed' END, 'ha1_md5', CASE WHEN r.ha1_md5 IS NOT NULL THEN 'changed' END))
+                FROM new_rows r;
+            ELSIF TG_OP = 'DELETE' THEN
+                INSERT INTO audit (at, who, role, application, client, table_name, operation,
+                                   trust_store, cn, identity, domain, name, before)
+                SELECT moment, by_whom, by_role, by_application, by_client, 'credential',
+                       'delete', NULL, NULL, r.identity, NULL, NULL, jsonb_strip_nulls(jsonb_build_object('username', r.username))
+                FROM old_rows r;
+            ELSE
+                INSERT INTO audit (at, who, role, application, client, table_name, operation,
+                                   trust_store, cn, identity, domain, name, before, after)
+                SELECT moment, by_whom, by_role, by_application, by_client, 'credential', 'update',
+                       k.*, d.before,
+                       d.after
+                FROM old_rows o
+                FULL JOIN new_rows n ON o.identity = n.identity AND o.realm = n.realm
+                CROSS JOIN LATERAL (
+                    SELECT NULL, NULL, r.identity, NULL, NULL FROM (SELECT (n).*) r WHERE n IS DISTINCT FROM NULL
+                    UNION ALL
+                    SELECT NULL, NULL, r.identity, NULL, NULL FROM (SELECT (o).*) r WHERE n IS NOT DISTINCT FROM NULL) k
+                CROSS JOIN LATERAL (
+                    SELECT (SELECT jsonb_strip_nulls(jsonb_build_object('username', r.username)) FROM (SELECT (o).*) r WHERE o IS DISTINCT FROM NULL),
+                           (SELECT jsonb_strip_nulls(jsonb_build_object('username', r.username)) || jsonb_strip_nulls(jsonb_build_object('ha1_sha256', CASE WHEN o.ha1_sha256 IS DISTINCT FROM n.ha1_sha256 THEN 'changed' END, 'ha1_md5', CASE WHEN o.ha1_md5 IS DISTINCT FROM n.ha1_md5 THEN 'changed' END)) FROM (SELECT (n).*) r
+                            WHERE n IS DISTINCT FROM NULL)) j (b, a)
+                CROSS JOIN LATERAL (
+                    SELECT CASE WHEN a IS NULL THEN b ELSE (
+                               SELECT jsonb_object_agg(e.key, e.value) FROM jsonb_each(b) e
+                               WHERE e.value IS DISTINCT FROM a -> e.key) END,
+                           CASE WHEN b IS NULL THEN a ELSE (
+                               SELECT jsonb_object_agg(e.key, e.value) FROM jsonb_each(a) e
+                               WHERE e.value IS DISTINCT FROM b -> e.key) END) d (before, after)
+                WHERE d.before IS NOT NULL OR d.after IS NOT NULL;
+            END IF;
+            RETURN NULL;
+        END
+        $$;
+
+COMMENT ON FUNCTION public.audit_credential() IS 'Writes into the audit what a statement changed in credential. Made by audit_follow().';
+
 CREATE FUNCTION public.audit_device_info() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'public', 'pg_temp'
@@ -654,6 +708,39 @@ $$;
 
 COMMENT ON FUNCTION public.binding_delete_leaves_tombstone() IS 'A DELETE of a binding removes it by a tombstone, as every removal does; the row itself goes when it is over (binding_purge()). The statement counts no rows.';
 
+CREATE FUNCTION public.binding_follow_credential() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'public', 'pg_temp'
+    AS $$
+DECLARE
+    lost text[];
+BEGIN
+    IF TG_OP = 'TRUNCATE' THEN
+        UPDATE binding b
+        SET removed = true, version_by = 0, version_ms = binding_version_after(b.version_ms)
+        WHERE b.ground = 'digest' AND NOT b.removed;
+        RETURN NULL;
+    END IF;
+    IF TG_OP = 'DELETE' THEN
+        lost := ARRAY(SELECT DISTINCT o.identity FROM old_rows o);
+    ELSE
+        lost := ARRAY(
+            SELECT DISTINCT o.identity FROM old_rows o
+            WHERE NOT EXISTS (
+                SELECT FROM new_rows n
+                WHERE n.identity = o.identity AND n.realm = o.realm AND n.username = o.username
+                  AND (o.ha1_sha256 IS NULL OR n.ha1_sha256 = o.ha1_sha256)
+                  AND (o.ha1_md5 IS NULL OR n.ha1_md5 = o.ha1_md5)));
+    END IF;
+    UPDATE binding b
+    SET removed = true, version_by = 0, version_ms = binding_version_after(b.version_ms)
+    WHERE b.aor = ANY (lost) AND b.ground = 'digest' AND NOT b.removed;
+    RETURN NULL;
+END
+$$;
+
+COMMENT ON FUNCTION public.binding_follow_credential() IS 'Ends the bindings that stand on a password when it goes or changes; a hash that is only added ends nothing.';
+
 CREATE FUNCTION public.binding_follow_device() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'public', 'pg_temp'
@@ -875,6 +962,38 @@ END
 $$;
 
 COMMENT ON FUNCTION public.change_log_cn_mapping() IS 'Logs the peers that a statement touched, old and new, each once.';
+
+CREATE FUNCTION public.change_log_credential() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'public', 'pg_temp'
+    AS $$
+BEGIN
+    IF TG_OP = 'INSERT' THEN
+        INSERT INTO change_log (stamp, system_id, database_oid, kind, key)
+        SELECT w.stamp, w.system_id, w.database_oid, k.kind, k.key
+        FROM change_log_origin() w, (
+            SELECT DISTINCT 'credential' AS kind, ARRAY[r.identity] AS key FROM new_rows r) k;
+    ELSIF TG_OP = 'DELETE' THEN
+        INSERT INTO change_log (stamp, system_id, database_oid, kind, key)
+        SELECT w.stamp, w.system_id, w.database_oid, k.kind, k.key
+        FROM change_log_origin() w, (
+            SELECT DISTINCT 'credential' AS kind, ARRAY[r.identity] AS key FROM old_rows r) k;
+    ELSE
+        INSERT INTO change_log (stamp, system_id, database_oid, kind, key)
+        SELECT w.stamp, w.system_id, w.database_oid, k.kind, k.key
+        FROM change_log_origin() w, (
+            SELECT 'credential' AS kind, ARRAY[r.identity] AS key FROM old_rows r
+            UNION
+            SELECT 'credential' AS kind, ARRAY[r.identity] AS key FROM new_rows r) k;
+    END IF;
+    IF FOUND THEN
+        PERFORM change_log_hint();
+    END IF;
+    RETURN NULL;
+END
+$$;
+
+COMMENT ON FUNCTION public.change_log_credential() IS 'Logs the users whose credentials a statement touched, old and new, each once.';
 
 CREATE FUNCTION public.change_log_device_info() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
@@ -1372,6 +1491,73 @@ END
 $$;
 
 COMMENT ON FUNCTION public.cn_mapping_make_users() IS 'Makes the rows of users that a statement''s mappings name and that are absent.';
+
+CREATE FUNCTION public.credential_make_canonical() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'public', 'pg_temp'
+    AS $_$
+DECLARE
+    sign integer;
+BEGIN
+    IF NEW.identity IS NULL THEN
+        RETURN NEW; -- NOT NULL says it
+    END IF;
+    NEW.identity := identity_canonical(NEW.identity);
+    sign := strpos(NEW.identity, '@');
+    IF sign = 0 THEN
+        RAISE EXCEPTION USING ERRCODE = 'check_violation',
+            TABLE = 'credential', COLUMN = 'identity',
+            MESSAGE = format('%s is a domain, and only a user has a password',
+                             shown(NEW.identity)),
+            HINT = format('Write user@%s.', NEW.identity);
+    END IF;
+    IF NOT EXISTS (SELECT FROM sip_user u WHERE u.identity = NEW.identity) THEN
+        RAISE EXCEPTION USING ERRCODE = 'foreign_key_violation',
+            TABLE = 'credential', COLUMN = 'identity',
+            MESSAGE = format('there is no user %s', shown(NEW.identity)),
+            HINT = format('Make it first: INSERT INTO sip_user (identity) VALUES (%L)',
+                          NEW.identity);
+    END IF;
+    NEW.realm := coalesce(NEW.realm, substr(NEW.identity, sign + 1));
+    IF NEW.username IS NULL AND strpos(NEW.identity, '%') > 0 THEN
+        RAISE EXCEPTION USING ERRCODE = 'not_null_violation',
+            TABLE = 'credential', COLUMN = 'username',
+            MESSAGE = format('user %s has an escape, so its username must be given',
+                             shown(NEW.identity)),
+            HINT = 'Write the name that the phone authenticates with.';
+    END IF;
+    NEW.username := coalesce(NEW.username, left(NEW.identity, sign - 1));
+    NEW.ha1_sha256 := lower(btrim(NEW.ha1_sha256, ' ') COLLATE "C");
+    NEW.ha1_md5 := lower(btrim(NEW.ha1_md5, ' ') COLLATE "C");
+    IF NEW.ha1_sha256 !~ '^[0-9a-f]{64}$' OR NEW.ha1_md5 !~ '^[0-9a-f]{32}$' THEN
+        RAISE EXCEPTION USING ERRCODE = 'check_violation', TABLE = 'credential',
+            COLUMN = CASE WHEN NEW.ha1_md5 !~ '^[0-9a-f]{32}$' THEN 'ha1_md5'
+                          ELSE 'ha1_sha256' END,
+            MESSAGE = format('a hash of the credential of %s is not one', shown(NEW.identity)),
+            HINT = 'ha1_sha256 has 64 hexadecimal digits, ha1_md5 has 32; set_credential() and '
+                   'mapctl credential make them from the password.';
+    END IF;
+    IF NEW.ha1_sha256 IS NULL AND NEW.ha1_md5 IS NULL THEN
+        RAISE EXCEPTION USING ERRCODE = 'check_violation', TABLE = 'credential',
+            COLUMN = 'ha1_sha256',
+            MESSAGE = format('the credential of %s has no hash', shown(NEW.identity)),
+            HINT = 'Give ha1_sha256, ha1_md5 or both; set_credential() and mapctl credential make '
+                   'them from the password.';
+    END IF;
+    IF (SELECT count(*) FROM credential c
+        WHERE c.identity = NEW.identity AND c.realm <> NEW.realm) >= 16 THEN
+        RAISE EXCEPTION USING ERRCODE = 'check_violation', TABLE = 'credential',
+            MESSAGE = format('user %s has credentials for 16 realms already',
+                             shown(NEW.identity)),
+            HINT = format('Delete those of realms that no listener has: SELECT realm FROM '
+                          'credential WHERE identity = %L', NEW.identity);
+    END IF;
+    NEW.changed_at := now();
+    RETURN NEW;
+END
+$_$;
+
+COMMENT ON FUNCTION public.credential_make_canonical() IS 'Makes the values of a credential canonical on the way in, fills in realm and username, and explains what is wrong without showing a hash.';
 
 CREATE FUNCTION public.device_cn(cn text, trust_store text DEFAULT 'device'::text) RETURNS text
     LANGUAGE plpgsql STABLE STRICT
@@ -1896,6 +2082,49 @@ $_$;
 
 COMMENT ON FUNCTION public.rights_rule_make_canonical() IS 'Makes the values of a rule canonical on the way in.';
 
+CREATE FUNCTION public.set_credential(identity text, realm text, password text, username text DEFAULT NULL::text) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'public', 'pg_temp'
+    AS $_$
+DECLARE
+    canonical text := identity_canonical($1);
+    secret bytea := convert_to(coalesce($4, split_part(canonical, '@', 1)) || ':'
+                               || coalesce($2, split_part(canonical, '@', 2)) || ':' || $3,
+                               'UTF8');
+BEGIN
+    IF coalesce($3, '') = '' THEN
+        RAISE EXCEPTION USING ERRCODE = 'null_value_not_allowed', MESSAGE = 'password is empty',
+            HINT = 'Write set_credential(''alice@example.org'', NULL, password).';
+    END IF;
+    PERFORM set_credential_ha1(canonical, $2, encode(sha256(secret), 'hex'), md5(secret), $4);
+END
+$_$;
+
+COMMENT ON FUNCTION public.set_credential(identity text, realm text, password text, username text) IS 'Sets a user''s password for a realm (NULL: its domain), with its username when that is not the user part; makes the user if it is absent. Keeps hashes only. The statement itself may be logged by the server, with the password in it: use mapctl credential, which sends the hashes alone.';
+
+CREATE FUNCTION public.set_credential_ha1(identity text, realm text, ha1_sha256 text, ha1_md5 text, username text DEFAULT NULL::text) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'public', 'pg_temp'
+    AS $_$
+DECLARE
+    canonical text := identity_canonical($1);
+    place text := coalesce($2, split_part(canonical, '@', 2));
+    name text := coalesce($5, split_part(canonical, '@', 1));
+BEGIN
+    INSERT INTO sip_user AS u (identity) VALUES (canonical) ON CONFLICT DO NOTHING;
+    LOOP
+        UPDATE credential c SET username = name, ha1_sha256 = $3, ha1_md5 = $4
+        WHERE c.identity = canonical AND c.realm = place;
+        EXIT WHEN FOUND;
+        INSERT INTO credential AS c (identity, realm, username, ha1_sha256, ha1_md5)
+        VALUES (canonical, place, $5, $3, $4) ON CONFLICT DO NOTHING;
+        EXIT WHEN FOUND;
+    END LOOP;
+END
+$_$;
+
+COMMENT ON FUNCTION public.set_credential_ha1(identity text, realm text, ha1_sha256 text, ha1_md5 text, username text) IS 'Sets a user''s hashes for a realm (NULL: its domain), each of which may be NULL, with its username when that is not the user part; makes the user if it is absent. What mapctl credential calls.';
+
 CREATE FUNCTION public.shown(value text) RETURNS text
     LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
     SET search_path TO 'pg_catalog', 'public', 'pg_temp'
@@ -2277,7 +2506,7 @@ CREATE TABLE public.change_log (
     database_oid oid NOT NULL,
     kind text NOT NULL,
     key text[] NOT NULL,
-    CONSTRAINT change_log_kind_must_be_known CHECK ((kind = ANY (ARRAY['peer'::text, 'user'::text, 'group'::text, 'domain'::text, 'store'::text, 'rules'::text, 'binding'::text, 'all'::text, 'mark'::text])))
+    CONSTRAINT change_log_kind_must_be_known CHECK ((kind = ANY (ARRAY['peer'::text, 'user'::text, 'credential'::text, 'group'::text, 'domain'::text, 'store'::text, 'rules'::text, 'binding'::text, 'all'::text, 'mark'::text])))
 )
 WITH (autovacuum_vacuum_scale_factor='0', autovacuum_vacuum_threshold='20000', autovacuum_vacuum_insert_scale_factor='0', autovacuum_vacuum_insert_threshold='100000', autovacuum_analyze_scale_factor='0', autovacuum_analyze_threshold='100000', autovacuum_vacuum_cost_delay='0');
 
@@ -2291,9 +2520,9 @@ COMMENT ON COLUMN public.change_log.system_id IS 'System identifier of the clust
 
 COMMENT ON COLUMN public.change_log.database_oid IS 'OID of the database that wrote the row.';
 
-COMMENT ON COLUMN public.change_log.kind IS 'What the key names: peer, user, group, domain, store, rules, binding, all; mark: nothing.';
+COMMENT ON COLUMN public.change_log.kind IS 'What the key names: peer, user, credential, group, domain, store, rules, binding, all; mark: nothing.';
 
-COMMENT ON COLUMN public.change_log.key IS 'peer {trust store, CN}; user {identity}; group {name}; domain {name}; store {name}; rules {} (everyone''s); binding {aor}; all {} (read everything again); mark {} (nothing changed: a statement that a mapperd can be asked for after a time without changes).';
+COMMENT ON COLUMN public.change_log.key IS 'peer {trust store, CN}; user {identity}; credential {identity}; group {name}; domain {name}; store {name}; rules {} (everyone''s); binding {aor}; all {} (read everything again); mark {} (nothing changed: a statement that a mapperd can be asked for after a time without changes).';
 
 CREATE TABLE public.change_log_floor (
     xid xid8 NOT NULL,
@@ -2351,6 +2580,34 @@ COMMENT ON COLUMN public.cn_mapping.identity IS 'user@domain, or a whole domain;
 COMMENT ON COLUMN public.cn_mapping.user_identity IS 'The identity again where it is a user of a domain of ours: then the user''s row exists. Set by the database; a large load that gives it, with canonical values, is several times faster.';
 
 COMMENT ON COLUMN public.cn_mapping.created_at IS 'When the row was inserted.';
+
+CREATE TABLE public.credential (
+    identity text NOT NULL COLLATE pg_catalog."C",
+    realm text NOT NULL COLLATE pg_catalog."C",
+    username text NOT NULL COLLATE pg_catalog."C",
+    ha1_sha256 text,
+    ha1_md5 text,
+    changed_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT credential_ha1_md5_must_be_32_lower_case_hexadecimal_digits CHECK ((ha1_md5 ~ '^[0-9a-f]{32}$'::text)),
+    CONSTRAINT credential_ha1_sha256_must_be_64_lower_case_hexadecimal_digits CHECK ((ha1_sha256 ~ '^[0-9a-f]{64}$'::text)),
+    CONSTRAINT credential_one_of_ha1_sha256_and_ha1_md5_must_be_there CHECK (((ha1_sha256 IS NOT NULL) OR (ha1_md5 IS NOT NULL))),
+    CONSTRAINT credential_realm_must_be_1_to_128_without_controls_or_quotes CHECK (((realm ~ ('^[^\u0001-\u001f\u007f-\u009f"\\]{1,128}$'::text COLLATE "C")) AND (octet_length(realm) <= 254))),
+    CONSTRAINT credential_username_must_be_1_to_128_without_controls_or_quotes CHECK (((username ~ ('^[^\u0001-\u001f\u007f-\u009f"\\:]{1,128}$'::text COLLATE "C")) AND (octet_length(username) <= 254)))
+);
+
+COMMENT ON TABLE public.credential IS 'Passwords of users for digest authentication, as hashes. SELECT set_credential(''alice@example.org'', NULL, password) makes them; mapctl credential does so without the password leaving the terminal. Only holdline_mapperd can read the hashes.';
+
+COMMENT ON COLUMN public.credential.identity IS 'The user, user@domain; made canonical on the way in. It must have a row in sip_user.';
+
+COMMENT ON COLUMN public.credential.realm IS 'Realm of the challenge that the hashes are for; the user''s domain when it is left out.';
+
+COMMENT ON COLUMN public.credential.username IS 'Name that the phone authenticates with; the user part of the identity when it is left out.';
+
+COMMENT ON COLUMN public.credential.ha1_sha256 IS 'SHA-256 of username:realm:password in UTF-8, 64 hexadecimal digits; may be missing.';
+
+COMMENT ON COLUMN public.credential.ha1_md5 IS 'MD5 of username:realm:password in UTF-8, 32 hexadecimal digits, for phones that know no SHA-256; may be missing.';
+
+COMMENT ON COLUMN public.credential.changed_at IS 'When the row was inserted or last changed.';
 
 CREATE TABLE public.device_info (
     trust_store text DEFAULT 'device'::text NOT NULL COLLATE pg_catalog."C",
@@ -2648,6 +2905,9 @@ ALTER TABLE ONLY public.binding
 ALTER TABLE ONLY public.cn_mapping
     ADD CONSTRAINT cn_mapping_pkey PRIMARY KEY (trust_store, cn, identity);
 
+ALTER TABLE ONLY public.credential
+    ADD CONSTRAINT credential_pkey PRIMARY KEY (identity, realm);
+
 ALTER TABLE ONLY public.device_info
     ADD CONSTRAINT device_info_pkey PRIMARY KEY (trust_store, cn) INCLUDE (state);
 
@@ -2747,6 +3007,8 @@ COMMENT ON INDEX public.user_group_member_group_name IS 'The members of a group:
 
 CREATE TRIGGER audit_delete AFTER DELETE ON public.cn_mapping REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION public.audit_cn_mapping();
 
+CREATE TRIGGER audit_delete AFTER DELETE ON public.credential REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION public.audit_credential();
+
 CREATE TRIGGER audit_delete AFTER DELETE ON public.device_info REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION public.audit_device_info();
 
 CREATE TRIGGER audit_delete AFTER DELETE ON public.domain REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION public.audit_domain();
@@ -2762,6 +3024,8 @@ CREATE TRIGGER audit_delete AFTER DELETE ON public.user_group REFERENCING OLD TA
 CREATE TRIGGER audit_delete AFTER DELETE ON public.user_group_member REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION public.audit_user_group_member();
 
 CREATE TRIGGER audit_insert AFTER INSERT ON public.cn_mapping REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION public.audit_cn_mapping();
+
+CREATE TRIGGER audit_insert AFTER INSERT ON public.credential REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION public.audit_credential();
 
 CREATE TRIGGER audit_insert AFTER INSERT ON public.device_info REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION public.audit_device_info();
 
@@ -2779,6 +3043,8 @@ CREATE TRIGGER audit_insert AFTER INSERT ON public.user_group_member REFERENCING
 
 CREATE TRIGGER audit_truncate AFTER TRUNCATE ON public.cn_mapping FOR EACH STATEMENT EXECUTE FUNCTION public.audit_truncated();
 
+CREATE TRIGGER audit_truncate AFTER TRUNCATE ON public.credential FOR EACH STATEMENT EXECUTE FUNCTION public.audit_truncated();
+
 CREATE TRIGGER audit_truncate AFTER TRUNCATE ON public.device_info FOR EACH STATEMENT EXECUTE FUNCTION public.audit_truncated();
 
 CREATE TRIGGER audit_truncate AFTER TRUNCATE ON public.domain FOR EACH STATEMENT EXECUTE FUNCTION public.audit_truncated();
@@ -2794,6 +3060,8 @@ CREATE TRIGGER audit_truncate AFTER TRUNCATE ON public.user_group FOR EACH STATE
 CREATE TRIGGER audit_truncate AFTER TRUNCATE ON public.user_group_member FOR EACH STATEMENT EXECUTE FUNCTION public.audit_truncated();
 
 CREATE TRIGGER audit_update AFTER UPDATE ON public.cn_mapping REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION public.audit_cn_mapping();
+
+CREATE TRIGGER audit_update AFTER UPDATE ON public.credential REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION public.audit_credential();
 
 CREATE TRIGGER audit_update AFTER UPDATE ON public.device_info REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION public.audit_device_info();
 
@@ -2813,6 +3081,8 @@ CREATE TRIGGER canonical BEFORE INSERT OR UPDATE ON public.cn_mapping FOR EACH R
 
 COMMENT ON TRIGGER canonical ON public.cn_mapping IS 'Has nothing to do with rows that are canonical and give user_identity as well.';
 
+CREATE TRIGGER canonical BEFORE INSERT OR UPDATE ON public.credential FOR EACH ROW EXECUTE FUNCTION public.credential_make_canonical();
+
 CREATE TRIGGER canonical BEFORE INSERT OR UPDATE ON public.device_info FOR EACH ROW WHEN ((((octet_length(new.cn) = 12) AND (translate(new.cn, '0123456789ABCDEF'::text, ''::text) = ''::text) AND ((new.label = btrim(new.label, ' '::text)) IS NOT FALSE) AND ((new.site = btrim(new.site, ' '::text)) IS NOT FALSE) AND ((''::text <> COALESCE(new.label, '-'::text)) AND (''::text <> COALESCE(new.site, '-'::text))) AND (new.domain IS NULL)) IS NOT TRUE)) EXECUTE FUNCTION public.device_info_make_canonical();
 
 COMMENT ON TRIGGER canonical ON public.device_info IS 'Has nothing to do with rows that are canonical and are the operator''s.';
@@ -2831,13 +3101,19 @@ CREATE TRIGGER delete_leaves_tombstone BEFORE DELETE ON public.binding FOR EACH 
 
 CREATE TRIGGER end_bindings AFTER DELETE ON public.cn_mapping REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION public.binding_follow_mapping();
 
+CREATE TRIGGER end_bindings AFTER DELETE ON public.credential REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION public.binding_follow_credential();
+
 CREATE TRIGGER end_bindings AFTER INSERT ON public.device_info REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION public.binding_follow_device();
 
 CREATE TRIGGER end_bindings AFTER DELETE ON public.sip_user REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION public.binding_follow_user();
 
 CREATE TRIGGER end_bindings_of_truncate AFTER TRUNCATE ON public.cn_mapping FOR EACH STATEMENT EXECUTE FUNCTION public.binding_follow_truncate();
 
+CREATE TRIGGER end_bindings_of_truncate AFTER TRUNCATE ON public.credential FOR EACH STATEMENT EXECUTE FUNCTION public.binding_follow_credential();
+
 CREATE TRIGGER end_bindings_of_update AFTER UPDATE ON public.cn_mapping REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION public.binding_follow_mapping();
+
+CREATE TRIGGER end_bindings_of_update AFTER UPDATE ON public.credential REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION public.binding_follow_credential();
 
 CREATE TRIGGER end_bindings_of_update AFTER UPDATE ON public.device_info REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION public.binding_follow_device();
 
@@ -2871,6 +3147,8 @@ CREATE TRIGGER log_delete AFTER DELETE ON public.binding REFERENCING OLD TABLE A
 
 CREATE TRIGGER log_delete AFTER DELETE ON public.cn_mapping REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION public.change_log_cn_mapping();
 
+CREATE TRIGGER log_delete AFTER DELETE ON public.credential REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION public.change_log_credential();
+
 CREATE TRIGGER log_delete AFTER DELETE ON public.device_info REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION public.change_log_device_info();
 
 CREATE TRIGGER log_delete AFTER DELETE ON public.domain REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION public.change_log_domain();
@@ -2888,6 +3166,8 @@ CREATE TRIGGER log_delete AFTER DELETE ON public.user_group_member REFERENCING O
 CREATE TRIGGER log_insert AFTER INSERT ON public.binding REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION public.change_log_binding();
 
 CREATE TRIGGER log_insert AFTER INSERT ON public.cn_mapping REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION public.change_log_cn_mapping();
+
+CREATE TRIGGER log_insert AFTER INSERT ON public.credential REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION public.change_log_credential();
 
 CREATE TRIGGER log_insert AFTER INSERT ON public.device_info REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION public.change_log_device_info();
 
@@ -2907,6 +3187,8 @@ CREATE TRIGGER log_truncate AFTER TRUNCATE ON public.binding FOR EACH STATEMENT 
 
 CREATE TRIGGER log_truncate AFTER TRUNCATE ON public.cn_mapping FOR EACH STATEMENT EXECUTE FUNCTION public.change_log_all();
 
+CREATE TRIGGER log_truncate AFTER TRUNCATE ON public.credential FOR EACH STATEMENT EXECUTE FUNCTION public.change_log_all();
+
 CREATE TRIGGER log_truncate AFTER TRUNCATE ON public.device_info FOR EACH STATEMENT EXECUTE FUNCTION public.change_log_all();
 
 CREATE TRIGGER log_truncate AFTER TRUNCATE ON public.domain FOR EACH STATEMENT EXECUTE FUNCTION public.change_log_all();
@@ -2924,6 +3206,8 @@ CREATE TRIGGER log_truncate AFTER TRUNCATE ON public.user_group_member FOR EACH 
 CREATE TRIGGER log_update AFTER UPDATE ON public.binding REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION public.change_log_binding();
 
 CREATE TRIGGER log_update AFTER UPDATE ON public.cn_mapping REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION public.change_log_cn_mapping();
+
+CREATE TRIGGER log_update AFTER UPDATE ON public.credential REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION public.change_log_credential();
 
 CREATE TRIGGER log_update AFTER UPDATE ON public.device_info REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION public.change_log_device_info();
 
@@ -2964,6 +3248,9 @@ CREATE TRIGGER write INSTEAD OF INSERT OR DELETE OR UPDATE ON public.device FOR 
 ALTER TABLE ONLY public.cn_mapping
     ADD CONSTRAINT cn_mapping_user_identity_fkey FOREIGN KEY (user_identity) REFERENCES public.sip_user(identity) ON DELETE CASCADE DEFERRABLE INITIALLY DEFERRED;
 
+ALTER TABLE ONLY public.credential
+    ADD CONSTRAINT credential_identity_fkey FOREIGN KEY (identity) REFERENCES public.sip_user(identity) ON DELETE CASCADE;
+
 ALTER TABLE ONLY public.device_info
     ADD CONSTRAINT device_info_domain_fkey FOREIGN KEY (domain) REFERENCES public.domain(name);
 
@@ -2992,6 +3279,8 @@ GRANT USAGE ON SCHEMA public TO holdline_mapperd;
 GRANT USAGE ON SCHEMA public TO holdline_admin;
 
 REVOKE ALL ON FUNCTION public.audit_cn_mapping() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION public.audit_credential() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION public.audit_device_info() FROM PUBLIC;
 
@@ -3023,6 +3312,8 @@ GRANT ALL ON FUNCTION public.bind_remove(aor text, device_key text, version_ms b
 
 REVOKE ALL ON FUNCTION public.binding_delete_leaves_tombstone() FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION public.binding_follow_credential() FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION public.binding_follow_device() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION public.binding_follow_mapping() FROM PUBLIC;
@@ -3047,6 +3338,8 @@ REVOKE ALL ON FUNCTION public.change_log_all() FROM PUBLIC;
 REVOKE ALL ON FUNCTION public.change_log_binding() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION public.change_log_cn_mapping() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION public.change_log_credential() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION public.change_log_device_info() FROM PUBLIC;
 
@@ -3078,6 +3371,8 @@ REVOKE ALL ON FUNCTION public.cn_mapping_hold_store() FROM PUBLIC;
 REVOKE ALL ON FUNCTION public.cn_mapping_make_canonical() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION public.cn_mapping_make_users() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION public.credential_make_canonical() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION public.device_cn(cn text, trust_store text) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.device_cn(cn text, trust_store text) TO holdline_admin;
@@ -3118,6 +3413,12 @@ GRANT ALL ON FUNCTION public.retire_device(cn text, trust_store text) TO holdlin
 
 REVOKE ALL ON FUNCTION public.rights_rule_make_canonical() FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION public.set_credential(identity text, realm text, password text, username text) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.set_credential(identity text, realm text, password text, username text) TO holdline_admin;
+
+REVOKE ALL ON FUNCTION public.set_credential_ha1(identity text, realm text, ha1_sha256 text, ha1_md5 text, username text) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.set_credential_ha1(identity text, realm text, ha1_sha256 text, ha1_md5 text, username text) TO holdline_admin;
+
 REVOKE ALL ON FUNCTION public.shown(value text) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.shown(value text) TO holdline_mapperd;
 GRANT ALL ON FUNCTION public.shown(value text) TO holdline_admin;
@@ -3155,6 +3456,17 @@ GRANT SELECT ON TABLE public.change_log_floor TO holdline_admin;
 
 GRANT SELECT ON TABLE public.cn_mapping TO holdline_mapperd;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.cn_mapping TO holdline_admin;
+
+GRANT SELECT ON TABLE public.credential TO holdline_mapperd;
+GRANT INSERT,DELETE,UPDATE ON TABLE public.credential TO holdline_admin;
+
+GRANT SELECT(identity) ON TABLE public.credential TO holdline_admin;
+
+GRANT SELECT(realm) ON TABLE public.credential TO holdline_admin;
+
+GRANT SELECT(username) ON TABLE public.credential TO holdline_admin;
+
+GRANT SELECT(changed_at) ON TABLE public.credential TO holdline_admin;
 
 GRANT SELECT ON TABLE public.device_info TO holdline_mapperd;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.device_info TO holdline_admin;

@@ -152,10 +152,10 @@ BEGIN
     FOREACH name IN ARRAY '{binding,rights_rule,user_group_member,cn_mapping}'::text[] LOOP
         EXECUTE format('TRUNCATE %I', name);
     END LOOP;
-    TRUNCATE sip_user, user_group, domain, trust_store CASCADE;
+    TRUNCATE credential, sip_user, user_group, domain, trust_store CASCADE;
 END
 $$;
-SELECT is(pg_temp.logged(), array_to_string(array_fill('all '::text, ARRAY[12]), ', '), 'TRUNCATE logs that everything changed');
+SELECT is(pg_temp.logged(), array_to_string(array_fill('all '::text, ARRAY[13]), ', '), 'TRUNCATE logs that everything changed');
 
 SELECT * FROM finish();
 ROLLBACK;

@@ -18,15 +18,15 @@ $$;
 CREATE ROLE holdline_stranger;
 GRANT USAGE ON SCHEMA public TO holdline_stranger;
 
-SELECT is(pg_temp.privileges('holdline_mapperd'), 'binding:siu change_log:s change_log_floor:s cn_mapping:s device_info:s domain:s mapperd:s rights_rule:s '
+SELECT is(pg_temp.privileges('holdline_mapperd'), 'binding:siu change_log:s change_log_floor:s cn_mapping:s credential:s device_info:s domain:s mapperd:s rights_rule:s '
     'sip_user:s trust_store:s user_group:s user_group_member:s', 'holdline_mapperd reads, and writes bindings');
-SELECT is(pg_temp.privileges('holdline_admin'), 'audit:s binding:s change_log:s change_log_floor:s cn_mapping:siud device:siud device_info:siud domain:siud mapperd:s rights_rule:siud '
+SELECT is(pg_temp.privileges('holdline_admin'), 'audit:s binding:s change_log:s change_log_floor:s cn_mapping:siud credential:iud device:siud device_info:siud domain:siud mapperd:s rights_rule:siud '
     'sip_user:siud trust_store:siud user_group:siud user_group_member:siud', 'holdline_admin provisions');
 SELECT is(pg_temp.privileges('holdline_stranger'), NULL, 'others have nothing');
 SELECT is(pg_temp.functions('holdline_mapperd'), 'bind_put bind_remove binding_purge change_log_prune cn_canonical domain_canonical identity_canonical mapperd_enrol '
     'number_canonical shown user_part_canonical', 'functions of holdline_mapperd');
 SELECT is(pg_temp.functions('holdline_admin'), 'cn_canonical device_cn device_set_identities domain_canonical identity_canonical number_canonical '
-    'replace_device retire_device shown user_part_canonical', 'functions of holdline_admin');
+    'replace_device retire_device set_credential set_credential_ha1 shown user_part_canonical', 'functions of holdline_admin');
 SELECT is(pg_temp.functions('holdline_stranger'), NULL, 'others have no function');
 SELECT is((SELECT count(*) FROM pg_attribute a WHERE attnum > 0 AND attrelid = 'mapperd'::regclass
     AND has_column_privilege('holdline_mapperd', attrelid, attnum, 'update')), 3::bigint, 'of its row mapperd writes counter, position and time');
@@ -45,6 +45,11 @@ COPY cn_mapping (cn, identity) FROM STDIN;
 INSERT INTO user_group (name) VALUES ('staff');
 INSERT INTO user_group_member (group_name, identity) VALUES ('staff', 'alice@example.org');
 INSERT INTO rights_rule (who_kind, who, effect) VALUES ('group', 'staff', 'deny');
+SELECT set_credential('alice@example.org', NULL, 'secret') AS forget \gset
+SELECT set_credential('alice@example.org', NULL, 'changed') AS forget \gset
+UPDATE credential SET ha1_md5 = NULL WHERE identity = 'alice@example.org';
+INSERT INTO credential (identity, ha1_md5) VALUES ('bob@example.org', md5('bob:example.org:x'));
+DELETE FROM credential WHERE identity = 'bob@example.org';
 UPDATE sip_user SET state = 'disabled' WHERE identity = 'bob@example.org';
 UPDATE trust_store SET state = 'disabled' WHERE name = 'corp';
 INSERT INTO device (cn, identities, label) VALUES ('00:04:f2:24:a6:af', '{dora@example.org}', 'Desk');
@@ -93,12 +98,20 @@ SELECT pg_temp.denied(role, statement) FROM (VALUES
     ('holdline_mapperd', $$UPDATE mapperd SET name = 'm2'$$),
     ('holdline_mapperd', $$INSERT INTO mapperd (name, counter) VALUES ('m3', 1)$$),
     ('holdline_mapperd', $$DELETE FROM mapperd$$),
+    ('holdline_mapperd', $$UPDATE credential SET ha1_md5 = NULL$$),
+    ('holdline_mapperd', $$SELECT set_credential('alice@example.org', NULL, 'x')$$),
     ('holdline_mapperd', $$SELECT retire_device('0004F224A6AC')$$),
     ('holdline_mapperd', $$SELECT replace_device('0004F224A6AC', '0004F224A6AD')$$),
     ('holdline_mapperd', $$UPDATE device_info SET state = 'known'$$),
     ('holdline_mapperd', $$SELECT FROM device$$),
     ('holdline_mapperd', $$SELECT bindings_end_of_users('{alice@example.org}')$$),
     ('holdline_mapperd', $$CREATE TABLE public.x ()$$),
+    ('holdline_admin', $$SELECT * FROM credential$$),
+    ('holdline_admin', $$SELECT ha1_md5 FROM credential$$),
+    ('holdline_admin', $$SELECT ha1_sha256 FROM credential$$),
+    ('holdline_admin', $$SELECT identity FROM credential WHERE ha1_md5 LIKE '0%'$$),
+    ('holdline_admin', $$DELETE FROM credential RETURNING ha1_md5$$),
+    ('holdline_admin', $$UPDATE credential SET realm = ha1_sha256$$),
     ('holdline_admin', $$UPDATE binding SET removed = true$$),
     ('holdline_admin', $$DELETE FROM binding$$),
     ('holdline_admin', $$SELECT binding_purge('', '', '', 1)$$),

@@ -86,6 +86,13 @@ def test_users_groups_rules_domains_and_stores_are_compared_too(fresh_lab):
     wait_until(lambda: "deny * * ours - - -" in rules())
     unlogged(lab, "DELETE FROM rights_rule WHERE who_kind <> 'everyone'")
     wait_until(lambda: len(rules()) == 2)
+    credential = "INSERT INTO credential (identity, realm, username, ha1_md5) VALUES "
+    unlogged(lab, credential + f"('{user}', 'r', 'u', repeat('0', 32))")
+    wait_until(lambda: len(resp(lab, "CREDENTIAL", user)) == 4)
+    unlogged(lab, "UPDATE credential SET ha1_md5 = repeat('1', 32)")
+    wait_until(lambda: "1" * 32 in resp(lab, "CREDENTIAL", user)[3])
+    unlogged(lab, "DELETE FROM credential")
+    wait_until(lambda: len(resp(lab, "CREDENTIAL", user)) == 3)
     unlogged(lab, f"UPDATE sip_user SET state = 'disabled' WHERE identity = '{user}'")
     wait_until(lambda: resp(lab, "RIGHTS", user)[2] == "disabled")
     cn = new_mapping(lab)

@@ -38,6 +38,10 @@ static void write_all(struct buffer *out, int kind)
                                   .prefix_count = 2 };
     struct record_rule rule = { -5, 9, SLICE("9 allow * * * - - -") };
     struct record_binding binding = example();
+    struct record_credential credential = { SLICE("example.org"), SLICE("alice"), SLICE("ab12"),
+                                            SLICE("") };
+    struct buffer scratch;
+    buffer_init(&scratch, 0);
     switch (kind) {
     case 0:
         record_store_write(out, &store);
@@ -56,10 +60,17 @@ static void write_all(struct buffer *out, int kind)
         record_user_add_group(out, SLICE("staff"));
         record_rule_add(out, &rule);
         break;
+    case 4:
+        record_credential_start(out, 2);
+        record_credential_add(out, &scratch, &credential);
+        credential.realm = SLICE("two words");
+        record_credential_add(out, &scratch, &credential);
+        break;
     default:
         record_binding_write(out, &binding);
         break;
     }
+    buffer_free(&scratch);
 }
 
 static enum error read_any(struct slice value, int kind)
@@ -87,6 +98,8 @@ static enum error read_any(struct slice value, int kind)
         while (e == ERROR_NONE)
             e = record_rule_next(&user.rules, &rule);
         return e == ERROR_NOT_FOUND ? ERROR_NONE : e;
+    case 4:
+        return record_credential_read(value, &peer);
     default:
         return record_binding_read(value, &binding);
     }
@@ -96,7 +109,7 @@ static void test_what_is_cut_anywhere_is_malformed_and_nothing_is_read_behind_it
 {
     struct buffer out;
     (void)state;
-    for (int kind = 0; kind < 5; kind++) {
+    for (int kind = 0; kind < 6; kind++) {
         buffer_init(&out, 0);
         write_all(&out, kind);
         struct slice whole = buffer_slice(&out);
@@ -107,7 +120,7 @@ static void test_what_is_cut_anywhere_is_malformed_and_nothing_is_read_behind_it
             memcpy(copy, whole.data, size);
             char *exact = size > 0 ? realloc(copy, size) : copy;
             enum error e = read_any((struct slice){ exact, size }, kind);
-            if (kind != 2 && kind != 3)
+            if (kind != 2 && kind != 3 && kind != 4)
                 assert_int_equal(e, ERROR_MALFORMED);
             free(exact);
         }
@@ -119,7 +132,7 @@ static void test_changed_bytes_never_read_outside(void **state)
 {
     struct buffer out;
     (void)state;
-    for (int kind = 0; kind < 5; kind++) {
+    for (int kind = 0; kind < 6; kind++) {
         buffer_init(&out, 0);
         write_all(&out, kind);
         size_t size = buffer_size(&out);
@@ -173,6 +186,27 @@ static void test_a_binding_reads_back_and_its_text_keeps_fields_apart(void **sta
     assert_true(out.removed);
     buffer_free(&value);
     buffer_free(&text);
+}
+
+static void test_credentials_are_bulks_whose_fields_keep_apart(void **state)
+{
+    struct record_peer credentials;
+    struct buffer out;
+    (void)state;
+    buffer_init(&out, 0);
+    write_all(&out, 4);
+    assert_int_equal(record_credential_read(buffer_slice(&out), &credentials), ERROR_NONE);
+    assert_int_equal(credentials.count, 2);
+    assert_true(
+        slice_equal(credentials.bulks,
+                    SLICE("$54\r\nv=1 realm=example.org username=alice sha256=ab12 md5=-\r\n"
+                          "$54\r\nv=1 realm=two%20words username=alice sha256=ab12 md5=-\r\n")));
+    buffer_reset(&out);
+    record_credential_start(&out, RECORD_REALMS_MAX + 1);
+    for (int i = 0; i < 1000; i++)
+        buffer_add_char(&out, '$');
+    assert_int_equal(record_credential_read(buffer_slice(&out), &credentials), ERROR_MALFORMED);
+    buffer_free(&out);
 }
 
 static void test_keys_sort_like_columns_and_too_long_ones_fail(void **state)
@@ -254,6 +288,7 @@ int main(void)
         cmocka_unit_test(test_changed_bytes_never_read_outside),
         cmocka_unit_test(test_zero_is_no_state_and_no_ground),
         cmocka_unit_test(test_a_binding_reads_back_and_its_text_keeps_fields_apart),
+        cmocka_unit_test(test_credentials_are_bulks_whose_fields_keep_apart),
         cmocka_unit_test(test_keys_sort_like_columns_and_too_long_ones_fail),
         cmocka_unit_test(test_a_disabled_device_has_no_identity_that_could_be_a_yes),
         cmocka_unit_test(test_a_binding_key_separates_device_from_instance),
