@@ -3,9 +3,8 @@
 #include "mapctl/cancel.h"
 #include "mapctl/command.h"
 #include "mapctl/commands.h"
-#include "mapctl/import_load.h"
+#include "mapctl/import_report.h"
 #include "mapctl/list_options.h"
-#include "mapctl/progress.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -16,8 +15,6 @@
 
 /* Of each kind of conflict; the rest is counted. */
 #define CONFLICTS_SHOWN 100
-/* Of wrong lines and conflicts in the document of --json; standard error has all. */
-#define COMPLAINTS_KEPT 1000
 
 enum import_option {
     IMPORT_DRY_RUN = LIST_OPTION_OWN,
@@ -51,46 +48,14 @@ static const struct option_row OPTIONS[] = {
     { 0 },
 };
 
-struct import {
-    const char *file;
-    struct list_options list;
-    bool json, dry_run, skip_bad, replace, refuse_conflicts, yes;
-    int descriptor;
-    uint64_t octets, size; /* read; 0 = of unknown size */
-    struct load load;
-    struct list_reader *reader;
-    struct progress progress;
-    uint64_t rows, wrong;
-    bool load_failed, written;
-    struct load_summary summary;
-    uint64_t conflicts[LOAD_CONFLICTS];
-    json_t *complaints;
-};
-
-/* ---- Complaints ---- */
-
-static void print_complaint(struct import *import, uint64_t line, const char *kind,
-                            const char *what)
-{
-    progress_clear(&import->progress);
-    for (const char *c = import->file; *c; c++)
-        fputc((unsigned char)*c < 0x20 || *c == 0x7f ? '?' : *c, stderr);
-    fprintf(stderr, ":%" PRIu64 ": %s%s\n", line, kind, what);
-    if (json_array_size(import->complaints) < COMPLAINTS_KEPT) {
-        json_t *complaint = output_object();
-        output_set(complaint, "line", json_integer((json_int_t)line));
-        output_set(complaint, "conflict", json_boolean(*kind != '\0'));
-        output_set(complaint, "text", output_text(slice_of(what)));
-        output_append(import->complaints, complaint);
-    }
-}
+/* ---- What the list and the loader say ---- */
 
 static bool on_wrong(void *context, uint64_t line, const char *what)
 {
     struct import *import = context;
 
     import->wrong++;
-    print_complaint(import, line, "", what);
+    import_complain(import, line, "", what);
     return !cancelled();
 }
 
@@ -101,7 +66,7 @@ static void on_wrong_later(void *context, uint64_t line, const char *what)
 
 static void on_conflict(void *context, uint64_t line, const char *what)
 {
-    print_complaint(context, line, "conflict: ", what);
+    import_complain(context, line, "conflict: ", what);
 }
 
 /* ---- Reading ---- */
@@ -156,87 +121,6 @@ static enum error read_list(struct import *import)
     return error;
 }
 
-/* ---- Outcome ---- */
-
-static json_t *figure(uint64_t value)
-{
-    return json_integer((json_int_t)value);
-}
-
-static json_t *conflict_document(const struct import *import)
-{
-    static const char *const NAMES[LOAD_CONFLICTS] = {
-        [LOAD_CN_HAS_OTHERS] = "cn_has_others",
-        [LOAD_IDENTITY_OF_ANOTHER] = "identity_of_another",
-        [LOAD_MAPPING_REPEATED] = "mapping_repeated",
-        [LOAD_CN_REPEATED] = "cn_repeated",
-        [LOAD_IDENTITY_REPEATED] = "identity_repeated",
-    };
-    json_t *document = output_object();
-
-    for (size_t i = 0; i < LOAD_CONFLICTS; i++)
-        output_set(document, NAMES[i], figure(import->conflicts[i]));
-    return document;
-}
-
-static void print_document(struct import *import)
-{
-    const struct load_summary *s = &import->summary;
-    json_t *document = output_object(), *devices = output_object(), *mappings = output_object();
-
-    output_set(devices, "listed", figure(s->devices_listed));
-    output_set(devices, "added", figure(s->devices_added));
-    output_set(devices, "changed", figure(s->devices_changed));
-    output_set(devices, "removed", figure(s->devices_removed));
-    output_set(devices, "unchanged", figure(s->devices_unchanged));
-    output_set(mappings, "listed", figure(s->mappings_listed));
-    output_set(mappings, "added", figure(s->mappings_added));
-    output_set(mappings, "removed", figure(s->mappings_removed));
-    output_set(mappings, "unchanged", figure(s->mappings_unchanged));
-    output_set(document, "file", output_text(slice_of(import->file)));
-    output_set(document, "store", output_text(slice_of(import->load.store)));
-    output_set(document, "dry_run", json_boolean(import->dry_run));
-    output_set(document, "written", json_boolean(import->written));
-    output_set(document, "lines", figure(list_reader_lines(import->reader)));
-    output_set(document, "wrong_lines", figure(import->wrong));
-    output_set(document, "devices", devices);
-    output_set(document, "mappings", mappings);
-    output_set(document, "labels_and_sites", figure(s->places_changed));
-    output_set(document, "conflicts", conflict_document(import));
-    output_set(document, "complaints", json_incref(import->complaints));
-    output_document(document);
-}
-
-static uint64_t conflict_count(const struct import *import)
-{
-    uint64_t count = 0;
-
-    for (size_t i = 0; i < LOAD_CONFLICTS; i++)
-        count += import->conflicts[i];
-    return count;
-}
-
-static void print_summary(FILE *out, const struct import *import)
-{
-    const struct load_summary *s = &import->summary;
-
-    fprintf(out, "store %s: the list has %" PRIu64 " devices with %" PRIu64 " mappings\n",
-            import->load.store, s->devices_listed, s->mappings_listed);
-    fprintf(out, "  added: %" PRIu64 " devices\n", s->devices_added);
-    fprintf(out, "  changed: %" PRIu64 " devices\n", s->devices_changed);
-    fprintf(out, "  removed: %" PRIu64 " devices\n", s->devices_removed);
-    fprintf(out, "  as they were: %" PRIu64 " devices\n", s->devices_unchanged);
-    fprintf(out, "  mappings: %" PRIu64 " added, %" PRIu64 " removed\n", s->mappings_added,
-            s->mappings_removed);
-    if (s->places_changed > 0)
-        fprintf(out, "  labels and sites: %" PRIu64 " devices\n", s->places_changed);
-    if (import->wrong > 0)
-        fprintf(out, "  wrong lines passed over: %" PRIu64 "\n", import->wrong);
-    if (conflict_count(import) > 0)
-        fprintf(out, "  conflicts: %" PRIu64 "\n", conflict_count(import));
-    fflush(out);
-}
-
 /* ---- Steps ---- */
 
 static bool changes_nothing(const struct import *import)
@@ -276,7 +160,7 @@ static bool refuse_wrong(const struct import *import)
 
 static bool refuse_conflicts(struct import *import)
 {
-    uint64_t count = conflict_count(import);
+    uint64_t count = import_conflicts(import);
 
     if (count == 0 || !import->refuse_conflicts)
         return false;
@@ -310,11 +194,11 @@ static enum status settle(struct import *import)
     if (refuse_wrong(import) || refuse_empty(import) || refuse_conflicts(import))
         return STATUS_BAD;
     if (!import->json)
-        print_summary(stdout, import);
+        import_print_summary(stdout, import);
     if (!import->replace || import->yes || import->dry_run || changes_nothing(import))
         return STATUS_GOOD;
     if (import->json)
-        print_summary(stderr, import);
+        import_print_summary(stderr, import);
     if (ask())
         return STATUS_GOOD;
     complain("nothing was written");
@@ -394,7 +278,7 @@ static enum status with_list(struct import *import)
     status = load_begin(&import->load) ? take_list(import) : STATUS_BAD;
     status = outcome(import, status);
     if (import->json)
-        print_document(import);
+        import_print_document(import);
     cancel_forget();
     list_reader_free(import->reader);
     return status;

@@ -255,43 +255,6 @@ bool load_stage(struct load *load)
     return load_run_plain(load, "ANALYZE pg_temp.import_list");
 }
 
-/* ---- Checks ---- */
-
-/* The trigger of cn_mapping refuses the same; here each line is named. */
-static const char WORDS[] =
-    "DELETE FROM pg_temp.import_list l WHERE l.line IN (SELECT w.line FROM pg_temp.import_list w"
-    " WHERE strpos(w.identity, '@') = 0 AND strpos(w.identity, '.') = 0"
-    " AND NOT EXISTS (SELECT FROM public.domain d WHERE d.name = w.identity))"
-    " AND $1::text IS NOT NULL"
-    " RETURNING l.line, l.identity, strpos(l.identity, '@') = 0 AND strpos(l.identity, '.') = 0"
-    " AND NOT EXISTS (SELECT FROM public.domain d WHERE d.name = l.identity)";
-
-bool load_check(struct load *load, load_complaint *complaint, void *context, uint64_t *count)
-{
-    PGresult *result;
-
-    *count = 0;
-    if (!load->has_words)
-        return true;
-    result = load_run(load, WORDS, NULL, NULL);
-    for (int i = 0; result != NULL && i < PQntuples(result); i++) {
-        char what[LIST_WHY_MAX], shown[LIST_SHOWN_MAX];
-        if (*PQgetvalue(result, i, 2) != 't')
-            continue; /* another identity of such a line */
-        snprintf(
-            what, sizeof(what),
-            "%s has no domain; write user@domain, such as %.64s@example.org; a whole domain of "
-            "one word must be in table domain first",
-            list_shown(slice_of(PQgetvalue(result, i, 1)), shown), PQgetvalue(result, i, 1));
-        complaint(context, load_number_at(result, i, 0), what);
-        (*count)++;
-    }
-    if (*count > 0)
-        load->cn_repeated = load->identity_repeated = true; /* what is left is counted by SQL */
-    PQclear(result);
-    return result != NULL;
-}
-
 /* ---- Writing ---- */
 
 /* Canonical values, and user_identity where the domain is ours: triggers then have nothing to do by
@@ -306,11 +269,16 @@ static const char INSERT[] =
 static const char DELETE[] =
     "DELETE FROM public.cn_mapping m USING pg_temp.import_remove r"
     " WHERE m.trust_store = $1 AND m.cn = r.cn AND m.identity = r.identity";
+/* Row security hides what is known of a device by others than a tenant: that stays as it is. */
 static const char PLACE[] =
-    "INSERT INTO public.device_info (trust_store, cn, label, site)"
+    "WITH had AS (UPDATE public.device_info i SET label = p.label, site = p.site"
+    "  FROM pg_temp.import_place p WHERE p.ctid >= $2::tid AND p.ctid < $3::tid"
+    "  AND i.trust_store = $1 AND i.cn = p.cn RETURNING i.cn)"
+    " INSERT INTO public.device_info (trust_store, cn, label, site)"
     " SELECT $1, p.cn, p.label, p.site FROM pg_temp.import_place p"
     " WHERE p.ctid >= $2::tid AND p.ctid < $3::tid"
-    " ON CONFLICT (trust_store, cn) DO UPDATE SET label = excluded.label, site = excluded.site";
+    " AND NOT EXISTS (SELECT FROM had WHERE had.cn = p.cn)"
+    " AND (p.label IS NOT NULL OR p.site IS NOT NULL) ON CONFLICT DO NOTHING";
 /* What is known of a device that has lost its last identity goes with it, but not that it is
  * disabled. */
 static const char FORGET[] =
