@@ -452,6 +452,15 @@ static bool grow_slots(struct server *server)
     return true;
 }
 
+/* In Redis' words, which its clients know; whether they are read is the peer's affair. */
+static void refuse(int descriptor)
+{
+    static const char WHY[] = "-ERR max number of clients reached\r\n";
+
+    (void)send(descriptor, WHY, sizeof(WHY) - 1, MSG_NOSIGNAL | MSG_DONTWAIT);
+    close(descriptor);
+}
+
 void client_accept(struct server *server, int descriptor)
 {
     struct client *client = NULL;
@@ -460,7 +469,7 @@ void client_accept(struct server *server, int descriptor)
         client = mem_zero(1, sizeof(*client));
     if (client == NULL) {
         server->counts.refused_connections++;
-        close(descriptor);
+        refuse(descriptor);
         return;
     }
     client->server = server;

@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* INFO in Redis' text format. */
+/* INFO in Redis' text format. What Redis has too has its name, so that its tools read it; what
+ * would not be true here (a version, a role, memory of a data set) is left out. */
 #include "mapperd/server.h"
 
 #include "common/clock.h"
 #include "mapperd/feed_state.h"
 
 #include <inttypes.h>
+#include <stdio.h>
 #include <unistd.h>
 
 static void number(struct buffer *out, const char *key, uint64_t value)
@@ -19,7 +21,9 @@ static void write_server(const struct server *server, struct buffer *out)
     buffer_add_format(out, "name:%s\r\n", server->options->name);
     number(out, "mapperd_id", atomic_load(&feed_statistics(server->feed)->mapperd_id));
     number(out, "process_id", (uint64_t)getpid());
+    number(out, "tcp_port", 0); /* a unix socket alone */
     number(out, "uptime_in_seconds", (clock_mono_ms() - server->started_mono_ms) / 1000);
+    number(out, "uptime_in_days", (clock_mono_ms() - server->started_mono_ms) / 86400000);
     number(out, "ready", gate_open(&server->gate) && server->reader.store != NULL);
 }
 
@@ -74,6 +78,33 @@ static void write_sync(const struct server *server, struct buffer *out)
     number(out, "bindings_dropped", atomic_load(&s->journal_dropped));
 }
 
+/* Private memory, and all that is resident: the difference is what the kernel keeps of the map and
+ * of the program's files, which it takes back when it needs it. /proc does not block. */
+static void write_memory(const struct server *server, struct buffer *out)
+{
+    unsigned long long resident = 0, shared = 0;
+    uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
+    FILE *file = fopen("/proc/self/statm", "re");
+    bool known = file != NULL && fscanf(file, "%*u %llu %llu", &resident, &shared) == 2;
+
+    (void)server;
+    if (file != NULL)
+        fclose(file);
+    if (!known || shared > resident)
+        return;
+    number(out, "used_memory", (resident - shared) * page);
+    number(out, "used_memory_rss", resident * page);
+    number(out, "maxmemory", 0);
+    buffer_add_text(out, "maxmemory_policy:noeviction\r\n");
+}
+
+static void write_persistence(const struct server *server, struct buffer *out)
+{
+    bool ready = gate_open(&server->gate) && server->reader.store != NULL;
+
+    number(out, "loading", !ready);
+}
+
 static void write_keys(const struct server *server, struct buffer *out)
 {
     struct store_usage usage = { 0 };
@@ -91,20 +122,29 @@ static void write_keys(const struct server *server, struct buffer *out)
     number(out, "rule_blocks", usage.entries[STORE_RULES]);
     number(out, "bindings", usage.entries[STORE_BINDING]);
     number(out, "queued_keys", usage.entries[STORE_QUEUE]);
+    /* For Redis' tools: what can be asked for; a registration is what expires. */
+    buffer_add_format(out, "db0:keys=%" PRIu64 ",expires=%" PRIu64 ",avg_ttl=0\r\n",
+                      usage.entries[STORE_PEER] + usage.entries[STORE_USER] +
+                          usage.entries[STORE_BINDING],
+                      usage.entries[STORE_BINDING]);
 }
 
 static void write_clients(const struct server *server, struct buffer *out)
 {
     number(out, "connected_clients", server->client_count);
+    number(out, "maxclients", (uint64_t)server->options->max_clients);
+    number(out, "blocked_clients", 0); /* no command waits for another client */
     number(out, "subscribers", server->subscriber_count);
-    number(out, "total_connections", server->counts.connections);
-    number(out, "refused_connections", server->counts.refused_connections);
     number(out, "subscribers_closed", server->counts.subscribers_closed);
 }
 
 static void write_stats(const struct server *server, struct buffer *out)
 {
+    number(out, "total_connections_received", server->counts.connections);
+    number(out, "rejected_connections", server->counts.refused_connections);
     number(out, "total_commands_processed", server->counts.commands);
+    number(out, "instantaneous_ops_per_sec",
+           rate_per_s(&server->commands_rate, server->counts.commands, clock_mono_ms()));
     number(out, "malformed", server->counts.malformed);
     number(out, "denied", server->counts.denied);
     number(out, "answered_loading", server->counts.loading);
@@ -122,8 +162,10 @@ void info_write(struct server *server, struct buffer *out, struct slice section)
         const char *name;
         void (*write)(const struct server *server, struct buffer *out);
     } SECTIONS[] = {
-        { "Server", write_server }, { "Clients", write_clients }, { "Sync", write_sync },
-        { "Keyspace", write_keys }, { "Stats", write_stats },
+        { "Server", write_server }, { "Clients", write_clients },
+        { "Memory", write_memory }, { "Persistence", write_persistence },
+        { "Sync", write_sync },     { "Stats", write_stats },
+        { "Keyspace", write_keys },
     };
     bool all = section.size == 0 || slice_equal_nocase(section, SLICE("all")) ||
                slice_equal_nocase(section, SLICE("default")) ||

@@ -240,9 +240,12 @@ static void on_turning(struct ev_loop *loop, ev_timer *w, int events)
 
 static void on_tick(struct ev_loop *loop, ev_timer *w, int events)
 {
+    struct server *server = w->data;
+
     (void)loop;
     (void)events;
-    subscriber_tick_all(w->data);
+    rate_sample(&server->commands_rate, server->counts.commands, clock_mono_ms());
+    subscriber_tick_all(server);
 }
 
 static void on_deadline(struct ev_loop *loop, ev_timer *w, int events)

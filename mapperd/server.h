@@ -11,6 +11,7 @@
 #include "mapperd/gate.h"
 #include "mapperd/journal.h"
 #include "mapperd/options.h"
+#include "mapperd/rate.h"
 #include "mapperd/record.h"
 #include "mapperd/store.h"
 
@@ -115,6 +116,7 @@ struct server {
     struct queue_batch taken;
     struct buffer text; /* scratch */
     struct server_counts counts;
+    struct rate commands_rate;
     const char *config_path;
     struct options reloaded; /* file NULL: none; else what SIGHUP has read */
 };
