@@ -136,7 +136,7 @@ static bool mark_holds(struct feed *feed)
 void feed_settle(struct feed *feed)
 {
     compare_settle(feed);
-    if (feed->store == NULL || !feed->mark.set || !mark_holds(feed))
+    if (!feed->structure.checked || feed->store == NULL || !feed->mark.set || !mark_holds(feed))
         return;
     struct mark mark = feed->mark;
     feed->mark = (struct mark){ .set = false };
@@ -153,7 +153,7 @@ void feed_work(struct feed *feed)
     bool following = feed_follows(feed);
     if (!following || feed->store == NULL || feed->keys.state != DATABASE_IDLE)
         return;
-    if (poll_peek(feed) || compare_send(feed))
+    if (structure_send(feed) || poll_peek(feed) || compare_send(feed))
         return;
     /* In turns, so that neither a stream of changes nor a fill waits for the end of the other. */
     feed->fill_turn = !feed->fill_turn;
@@ -243,6 +243,7 @@ static void disconnect(struct feed *feed)
     poll_reset(&feed->peek);
     reread_reset(&feed->reread);
     compare_reset(feed, false);
+    structure_reset(feed);
     feed->mark = (struct mark){ .set = false };
     atomic_store(&feed->statistics.database, false);
     atomic_store(&feed->statistics.refilling, false);
@@ -380,6 +381,8 @@ static void on_keys_result(struct database *db, const PGresult *result)
         poll_peek_result(feed, result);
     else if (feed->compare.state == COMPARE_ASKING)
         compare_result(feed, result);
+    else if (feed->structure.running)
+        structure_result(feed, result);
 }
 
 static void on_lost(struct database *db, const char *why)
@@ -424,6 +427,7 @@ static void on_second(struct ev_loop *loop, ev_timer *w, int events)
     (void)events;
     if (feed->overflowed && feed->served)
         feed_tell_changes(feed, NULL);
+    structure_ask(feed);
     if (feed->store == NULL || !feed->position_moved || feed->meta.position == NULL)
         return;
     feed->position_moved = false;
@@ -550,6 +554,7 @@ static void *run(void *argument)
     binder_init(feed);
     prune_init(feed);
     compare_reset(feed, true);
+    structure_reset(feed);
     ev_timer_start(feed->loop, &feed->retry);
     ev_timer_start(feed->loop, &feed->second);
     ev_run(feed->loop, 0);

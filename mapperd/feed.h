@@ -27,7 +27,7 @@ struct feed_statistics {
     atomic_bool behind;  /* it does not hold yet what was applied: waiting */
     atomic_ullong polls, rows, keys_read, keys_waiting, rows_skipped, fills, fill_rows, commits,
         bound, unconfirmed, log_pruned, journalled, journal_replayed, journal_dropped,
-        bindings_purged, compare_rounds, compare_ranges, compare_named,
+        bindings_purged, compare_rounds, compare_ranges, compare_named, tables_unfollowed,
         compare_round_mono_ms; /* end of the last whole round; 0: none yet */
     atomic_uint mapperd_id;
 };

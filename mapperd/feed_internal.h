@@ -17,6 +17,7 @@
 #include "mapperd/options.h"
 #include "mapperd/rows.h"
 #include "mapperd/statements.h"
+#include "mapperd/structure.h"
 
 #include <ev.h>
 
@@ -168,6 +169,7 @@ struct feed {
     struct pruner pruner;
     struct journal journal; /* open for as long as the feed */
     struct compare compare;
+    struct structure structure;
     struct queue_batch taken;
     bool unreachable;        /* and said so */
     bool hinted;             /* a NOTIFY came while a poll was under way */

@@ -339,6 +339,7 @@ static enum error hand_over(struct feed *feed, struct meta *meta)
     if (e == ERROR_NONE)
         e = walk.error;
     meta_write_position(&to, meta);
+    meta_write_structure(&to, meta);
     meta_write(&to, meta);
     store_abort(&from);
     if (e == ERROR_NONE)

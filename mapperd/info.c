@@ -64,6 +64,7 @@ static void write_sync(const struct server *server, struct buffer *out)
         buffer_add_text(out, "compare_age_s:unknown\r\n");
     else
         number(out, "compare_age_s", (clock_mono_ms() - compared_mono_ms) / 1000);
+    number(out, "tables_unfollowed", atomic_load(&s->tables_unfollowed));
     number(out, "compare_ranges", atomic_load(&s->compare_ranges));
     number(out, "compare_named", atomic_load(&s->compare_named));
     number(out, "bindings_confirmed", atomic_load(&s->bound));

@@ -61,12 +61,26 @@ static enum error read_state(struct store_writer *writer, struct meta *meta)
     return ERROR_NONE;
 }
 
+static enum error read_structure(struct store_writer *writer, struct meta *meta)
+{
+    struct slice value;
+    enum error e = store_writer_get(writer, STORE_META, SLICE("structure"), &value);
+    meta->structure[0] = '\0';
+    if (e == ERROR_NONE && value.size == sizeof(meta->structure) - 1) {
+        memcpy(meta->structure, value.data, value.size);
+        meta->structure[value.size] = '\0';
+    }
+    return e == ERROR_NOT_FOUND ? ERROR_NONE : e;
+}
+
 enum error meta_read(struct store_writer *writer, struct meta *meta)
 {
     struct slice value;
     enum error e = read_serial(writer, meta);
     if (e == ERROR_NONE)
         e = read_state(writer, meta);
+    if (e == ERROR_NONE)
+        e = read_structure(writer, meta);
     if (e == ERROR_NONE)
         e = store_writer_get(writer, STORE_META, SLICE("position"), &value);
     if (e == ERROR_NONE)
@@ -92,6 +106,12 @@ void meta_write(struct store_writer *writer, const struct meta *meta)
     record.refill = meta->refill;
     store_put(writer, STORE_META, SLICE("state"),
               (struct slice){ (const char *)&record, sizeof(record) });
+}
+
+void meta_write_structure(struct store_writer *writer, const struct meta *meta)
+{
+    if (meta->structure[0] != '\0')
+        store_put(writer, STORE_META, SLICE("structure"), slice_of(meta->structure));
 }
 
 void meta_write_position(struct store_writer *writer, const struct meta *meta)

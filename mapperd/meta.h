@@ -35,15 +35,17 @@ struct meta {
     uint64_t version_seen_ms; /* highest binding version seen */
     bool refill;              /* the data may lack changes: a fill must replace them */
     uint64_t lsn;             /* WAL position behind all that was applied; 0: none */
-    char *position; /* the snapshot up to which the log has been queued; owned; NULL: none */
+    char structure[33]; /* of the tables that the data came from, see structure.h; empty: unknown */
+    char *position;     /* the snapshot up to which the log has been queued; owned; NULL: none */
 };
 
 void meta_init(struct meta *meta);
 void meta_free(struct meta *meta);
 /* ERROR_MALFORMED: the records are missing or damaged. */
 enum error meta_read(struct store_writer *writer, struct meta *meta) MUST_CHECK;
-/* Everything but the position, which is written on its own since it may be long. */
+/* Everything but the structure, which seldom changes, and the position, which may be long. */
 void meta_write(struct store_writer *writer, const struct meta *meta);
+void meta_write_structure(struct store_writer *writer, const struct meta *meta);
 void meta_write_position(struct store_writer *writer, const struct meta *meta);
 enum error meta_set_position(struct meta *meta, struct slice text)
     MUST_CHECK; /* checks that it reads as a pg_snapshot */

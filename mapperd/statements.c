@@ -107,6 +107,38 @@ const struct database_statement STATEMENT_PEEK = { "peek", POLL " LIMIT 1000" };
 /* Behind a batch of reads: what they saw lies below. */
 const struct database_statement STATEMENT_LSN = { "lsn", "SELECT " LSN };
 
+/* Tables by name, what belongs to them, and their log triggers, each with what changes when
+ * somebody has had a hand on it: xmin of the catalogue's row tells a trigger that was off for a
+ * moment. A table whose TRUNCATE is not logged gets another file by it. */
+#define FOLLOWED                                                             \
+    "'{trust_store,domain,sip_user,cn_mapping,user_group,user_group_member," \
+    "rights_rule,binding,device_info,credential,change_log}'"
+
+const struct database_statement STATEMENT_STRUCTURE = {
+    "structure",
+    "WITH RECURSIVE followed AS ("
+    "  SELECT c.oid, c.relname::text AS name FROM pg_class c"
+    "  WHERE c.relnamespace = 'public'::regnamespace AND c.relname = ANY (" FOLLOWED "::name[])"
+    "  UNION SELECT i.inhrelid, '-' FROM pg_inherits i JOIN followed f ON i.inhparent = f.oid),"
+    " triggers AS (SELECT t.tgrelid, t.tgname, t.tgenabled, t.tgfoid, t.xmin FROM pg_trigger t"
+    "  WHERE t.tgrelid IN (SELECT f.oid FROM followed f) AND t.tgname LIKE 'log\\_%'),"
+    " parts AS ("
+    "  SELECT format('t %s %s', f.oid, f.name) AS what FROM followed f"
+    "  UNION ALL SELECT format('i %s %s %s', i.inhrelid, i.inhparent, i.xmin) FROM pg_inherits i"
+    "   WHERE i.inhparent IN (SELECT f.oid FROM followed f)"
+    "  UNION ALL SELECT format('g %s %s %s %s %s', t.tgrelid, t.tgname, t.tgenabled, t.tgfoid,"
+    "    t.xmin) FROM triggers t"
+    "  UNION ALL SELECT format('f %s %s', c.oid, c.relfilenode) FROM followed f"
+    "   JOIN pg_class c ON c.oid = f.oid WHERE f.name <> 'change_log' AND NOT EXISTS ("
+    "    SELECT FROM triggers t WHERE t.tgrelid = f.oid AND t.tgname = 'log_truncate'"
+    "     AND t.tgenabled = 'A'))"
+    " SELECT md5(string_agg(p.what, ' ' ORDER BY p.what)),"
+    "  (SELECT count(*) FROM followed f WHERE f.name <> 'change_log' AND 3 <> (SELECT count(*)"
+    "    FROM triggers t WHERE t.tgrelid = f.oid AND t.tgenabled IN ('O', 'A')"
+    "     AND t.tgname IN ('log_insert', 'log_update', 'log_delete')))"
+    " FROM parts p"
+};
+
 const struct database_statement STATEMENT_LISTEN = { "listen", "LISTEN holdline_change" };
 
 /* A table by ranges: `limit` rows each for the fill, few for the comparison, whose ranges stand

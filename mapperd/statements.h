@@ -23,6 +23,8 @@ extern const struct database_statement STATEMENT_POLL;
 extern const struct database_statement STATEMENT_PEEK; /* the same, at most POLL_ROWS rows */
 extern const struct database_statement STATEMENT_LSN;  /* → lsn */
 extern const struct database_statement STATEMENT_LISTEN;
+/* → digest of what structure.h says (32 digits), tables of it whose changes no trigger logs */
+extern const struct database_statement STATEMENT_STRUCTURE;
 
 /* Keys read again; $n are text[]; one row a key asked for, in the shape of the fill statements. */
 extern const struct database_statement STATEMENT_READ_TRUST, STATEMENT_READ_DOMAIN,

@@ -1061,6 +1061,58 @@ $$;
 
 COMMENT ON FUNCTION public.change_log_domain() IS 'Logs the domains that a statement touched, old and new, each once.';
 
+CREATE FUNCTION public.change_log_follow(child regclass) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'public', 'pg_temp'
+    AS $$
+DECLARE
+    parent regclass;
+    given record;
+BEGIN
+    WITH RECURSIVE above (oid) AS (
+        SELECT i.inhparent FROM pg_inherits i WHERE i.inhrelid = child
+        UNION SELECT i.inhparent FROM pg_inherits i JOIN above a ON i.inhrelid = a.oid)
+    SELECT a.oid INTO parent FROM above a
+    WHERE EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = a.oid AND t.tgname = 'log_insert')
+    LIMIT 1;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION USING ERRCODE = 'wrong_object_type',
+            MESSAGE = format('%s belongs to no table that mapperd follows', child),
+            HINT = 'Name a partition of one, or a table that inherits from one, after attaching it.';
+    END IF;
+    FOR given IN
+        SELECT t.tgname, t.tgfoid::regproc AS does,
+               CASE t.tgname
+                   WHEN 'log_insert' THEN 'INSERT ON %s REFERENCING NEW TABLE AS new_rows'
+                   WHEN 'log_update' THEN 'UPDATE ON %s REFERENCING OLD TABLE AS old_rows '
+                                          'NEW TABLE AS new_rows'
+                   WHEN 'log_delete' THEN 'DELETE ON %s REFERENCING OLD TABLE AS old_rows'
+                   ELSE 'TRUNCATE ON %s' END AS what
+        FROM pg_trigger t
+        WHERE t.tgrelid = parent
+            AND t.tgname IN ('log_insert', 'log_update', 'log_delete', 'log_truncate')
+    LOOP
+        EXECUTE format('CREATE OR REPLACE TRIGGER %I AFTER ' || given.what
+                       || ' FOR EACH STATEMENT EXECUTE FUNCTION public.%s()',
+                       given.tgname, child, given.does);
+    END LOOP;
+    EXECUTE format('ALTER TABLE %s ENABLE ALWAYS TRIGGER log_truncate', child);
+    -- A partition has its parent's; a table that inherits has none.
+    IF NOT EXISTS (SELECT FROM pg_trigger t
+                   WHERE t.tgrelid = child AND t.tgname = 'log_replicated') THEN
+        EXECUTE format('CREATE TRIGGER log_replicated AFTER INSERT OR UPDATE OR DELETE ON %s '
+                       'FOR EACH ROW EXECUTE FUNCTION public.change_log_row(%s)', child,
+                       (SELECT string_agg(quote_literal(a.word), ', ' ORDER BY a.n)
+                        FROM pg_trigger t,
+                             string_to_table(encode(t.tgargs, 'escape'), '\000') WITH ORDINALITY AS a (word, n)
+                        WHERE t.tgrelid = parent AND t.tgname = 'log_replicated' AND a.word <> ''));
+    END IF;
+    EXECUTE format('ALTER TABLE %s ENABLE REPLICA TRIGGER log_replicated', child);
+END
+$$;
+
+COMMENT ON FUNCTION public.change_log_follow(child regclass) IS 'Gives a partition, or a table that inherits from one of ours, the triggers that log its changes: what is written straight into it is logged by no other. Call it after attaching.';
+
 CREATE FUNCTION public.change_log_hint() RETURNS void
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'public', 'pg_temp'
@@ -1217,6 +1269,40 @@ END
 $$;
 
 COMMENT ON FUNCTION public.change_log_rights_rule() IS 'Logs the scopes whose rules changed that a statement touched, old and new, each once.';
+
+CREATE FUNCTION public.change_log_row() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'public', 'pg_temp'
+    AS $$
+DECLARE
+    here record;
+    -- One a transaction, as the stamp of one statement: random as its moment is.
+    stamp bigint := hashtextextended(pg_current_xact_id() || now()::text || pg_backend_pid(), 0);
+    changed jsonb;
+BEGIN
+    SELECT w.system_id, w.database_oid INTO here FROM change_log_origin() w;
+    FOREACH changed IN ARRAY CASE TG_OP
+        WHEN 'INSERT' THEN ARRAY[to_jsonb(NEW)]
+        WHEN 'DELETE' THEN ARRAY[to_jsonb(OLD)]
+        ELSE ARRAY[to_jsonb(OLD), to_jsonb(NEW)] END
+    LOOP
+        INSERT INTO change_log (stamp, system_id, database_oid, kind, key)
+        SELECT stamp, here.system_id, here.database_oid, k.kind, k.key
+        FROM (SELECT CASE WHEN TG_ARGV[0] <> 'rule' THEN TG_ARGV[0]
+                          WHEN changed ->> 'who_kind' = 'everyone' THEN 'rules'
+                          ELSE changed ->> 'who_kind' END AS kind,
+                     CASE WHEN TG_ARGV[0] <> 'rule'
+                          THEN ARRAY(SELECT changed ->> a.name
+                                     FROM unnest(TG_ARGV[1:]) WITH ORDINALITY AS a (name, n)
+                                     ORDER BY a.n)
+                          WHEN changed ->> 'who_kind' = 'everyone' THEN '{}'
+                          ELSE ARRAY[changed ->> 'who'] END AS key) k;
+    END LOOP;
+    RETURN NULL;
+END
+$$;
+
+COMMENT ON FUNCTION public.change_log_row() IS 'Logs the keys of a row that a logical subscription has written; arguments: kind, columns of the key.';
 
 CREATE FUNCTION public.change_log_sip_user() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
@@ -3183,25 +3269,85 @@ CREATE TRIGGER log_insert AFTER INSERT ON public.user_group REFERENCING NEW TABL
 
 CREATE TRIGGER log_insert AFTER INSERT ON public.user_group_member REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION public.change_log_user_group_member();
 
+CREATE TRIGGER log_replicated AFTER INSERT OR DELETE OR UPDATE ON public.binding FOR EACH ROW EXECUTE FUNCTION public.change_log_row('binding', 'aor');
+
+ALTER TABLE public.binding ENABLE REPLICA TRIGGER log_replicated;
+
+CREATE TRIGGER log_replicated AFTER INSERT OR DELETE OR UPDATE ON public.cn_mapping FOR EACH ROW EXECUTE FUNCTION public.change_log_row('peer', 'trust_store', 'cn');
+
+ALTER TABLE public.cn_mapping ENABLE REPLICA TRIGGER log_replicated;
+
+CREATE TRIGGER log_replicated AFTER INSERT OR DELETE OR UPDATE ON public.credential FOR EACH ROW EXECUTE FUNCTION public.change_log_row('credential', 'identity');
+
+ALTER TABLE public.credential ENABLE REPLICA TRIGGER log_replicated;
+
+CREATE TRIGGER log_replicated AFTER INSERT OR DELETE OR UPDATE ON public.device_info FOR EACH ROW EXECUTE FUNCTION public.change_log_row('peer', 'trust_store', 'cn');
+
+ALTER TABLE public.device_info ENABLE REPLICA TRIGGER log_replicated;
+
+CREATE TRIGGER log_replicated AFTER INSERT OR DELETE OR UPDATE ON public.domain FOR EACH ROW EXECUTE FUNCTION public.change_log_row('domain', 'name');
+
+ALTER TABLE public.domain ENABLE REPLICA TRIGGER log_replicated;
+
+CREATE TRIGGER log_replicated AFTER INSERT OR DELETE OR UPDATE ON public.rights_rule FOR EACH ROW EXECUTE FUNCTION public.change_log_row('rule');
+
+ALTER TABLE public.rights_rule ENABLE REPLICA TRIGGER log_replicated;
+
+CREATE TRIGGER log_replicated AFTER INSERT OR DELETE OR UPDATE ON public.sip_user FOR EACH ROW EXECUTE FUNCTION public.change_log_row('user', 'identity');
+
+ALTER TABLE public.sip_user ENABLE REPLICA TRIGGER log_replicated;
+
+CREATE TRIGGER log_replicated AFTER INSERT OR DELETE OR UPDATE ON public.trust_store FOR EACH ROW EXECUTE FUNCTION public.change_log_row('store', 'name');
+
+ALTER TABLE public.trust_store ENABLE REPLICA TRIGGER log_replicated;
+
+CREATE TRIGGER log_replicated AFTER INSERT OR DELETE OR UPDATE ON public.user_group FOR EACH ROW EXECUTE FUNCTION public.change_log_row('group', 'name');
+
+ALTER TABLE public.user_group ENABLE REPLICA TRIGGER log_replicated;
+
+CREATE TRIGGER log_replicated AFTER INSERT OR DELETE OR UPDATE ON public.user_group_member FOR EACH ROW EXECUTE FUNCTION public.change_log_row('user', 'identity');
+
+ALTER TABLE public.user_group_member ENABLE REPLICA TRIGGER log_replicated;
+
 CREATE TRIGGER log_truncate AFTER TRUNCATE ON public.binding FOR EACH STATEMENT EXECUTE FUNCTION public.change_log_all();
+
+ALTER TABLE public.binding ENABLE ALWAYS TRIGGER log_truncate;
 
 CREATE TRIGGER log_truncate AFTER TRUNCATE ON public.cn_mapping FOR EACH STATEMENT EXECUTE FUNCTION public.change_log_all();
 
+ALTER TABLE public.cn_mapping ENABLE ALWAYS TRIGGER log_truncate;
+
 CREATE TRIGGER log_truncate AFTER TRUNCATE ON public.credential FOR EACH STATEMENT EXECUTE FUNCTION public.change_log_all();
+
+ALTER TABLE public.credential ENABLE ALWAYS TRIGGER log_truncate;
 
 CREATE TRIGGER log_truncate AFTER TRUNCATE ON public.device_info FOR EACH STATEMENT EXECUTE FUNCTION public.change_log_all();
 
+ALTER TABLE public.device_info ENABLE ALWAYS TRIGGER log_truncate;
+
 CREATE TRIGGER log_truncate AFTER TRUNCATE ON public.domain FOR EACH STATEMENT EXECUTE FUNCTION public.change_log_all();
+
+ALTER TABLE public.domain ENABLE ALWAYS TRIGGER log_truncate;
 
 CREATE TRIGGER log_truncate AFTER TRUNCATE ON public.rights_rule FOR EACH STATEMENT EXECUTE FUNCTION public.change_log_all();
 
+ALTER TABLE public.rights_rule ENABLE ALWAYS TRIGGER log_truncate;
+
 CREATE TRIGGER log_truncate AFTER TRUNCATE ON public.sip_user FOR EACH STATEMENT EXECUTE FUNCTION public.change_log_all();
+
+ALTER TABLE public.sip_user ENABLE ALWAYS TRIGGER log_truncate;
 
 CREATE TRIGGER log_truncate AFTER TRUNCATE ON public.trust_store FOR EACH STATEMENT EXECUTE FUNCTION public.change_log_all();
 
+ALTER TABLE public.trust_store ENABLE ALWAYS TRIGGER log_truncate;
+
 CREATE TRIGGER log_truncate AFTER TRUNCATE ON public.user_group FOR EACH STATEMENT EXECUTE FUNCTION public.change_log_all();
 
+ALTER TABLE public.user_group ENABLE ALWAYS TRIGGER log_truncate;
+
 CREATE TRIGGER log_truncate AFTER TRUNCATE ON public.user_group_member FOR EACH STATEMENT EXECUTE FUNCTION public.change_log_all();
+
+ALTER TABLE public.user_group_member ENABLE ALWAYS TRIGGER log_truncate;
 
 CREATE TRIGGER log_update AFTER UPDATE ON public.binding REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION public.change_log_binding();
 
@@ -3345,6 +3491,8 @@ REVOKE ALL ON FUNCTION public.change_log_device_info() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION public.change_log_domain() FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION public.change_log_follow(child regclass) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION public.change_log_hint() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION public.change_log_origin(OUT stamp bigint, OUT system_id bigint, OUT database_oid oid) FROM PUBLIC;
@@ -3353,6 +3501,8 @@ REVOKE ALL ON FUNCTION public.change_log_prune(keep interval, at_most integer) F
 GRANT ALL ON FUNCTION public.change_log_prune(keep interval, at_most integer) TO holdline_mapperd;
 
 REVOKE ALL ON FUNCTION public.change_log_rights_rule() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION public.change_log_row() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION public.change_log_sip_user() FROM PUBLIC;
 

@@ -462,8 +462,9 @@ def test_a_commit_lost_on_the_server_is_noticed_by_its_stamp_and_undone_here(fre
     sql(
         lab,
         "SET session_replication_role = replica;"
+        "DELETE FROM change_log WHERE xid >= (SELECT max(xid) FROM change_log WHERE kind = 'peer');"
         f"DELETE FROM cn_mapping WHERE cn = '{cn}';"
-        "DELETE FROM change_log WHERE xid >= (SELECT max(xid) FROM change_log WHERE kind = 'peer')",
+        "DELETE FROM change_log WHERE xid = pg_current_xact_id()",
     )
     insert(lab, other, f"{unique()}@example.org")
     lab.start_program("mapperd")
