@@ -42,6 +42,7 @@ struct answers {
     enum user_state target_state;
     struct slice *entries; /* PEER's, then the certificate's names */
     size_t entry_count;
+    bool stale; /* mapperd refuses lookups: the others were not asked */
     struct policy_rule *rules;
     struct policy_rights rights_read;
 };
@@ -173,6 +174,25 @@ static enum error read_rights(struct answers *a)
     return ERROR_NONE;
 }
 
+static bool begins(struct slice line, const char *word)
+{
+    size_t size = strlen(word);
+
+    return line.size >= size && memcmp(line.data, word, size) == 0;
+}
+
+/* Whether EXPLAIN says that lookups are refused, as -STALE says it to the proxy. */
+static bool is_stale(const struct answers *a)
+{
+    struct slice rest = a->explain.value.text;
+    struct resp_value item;
+
+    while (a->explain.value.type == RESP_ARRAY && resp_item(&rest, &item))
+        if (item.type == RESP_BULK && begins(item.text, "data state=stale "))
+            return true;
+    return false;
+}
+
 static enum error ask_all(const struct question *q, struct answers *a, struct remote *remote)
 {
     struct slice target = q->registers ? identity_text(&q->domain) : identity_text(&q->target);
@@ -181,22 +201,29 @@ static enum error ask_all(const struct question *q, struct answers *a, struct re
     const struct slice reached[] = { SLICE("RIGHTS"), target };
     const struct slice explain[] = { SLICE("EXPLAIN"),        q->store,  q->cn,
                                      identity_text(&q->from), q->method, target };
-    enum error error = remote_ask(remote, &a->peer, peer, 3);
+    enum error error = remote_ask(remote, &a->explain, explain, 6);
 
+    if (error != ERROR_NONE)
+        return error;
+    a->stale = is_stale(a);
+    if (a->stale) /* the others would be refused */
+        return ERROR_NONE;
+    error = remote_ask(remote, &a->peer, peer, 3);
     if (error == ERROR_NONE)
         error = remote_ask(remote, &a->rights, rights, 2);
     if (error == ERROR_NONE)
         error = remote_ask(remote, &a->target, reached, 2);
-    if (error == ERROR_NONE)
-        error = remote_ask(remote, &a->explain, explain, 6);
     return error;
 }
 
 static enum error read_all(struct answers *a, const struct names *names)
 {
     struct slice rest, state;
-    enum error error = read_peer(a, names->count);
+    enum error error;
 
+    if (a->stale)
+        return ERROR_NONE;
+    error = read_peer(a, names->count);
     if (error == ERROR_NONE)
         error = read_rights(a);
     if (error != ERROR_NONE)
@@ -237,16 +264,11 @@ static struct decision decide_it(const struct question *q, const struct answers 
         .now_unix_s = clock_unix_s(),
     };
 
+    if (a->stale)
+        return (struct decision){ .effect = EFFECT_DENY, .reason = REASON_MAPPERD_STALE };
     if (!request.to_ourselves)
         request.target = q->registers ? &q->domain : &q->target;
     return decide(&peer, &request, &a->rights_read);
-}
-
-static bool begins(struct slice line, const char *word)
-{
-    size_t size = strlen(word);
-
-    return line.size >= size && memcmp(line.data, word, size) == 0;
 }
 
 /* Whether a line of EXPLAIN is one that decided. */
@@ -254,6 +276,8 @@ static bool decided(struct slice line, const struct question *q, const struct de
 {
     char text[IDENTITY_MAX + 32];
 
+    if (d->reason == REASON_MAPPERD_STALE)
+        return begins(line, "data ");
     /* The device is disabled, or its store is and the device with it. */
     if (begins(line, "store "))
         return d->reason == REASON_DEVICE_UNKNOWN ||

@@ -177,10 +177,16 @@ static const char *mapperd_trouble(struct slice info)
 
     if (!is_ready(info))
         return "is not ready";
+    if (slice_equal(info_value(info, "stale"), SLICE("1")))
+        return "refuses lookups, its data are older than staleness_bound_ms";
+    if (slice_equal(info_value(info, "behind"), SLICE("1")))
+        return "answers from LMDB, waiting for a standby that lags";
     if (!slice_equal(info_value(info, "database"), SLICE("1")))
         return "answers from LMDB, without database";
     if (!slice_to_u64(info_value(info, "age_ms"), UINT64_MAX, &age_ms))
         return "answers with data of unknown age";
+    if (slice_equal(info_value(info, "age_alarm"), SLICE("1")))
+        return "answers with data older than staleness_alarm_ms";
     return age_ms > AGE_MAX_MS ? "answers with old data" : NULL;
 }
 

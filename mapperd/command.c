@@ -165,10 +165,9 @@ static bool may_answer(struct client *client)
 static bool may_look_up(struct client *client)
 {
     struct server *server = client->server;
-    uint64_t bound = server_live(server)->staleness_bound_ms;
     if (!may_answer(client))
         return false;
-    if (bound == 0 || server_age_ms(server) <= bound)
+    if (!server_stale(server))
         return true;
     server->counts.stale++;
     resp_add_failure(client_out(client), "STALE mapping data are older than staleness_bound_ms");

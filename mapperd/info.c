@@ -49,6 +49,8 @@ static void write_sync(const struct server *server, struct buffer *out)
         buffer_add_text(out, "age_ms:unknown\r\n");
     else
         number(out, "age_ms", age_ms);
+    number(out, "age_alarm", server->staleness.alarmed);
+    number(out, "stale", server_stale(server));
     number(out, "keys_waiting", atomic_load(&s->keys_waiting));
     number(out, "polls", atomic_load(&s->polls));
     number(out, "log_rows", atomic_load(&s->rows));

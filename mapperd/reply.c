@@ -586,6 +586,25 @@ static void add_user_lines(struct server *server, struct buffer *line, struct bu
 }
 
 /* For an operator, one at a time: it may allocate. */
+/* Only when that alone refuses. */
+static void add_data_line(const struct server *server, struct buffer *line, struct buffer *lines,
+                          size_t *count)
+{
+    uint64_t age_ms = server_age_ms(server);
+    if (!server_stale(server))
+        return;
+    buffer_reset(line);
+    buffer_add_text(line, "data state=stale age_ms=");
+    if (age_ms == UINT64_MAX)
+        buffer_add_text(line, "unknown");
+    else
+        buffer_add_u64(line, age_ms);
+    buffer_add_text(line, " bound_ms=");
+    buffer_add_u64(line, server_live(server)->staleness_bound_ms);
+    resp_add_bulk(lines, buffer_slice(line));
+    (*count)++;
+}
+
 void reply_explain(struct server *server, struct buffer *out, const struct slice arguments[5])
 {
     struct user_answer target;
@@ -597,6 +616,7 @@ void reply_explain(struct server *server, struct buffer *out, const struct slice
     }
     buffer_init(&lines, 0);
     buffer_init(&line, 0);
+    add_data_line(server, &line, &lines, &count);
     add_peer_lines(server, &line, &lines, &count, arguments);
     if (server->reader.store != NULL)
         add_user_lines(server, &line, &lines, &count, arguments[2]);

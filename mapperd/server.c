@@ -56,6 +56,11 @@ static void rest(struct server *server)
     journal_reader_rest(&server->journal);
 }
 
+bool server_stale(const struct server *server)
+{
+    return staleness_beyond(server_age_ms(server), server_live(server)->staleness_bound_ms);
+}
+
 static void release_store(struct server *server)
 {
     if (server->reader.store == NULL)
@@ -238,12 +243,33 @@ static void on_turning(struct ev_loop *loop, ev_timer *w, int events)
     gate_raise(w->data, GATE_EVENT_TIME, 0);
 }
 
+static void look_at_age(struct server *server)
+{
+    uint64_t age_ms = server_age_ms(server);
+    switch (staleness_look(&server->staleness, age_ms, server_live(server)->staleness_alarm_ms,
+                           server->now_mono_ms)) {
+    case STALENESS_ALARM:
+        if (age_ms == UINT64_MAX)
+            log_write(LOG_WARNING, "data-old", "of unknown age");
+        else
+            log_write(LOG_WARNING, "data-old", "for %" PRIu64 " ms nothing has proved them current",
+                      age_ms);
+        return;
+    case STALENESS_OVER:
+        log_write(LOG_NOTICE, "data-current", "age %" PRIu64 " ms", age_ms);
+        return;
+    case STALENESS_SAME:
+        return;
+    }
+}
+
 static void on_tick(struct ev_loop *loop, ev_timer *w, int events)
 {
     struct server *server = w->data;
 
     (void)loop;
     (void)events;
+    look_at_age(server);
     rate_sample(&server->commands_rate, server->counts.commands, clock_mono_ms());
     subscriber_tick_all(server);
 }

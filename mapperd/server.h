@@ -13,6 +13,7 @@
 #include "mapperd/options.h"
 #include "mapperd/rate.h"
 #include "mapperd/record.h"
+#include "mapperd/staleness.h"
 #include "mapperd/store.h"
 
 #include <ev.h>
@@ -103,7 +104,8 @@ struct server {
     struct store_serial head_serial;
     struct store_serial published; /* of the last message, or of the store at its begin */
     uint64_t proof_boot_ms;        /* UINT64_MAX: unknown */
-    uint64_t looked_boot_ms;       /* the last look at CLOCK_BOOTTIME */
+    struct staleness staleness;
+    uint64_t looked_boot_ms; /* the last look at CLOCK_BOOTTIME */
     bool stood_in_turn;
     uint64_t now_mono_ms, started_mono_ms;
 
@@ -132,6 +134,7 @@ void server_damaged(struct server *server);
  * sent. */
 void server_look(struct server *server);
 uint64_t server_age_ms(const struct server *server); /* UINT64_MAX: unknown */
+bool server_stale(const struct server *server);      /* beyond staleness_bound_ms */
 
 /* Options that SIGHUP can change. */
 static inline const struct options *server_live(const struct server *server)

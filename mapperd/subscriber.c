@@ -55,14 +55,16 @@ void subscriber_publish(struct server *server, struct slice lines)
 /* The serial of a tick is that of the last message before it. */
 static void add_tick(struct server *server, struct client *client)
 {
-    char text[80];
-    uint64_t age_ms = server_age_ms(server);
+    char text[112];
+    uint64_t age_ms = server_age_ms(server), bound_ms = server_live(server)->staleness_bound_ms;
     int size = snprintf(text, sizeof(text), "%" PRIu64 " %" PRIu64 " tick ",
                         server->published.epoch, server->published.serial);
     if (age_ms == UINT64_MAX)
         size += snprintf(text + size, sizeof(text) - (size_t)size, "-");
     else
         size += snprintf(text + size, sizeof(text) - (size_t)size, "%" PRIu64, age_ms);
+    if (bound_ms != 0)
+        size += snprintf(text + size, sizeof(text) - (size_t)size, " %" PRIu64, bound_ms);
     client_add_message(client, (struct slice){ text, (size_t)size });
 }
 

@@ -48,6 +48,7 @@ struct ask {
     uint64_t ticked_mono_ms;
     bool age_known;
     uint64_t age_ms;
+    uint64_t stale_mono_ms; /* from here on mapperd would not answer; UINT64_MAX: it has no bound */
     struct timer tick_lost; /* armed all the time: moving it takes no memory */
     struct timer again;
     struct task sending;
@@ -445,14 +446,28 @@ static void begin_epoch(struct ask *ask, uint64_t epoch, uint64_t serial)
     announce(ask, TAG_ALL);
 }
 
+/* AGE [BOUND]. Data go on aging between two ticks. */
 static bool read_age(struct ask *ask, struct slice text)
 {
-    unsigned long long age_ms = 0;
+    unsigned long long age_ms = 0, bound_ms = 0;
+    const char *space = memchr(text.data, ' ', text.size);
+    size_t size = space ? (size_t)(space - text.data) : text.size;
+    struct slice age = { text.data, size };
 
-    ask->age_known = !slice_equal(text, SLICE("-"));
-    if (ask->age_known && !slice_to_u64(text, INT64_MAX, &age_ms))
+    ask->age_known = !slice_equal(age, SLICE("-"));
+    if (ask->age_known && !slice_to_u64(age, INT64_MAX, &age_ms))
+        return false;
+    if (space &&
+        (!slice_to_u64((struct slice){ space + 1, text.size - size - 1 }, INT64_MAX, &bound_ms) ||
+         bound_ms == 0))
         return false;
     ask->age_ms = age_ms;
+    if (!space)
+        ask->stale_mono_ms = UINT64_MAX;
+    else if (!ask->age_known || age_ms > bound_ms)
+        ask->stale_mono_ms = 0;
+    else
+        ask->stale_mono_ms = ask->base->now_mono_ms + (bound_ms - age_ms) + 1;
     return true;
 }
 
@@ -774,7 +789,10 @@ const struct changes *ask_changes(const struct ask *ask)
 {
     uint64_t silent_ms = ask->base->now_mono_ms - ask->ticked_mono_ms;
 
-    return ask->state == ASK_UP && silent_ms <= ASK_TICK_LOST_MS ? &ask->changes : NULL;
+    return ask->state == ASK_UP && silent_ms <= ASK_TICK_LOST_MS &&
+                   ask->base->now_mono_ms < ask->stale_mono_ms
+               ? &ask->changes
+               : NULL;
 }
 
 uint64_t ask_now_unix_s(const struct ask *ask)

@@ -13,7 +13,9 @@
 #define ASK_LOG_BURST 5
 
 /* NULL unless the link is UP and its last tick is younger than ASK_TICK_LOST_MS: also when this
- * worker stood still and its timers have not fired yet. */
+ * worker stood still and its timers have not fired yet. And NULL beyond mapperd's staleness bound:
+ * what it would not answer any more is not used from the cache either, nor written on the ground of
+ * an earlier answer. */
 const struct changes *ask_changes(const struct ask *ask);
 uint64_t ask_now_unix_s(const struct ask *ask);
 

@@ -6,8 +6,7 @@ import time
 import pytest
 
 from tests.lab.resp import Resp
-from tests.lab.stack import Stack
-from tests.system.lib import cn_of, resp, sql, unique, wait_until
+from tests.system.lib import cn_of, ready_phone, sql, unique, wait_until
 from tests.system.test_mapperd_feed import info, insert, known, new_mapping, served, tables
 
 USER = "holdline_mapperd"
@@ -323,3 +322,43 @@ def test_T51_a_standby_of_another_history_is_filled_from_and_not_waited_for(make
     wait_until(lambda: info(lab)["source"] == "standby")
     wait_until(lambda: known(lab, other))
     assert known(lab, kept) and not known(lab, lost)
+
+
+def test_F26_beyond_the_staleness_bound_the_proxy_says_so_for_what_it_has_cached_too(make_lab):
+    import subprocess
+
+    lab, replica = reads_standby(make_lab, staleness_bound_ms=4000, staleness_alarm_ms=3000)
+    alice, bob = ready_phone(lab), ready_phone(lab)
+
+    def message():
+        return alice.message(bob.aor)
+
+    def check():
+        return subprocess.run(
+            [
+                *(lab.binary("mapctl"), "--mapperd-socket", lab.mapperd_socket, "check"),
+                *("device", alice.cn, alice.identity, "MESSAGE", bob.identity),
+            ],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=20,
+        )
+
+    assert check().returncode == 0
+    replica.cut_off()
+    wait_until(lambda: info(lab)["stale"] == "1")
+    assert info(lab)["age_alarm"] == "1"
+    response = message()
+    assert response.status == 503 and "mapperd-stale: " in response.get("Warning")
+    assert response.get("Retry-After")
+    done = check()
+    assert done.returncode == 1 and "reason: mapperd-stale" in done.stdout
+    assert "* data state=stale" in done.stdout
+    assert "event=data-old" in lab.log_of("mapperd").read_text()
+    replica.follow_again(lab.postgres)
+    wait_until(lambda: info(lab)["stale"] == "0")
+    wait_until(lambda: check().returncode == 0)
+    wait_until(lambda: info(lab)["age_alarm"] == "0")
+    wait_until(lambda: "event=data-current" in lab.log_of("mapperd").read_text())
+    assert lab.log_of("mapperd").read_text().count("event=data-old") == 1

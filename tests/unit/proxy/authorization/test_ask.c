@@ -100,6 +100,36 @@ static void test_known_answer_comes_from_the_cache_by_the_raw_name(void **state)
     assert_int_equal(ask_peer(&w[1], "AA"), LOOKUP_WAITING); /* its own key */
 }
 
+/* mapperd says how old its data are and from which age on it answers nothing; between two ticks
+ * they age on. */
+static void test_F26_nothing_cached_is_used_beyond_mapperds_staleness_bound(void **state)
+{
+    struct ask_status status;
+
+    (void)state;
+    fill_cache();
+    stage_message(&stage, "7 10 tick 900 1000");
+    ask_get_status(stage.ask, &status);
+    assert_true(status.age_known && status.age_ms == 900);
+    assert_int_equal(ask_peer(&w[0], "aa"), LOOKUP_READY);
+    assert_true(lookup_holds(stage.ask, w[0].waiter.answer));
+    stage_pass(&stage, 101);
+    assert_false(lookup_holds(stage.ask, w[0].waiter.answer));
+    lookup_leave(&w[0].waiter);
+    assert_int_equal(ask_peer(&w[0], "aa"), LOOKUP_WAITING);
+    stage_turn(&stage);
+    stage_expect(&stage.questions, "PEER device aa");
+    lookup_leave(&w[0].waiter);
+    stage_message(&stage, "7 10 tick 100 1000"); /* a proof has come back: nothing was lost */
+    assert_int_equal(ask_peer(&w[1], "aa"), LOOKUP_READY);
+    lookup_leave(&w[1].waiter);
+    stage_message(&stage, "7 10 tick - 1000"); /* unknown is over any bound */
+    assert_int_equal(ask_peer(&w[2], "aa"), LOOKUP_WAITING);
+    lookup_leave(&w[2].waiter);
+    stage_message(&stage, "7 10 tick -");
+    assert_int_equal(ask_peer(&w[3], "aa"), LOOKUP_READY);
+}
+
 static void test_T53_message_drops_what_it_names_by_the_canonical_name(void **state)
 {
     (void)state;
@@ -831,6 +861,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(test_nothing_is_asked_before_the_first_tick),
         TEST(test_known_answer_comes_from_the_cache_by_the_raw_name),
+        TEST(test_F26_nothing_cached_is_used_beyond_mapperds_staleness_bound),
         TEST(test_T53_message_drops_what_it_names_by_the_canonical_name),
         TEST(test_each_kind_of_message_drops_what_rests_on_it),
         TEST(test_T53_answer_in_flight_named_by_a_message_is_asked_again),
