@@ -8,10 +8,10 @@ import tempfile
 
 from tests.lab.postgres import ROOT
 
-from . import generator, instructions, lookup, machine, message, parking, refusal
+from . import bindings, generator, instructions, lookup, machine, message, parking, refusal
 from .results import Results, table
 
-BENCHES = {module.NAME: module for module in (parking, lookup, message, refusal, instructions)}
+BENCHES = {module.NAME: module for module in (parking, lookup, message, refusal, bindings, instructions)}
 
 
 class Context:
