@@ -151,6 +151,7 @@ static void print_pairs(const json_t *part, const char *const *keys, FILE *out)
 void status_print_line(const json_t *document, FILE *out)
 {
     static const char *const MAPPERD[] = { "state",
+                                           "source",
                                            "age_ms",
                                            "keys_waiting",
                                            "devices",
