@@ -96,7 +96,7 @@ def test_T35_clients_that_flood_do_not_starve_others_nor_the_feed(fresh_lab):
 
 
 @pytest.mark.lab(workers=1, mapperd_conf={"max_clients": 20})
-def test_T35_idle_clients_up_to_the_bound_leave_those_inside_untouched(fresh_lab):
+def test_idle_clients_up_to_the_bound_leave_those_inside_untouched(fresh_lab):
     lab = fresh_lab
     phone = ready_phone(lab)
     watcher = Resp(lab.mapperd_socket)  # came before the crowd
@@ -124,7 +124,7 @@ def test_T35_idle_clients_up_to_the_bound_leave_those_inside_untouched(fresh_lab
     watcher.close()
 
 
-def test_T35_commands_that_never_end_cost_their_own_bytes_alone(lab):
+def test_commands_that_never_end_cost_their_own_bytes_alone(lab):
     """Half a command each, byte by byte, from many clients at once."""
     command = b"*3\r\n$4\r\nPEER\r\n$6\r\ndevice\r\n$4000\r\n" + b"x" * 3999
     before_kb = private_kb(lab.processes["mapperd"])
