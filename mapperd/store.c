@@ -3,6 +3,7 @@
  */
 #include "mapperd/store.h"
 
+#include "common/clock.h"
 #include "common/log.h"
 #include "common/mem.h"
 #include "mapperd/checksum.h"
@@ -12,6 +13,7 @@
 #include <endian.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
@@ -32,6 +34,7 @@ struct store {
     uint64_t generation;
     size_t page_size;
     int descriptor;
+    atomic_ullong longest_write_us; /* written by the feed, read by the loop for INFO */
 };
 
 static enum error library_error(const char *what, int code)
@@ -370,6 +373,7 @@ enum error store_usage(struct store *store, struct store_usage *usage)
     MDB_stat stat;
     mdb_env_info(store->env, &info);
     usage->map_bytes = info.me_mapsize;
+    usage->longest_write_us = atomic_load(&store->longest_write_us);
     usage->used_bytes = (uint64_t)(info.me_last_pgno + 1) * store->page_size;
     int code = mdb_txn_begin(store->env, NULL, MDB_RDONLY, &txn);
     if (code != 0)
@@ -492,6 +496,7 @@ void store_look_ahead(struct store_reader *reader, const struct slice *keys, siz
 enum error store_begin(struct store *store, struct store_writer *writer)
 {
     *writer = (struct store_writer){ .store = store };
+    writer->begun_mono_us = clock_mono_us();
     int code = mdb_txn_begin(store->env, NULL, 0, &writer->txn);
     return code == 0 ? ERROR_NONE : library_error("begin", code);
 }
@@ -556,6 +561,9 @@ enum error store_commit(struct store_writer *writer)
         return writer->error;
     }
     int code = mdb_txn_commit(txn);
+    uint64_t took_us = clock_mono_us() - writer->begun_mono_us;
+    if (took_us > atomic_load(&writer->store->longest_write_us))
+        atomic_store(&writer->store->longest_write_us, took_us);
     return code == 0 ? lengthen(writer->store) : library_error("commit", code);
 }
 

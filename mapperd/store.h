@@ -72,6 +72,7 @@ void folder_close_store(struct folder *folder, struct store *store, bool remove)
 uint64_t store_generation(const struct store *store);
 struct store_usage {
     uint64_t map_bytes, used_bytes, entries[STORE_TABLE_COUNT];
+    uint64_t longest_write_us; /* of the write transactions since it was opened, commit included */
 };
 enum error store_usage(struct store *store, struct store_usage *usage) MUST_CHECK;
 
@@ -111,6 +112,7 @@ struct store_writer {
     struct store *store;
     MDB_txn *txn;
     enum error error;
+    uint64_t begun_mono_us;
 };
 enum error store_begin(struct store *store, struct store_writer *writer) MUST_CHECK;
 void store_put(struct store_writer *writer, enum store_table table, struct slice key,

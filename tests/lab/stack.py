@@ -204,6 +204,14 @@ class Stack:
         in here."""
         if not self.has(program) or (program == "proxy" and not self.has("mapperd")):
             return
+        info = self._wait_ready(program, self.launch(program))
+        if program == "proxy":
+            for listener in ("tls", "tcp"):
+                self.ports[listener] = int(info[f"listener.{listener}.address"].rpartition(":")[2])
+        self.save()
+
+    def launch(self, program):
+        """Starts mapperd or proxy and waits for nothing. Gives the path of its socket."""
         write = {"mapperd": self.write_mapperd_conf, "proxy": self.write_proxy_conf}[program]
         configuration = write()
         socket_path = {"mapperd": self.mapperd_socket, "proxy": self.proxy_socket}[program]
@@ -218,11 +226,7 @@ class Stack:
             argv, self.log_of(program), cwd=str(self.folder), env=environment
         )
         self.save()
-        info = self._wait_ready(program, socket_path)
-        if program == "proxy":
-            for listener in ("tls", "tcp"):
-                self.ports[listener] = int(info[f"listener.{listener}.address"].rpartition(":")[2])
-        self.save()
+        return socket_path
 
     def _wait_ready(self, program, path):
         deadline = time.monotonic() + READY_TIMEOUT_S

@@ -8,10 +8,22 @@ import tempfile
 
 from tests.lab.postgres import ROOT
 
-from . import bindings, generator, instructions, lookup, machine, message, parking, refusal
+from . import (
+    bindings,
+    change,
+    fleet,
+    generator,
+    instructions,
+    lookup,
+    machine,
+    message,
+    parking,
+    refusal,
+)
 from .results import Results, table
 
-BENCHES = {module.NAME: module for module in (parking, lookup, message, refusal, bindings, instructions)}
+MODULES = (parking, lookup, message, refusal, change, bindings, fleet, instructions)
+BENCHES = {module.NAME: module for module in MODULES}
 
 
 class Context:

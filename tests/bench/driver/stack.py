@@ -4,7 +4,7 @@ processor, PostgreSQL on the other. Logs at level notice, since the peers log no
 import shutil
 import time
 
-from tests.lab.resp import Resp
+from tests.lab.resp import Resp, RespError
 from tests.lab.stack import Stack
 
 from . import machine
@@ -13,12 +13,15 @@ from . import machine
 class Ours:
     name = "Holdline"
 
-    def __init__(self, folder, **options):
+    def __init__(self, folder, large=False, **options):
+        """large: a database of gigabytes."""
+        if large:
+            options["postgres_settings"] = {"shared_buffers": "2GB", "max_wal_size": "16GB", "fsync": "off"}
         shutil.rmtree(folder, ignore_errors=True)
         proxy = {"log_level": "notice", **options.pop("proxy_conf", {})}
         mapperd = {
             "log_level": "notice",
-            "lmdb_map_size_mb": 4096,
+            "lmdb_map_size_mb": 16384,
             **options.pop("mapperd_conf", {}),
         }
         self.stack = Stack(
@@ -69,6 +72,56 @@ class Ours:
                     if time.monotonic() > deadline:
                         raise SystemExit("mapperd does not learn of the phones")
                     time.sleep(0.02)
+
+    def fill(self, count, users=False):
+        """So many devices, number i is cn lpad(i, 12, '0') and uI@domain; mapperd is off meanwhile,
+        so that they come as its first fill. Gives the seconds from its start to its first answer."""
+        self.empty()
+        insert = (
+            f"INSERT INTO sip_user (identity) SELECT identity FROM (SELECT 'u' || i || '@{self.stack.domain}'"
+            f" AS identity FROM generate_series(0, {count - 1}) AS i) u;"
+            if users
+            else ""
+        )
+        self.stack.postgres.sql(
+            f"""SET session_replication_role = replica;
+                SET synchronous_commit = off;
+                {insert}
+                INSERT INTO cn_mapping (trust_store, cn, identity, user_identity)
+                SELECT 'device', lpad(i::text, 12, '0'), u.identity, {"u.identity" if users else "NULL"}
+                FROM generate_series(0, {count - 1}) AS i,
+                     LATERAL (SELECT 'u' || i || '@{self.stack.domain}' AS identity) u;
+                ANALYZE cn_mapping; ANALYZE sip_user"""
+        )
+        self.stack.postgres.sql("CHECKPOINT")
+        return self.start_mapperd()
+
+    def empty(self):
+        """Stops the programs and throws mapperd's store away."""
+        for program in ("proxy", "mapperd"):
+            self.stack.stop_program(program)
+        shutil.rmtree(self.stack.path("lmdb"), ignore_errors=True)
+        self.stack.path("lmdb").mkdir()
+
+    def start_mapperd(self, timeout_s=1800):
+        """Gives the seconds from its start to its first right answer."""
+        begin = time.monotonic()
+        self.stack.launch("mapperd")
+        self.pin()
+        while True:
+            try:
+                with Resp(self.stack.mapperd_socket, timeout_s=10) as mapperd:
+                    while mapperd.command("PEER", "device", "000000000001")[2] != "known":
+                        time.sleep(0.001)
+                    return time.monotonic() - begin
+            except (OSError, EOFError, RespError):
+                if time.monotonic() - begin > timeout_s or not self.stack.processes["mapperd"].alive():
+                    raise SystemExit("mapperd does not answer")
+                time.sleep(0.002)
+
+    def info(self):
+        with Resp(self.stack.mapperd_socket, timeout_s=30) as mapperd:
+            return mapperd.info()
 
     def stop(self):
         self.stack.end()
