@@ -127,10 +127,10 @@ static void set_words(struct buffer out[3], const struct slice *words, size_t co
 static void take_rows(struct compare *c, const PGresult *result)
 {
     const struct fill_range *range = fill_range(c->table);
-    int rows = PQntuples(result);
+    int rows = fill_range_rows(range, result, COMPARE_ROWS);
     c->range = (struct difference_range){ .table = range->table, .to_end = rows == 0 };
     c->upto = c->from;
-    for (int row = 0; row < rows; row++) {
+    for (int row = 0; row < rows; row += fill_range_span(range, result, row)) {
         enum rows_outcome outcome = range->read(result, row, &c->record);
         if (outcome == ROWS_PRESENT)
             difference_list_add(&c->theirs, range->table, record_key_slice(&c->record.key),

@@ -226,12 +226,23 @@ typedef enum rows_outcome (*row_reader)(const PGresult *result, int row,
 struct fill_range {
     const struct database_statement *statement, *compare;
     row_reader read;
+    /* How many rows from `row` on are of one key. A range that was cut by its limit then ends
+     * before its last key. NULL: one row a key. */
+    int (*span)(const PGresult *result, int row);
     enum store_table table;
     int words;         /* of its key */
     int compare_words; /* of those, the parameters of `compare` */
     bool append;       /* the range comes in the byte order of the record keys */
 };
 const struct fill_range *fill_range(size_t table);
+/* Rows of the result whose keys are whole; `limit` is the statement's. A key that fills all of it
+ * is taken as far as it goes: part of a device's identities is never too much, and the comparison
+ * finds the rest. */
+int fill_range_rows(const struct fill_range *range, const PGresult *result, int limit);
+static inline int fill_range_span(const struct fill_range *range, const PGresult *result, int row)
+{
+    return range->span != NULL ? range->span(result, row) : 1;
+}
 void fill_start(struct feed *feed);
 bool fill_send(struct feed *feed); /* false: no range is left */
 void fill_result(struct feed *feed, const PGresult *result);

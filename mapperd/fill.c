@@ -16,19 +16,30 @@
 #define STATEMENTS(table) &STATEMENT_FILL_##table, &STATEMENT_COMPARE_##table
 
 static const struct fill_range RANGES[] = {
-    [FILL_TRUST] = { STATEMENTS(TRUST), rows_trust, STORE_TRUST, 1, 1, true },
-    [FILL_DOMAIN] = { STATEMENTS(DOMAIN), rows_domain, STORE_DOMAIN, 1, 1, true },
-    [FILL_RULES] = { STATEMENTS(RULES), rows_rules, STORE_RULES, 2, 2, true },
-    [FILL_USER] = { STATEMENTS(USER), rows_user, STORE_USER, 1, 1, true },
-    [FILL_PEER] = { STATEMENTS(PEER), rows_peer, STORE_PEER, 2, 2, true },
-    [FILL_CREDENTIAL] = { STATEMENTS(CREDENTIAL), rows_credential, STORE_CREDENTIAL, 1, 1, true },
+    [FILL_TRUST] = { STATEMENTS(TRUST), rows_trust, NULL, STORE_TRUST, 1, 1, true },
+    [FILL_DOMAIN] = { STATEMENTS(DOMAIN), rows_domain, NULL, STORE_DOMAIN, 1, 1, true },
+    [FILL_RULES] = { STATEMENTS(RULES), rows_rules, NULL, STORE_RULES, 2, 2, true },
+    [FILL_USER] = { STATEMENTS(USER), rows_user, NULL, STORE_USER, 1, 1, true },
+    [FILL_PEER] = { STATEMENTS(PEER), rows_peer_range, rows_peer_span, STORE_PEER, 2, 2, true },
+    [FILL_CREDENTIAL] = { STATEMENTS(CREDENTIAL), rows_credential, NULL, STORE_CREDENTIAL, 1, 1,
+                          true },
     /* Its record keys end in a hash. */
-    [FILL_BINDING] = { STATEMENTS(BINDING), rows_binding, STORE_BINDING, 3, 1, false },
+    [FILL_BINDING] = { STATEMENTS(BINDING), rows_binding, NULL, STORE_BINDING, 3, 1, false },
 };
 
 const struct fill_range *fill_range(size_t table)
 {
     return &RANGES[table];
+}
+
+int fill_range_rows(const struct fill_range *range, const PGresult *result, int limit)
+{
+    int rows = PQntuples(result), last = 0;
+    if (range->span == NULL || rows < limit)
+        return rows;
+    for (int row = 0; row < rows; row += range->span(result, row))
+        last = row;
+    return last > 0 ? last : rows;
 }
 
 /* Which range copies the table. */
@@ -228,12 +239,12 @@ static enum error write_range(struct feed *feed, const struct fill_range *range,
     struct rows_record *record = &feed->reread.record;
     struct store_writer writer;
     struct record_key frontier = fill->frontier;
-    int rows = PQntuples(result);
+    int rows = fill_range_rows(range, result, FILL_ROWS);
     bool newer;
     enum error e = store_begin(fill->store, &writer);
     if (e != ERROR_NONE)
         return e;
-    for (int row = 0; e == ERROR_NONE && row < rows; row++) {
+    for (int row = 0; e == ERROR_NONE && row < rows; row += fill_range_span(range, result, row)) {
         enum rows_outcome outcome = range->read(result, row, record);
         if (outcome != ROWS_SKIP)
             frontier = record->key;

@@ -244,27 +244,34 @@ static bool is_disabled(const PGresult *result, int row, int column, struct slic
     return true;
 }
 
-enum rows_outcome rows_peer(const PGresult *result, int row, struct rows_record *r)
+/* The key; false: not one that the store could hold. */
+static bool start_peer(const PGresult *result, int row, struct rows_record *r)
 {
-    struct slice store = database_text(result, row, 0), cn = database_text(result, row, 1),
-                 identity;
-    struct database_array identities, again;
-    uint32_t count = 0;
+    struct slice store = database_text(result, row, 0), cn = database_text(result, row, 1);
     r->words[0] = store;
     r->words[1] = cn;
     record_peer_key(&r->key, store, cn);
     buffer_reset(&r->value);
-    if (r->key.failed || store.size == 0 || store.size > STORE_NAME_MAX || cn.size == 0 ||
-        cn.size > CN_MAX_OCTETS || !text_is_clean_utf8(cn)) {
-        report(r, "cn_mapping", store, cn);
+    if (!r->key.failed && store.size > 0 && store.size <= STORE_NAME_MAX && cn.size > 0 &&
+        cn.size <= CN_MAX_OCTETS && text_is_clean_utf8(cn))
+        return true;
+    report(r, "cn_mapping", store, cn);
+    return false;
+}
+
+enum rows_outcome rows_peer(const PGresult *result, int row, struct rows_record *r)
+{
+    struct database_array identities, again;
+    struct slice identity;
+    uint32_t count = 0;
+    if (!start_peer(result, row, r))
         return ROWS_SKIP;
-    }
-    if (is_disabled(result, row, 3, cn, r)) {
+    if (is_disabled(result, row, 3, r->words[1], r)) {
         record_peer_start(&r->value, RECORD_DISABLED, 0);
         return ROWS_PRESENT;
     }
     if (database_array(result, row, 2, &identities) != ERROR_NONE) {
-        report(r, "cn_mapping", cn, SLICE("unreadable"));
+        report(r, "cn_mapping", r->words[1], SLICE("unreadable"));
         return ROWS_ABSENT;
     }
     again = identities;
@@ -272,7 +279,7 @@ enum rows_outcome rows_peer(const PGresult *result, int row, struct rows_record 
         if (is_canonical(identity))
             count++;
         else
-            report(r, "cn_mapping", cn, identity);
+            report(r, "cn_mapping", r->words[1], identity);
     }
     if (count == 0)
         return ROWS_ABSENT;
@@ -280,6 +287,43 @@ enum rows_outcome rows_peer(const PGresult *result, int row, struct rows_record 
     while (database_array_next(&again, &identity))
         if (is_canonical(identity))
             record_peer_add(&r->value, identity);
+    return ROWS_PRESENT;
+}
+
+int rows_peer_span(const PGresult *result, int row)
+{
+    struct slice store = database_text(result, row, 0), cn = database_text(result, row, 1);
+    int end = row + 1;
+    while (end < PQntuples(result) && slice_equal(cn, database_text(result, end, 1)) &&
+           slice_equal(store, database_text(result, end, 0)))
+        end++;
+    return end - row;
+}
+
+enum rows_outcome rows_peer_range(const PGresult *result, int row, struct rows_record *r)
+{
+    int end = row + rows_peer_span(result, row);
+    uint32_t count = 0;
+    if (!start_peer(result, row, r))
+        return ROWS_SKIP;
+    for (int i = row; i < end; i++) {
+        if (is_disabled(result, i, 3, r->words[1], r)) {
+            record_peer_start(&r->value, RECORD_DISABLED, 0);
+            return ROWS_PRESENT;
+        }
+        if (database_is_null(result, i, 2))
+            continue;
+        if (is_canonical(database_text(result, i, 2)))
+            count++;
+        else
+            report(r, "cn_mapping", r->words[1], database_text(result, i, 2));
+    }
+    if (count == 0)
+        return ROWS_ABSENT;
+    record_peer_start(&r->value, RECORD_ENABLED, count);
+    for (int i = row; i < end; i++)
+        if (!database_is_null(result, i, 2) && is_canonical(database_text(result, i, 2)))
+            record_peer_add(&r->value, database_text(result, i, 2));
     return ROWS_PRESENT;
 }
 

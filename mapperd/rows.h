@@ -37,6 +37,9 @@ enum rows_outcome rows_rules(const PGresult *result, int row, struct rows_record
 enum rows_outcome rows_user(const PGresult *result, int row, struct rows_record *r);
 enum rows_outcome rows_peer(const PGresult *result, int row, struct rows_record *r);
 enum rows_outcome rows_credential(const PGresult *result, int row, struct rows_record *r);
+/* One device of a range's rows, from `row` on: rows_peer_span() of them. */
+enum rows_outcome rows_peer_range(const PGresult *result, int row, struct rows_record *r);
+int rows_peer_span(const PGresult *result, int row);
 enum rows_outcome rows_binding(const PGresult *result, int row, struct rows_record *r);
 
 /* Puts a binding where it is newer than what stands there. *newer tells; the highest version seen

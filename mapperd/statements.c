@@ -205,19 +205,28 @@ RANGES(RULES, "rules", 1000,
        ") g JOIN public.rights_rule r ON r.who_kind = g.kind AND coalesce(r.who, '') = g.who"
        " GROUP BY g.kind, g.who ORDER BY g.kind, g.who")
 
-#define USER_COLUMNS                                                   \
-    "u.state, (SELECT array_agg(m.group_name ORDER BY m.group_name)"   \
-    " FROM public.user_group_member m WHERE m.identity = u.identity)," \
-    " (SELECT " RULES " FROM public.rights_rule r"                     \
+#define USER_GROUPS                                         \
+    "(SELECT array_agg(m.group_name ORDER BY m.group_name)" \
+    " FROM public.user_group_member m WHERE m.identity = u.identity)"
+#define USER_RULES                                \
+    "(SELECT " RULES " FROM public.rights_rule r" \
     "  WHERE r.who_kind = 'user' AND r.who = u.identity)"
+#define USER_COLUMNS "u.state, " USER_GROUPS ", " USER_RULES
 
 const struct database_statement STATEMENT_READ_USER = {
     "read-user", "SELECT k.identity, " USER_COLUMNS " FROM unnest($1::text[]) AS k(identity)"
                  " LEFT JOIN public.sip_user u ON u.identity = k.identity"
 };
 
-RANGES(USER, "user", 2000,
-       "SELECT u.identity, " USER_COLUMNS " FROM public.sip_user u"
+/* Most users have neither groups nor rules of their own: they are looked for only from the first
+ * user behind the range's begin that has some. */
+RANGES(USER, "user", FILL_ROWS,
+       "SELECT u.identity, u.state,"
+       " CASE WHEN u.identity >= (SELECT min(n.identity) FROM public.user_group_member n"
+       "  WHERE n.identity > $1::text) THEN " USER_GROUPS " END,"
+       " CASE WHEN u.identity >= (SELECT min(n.who) FROM public.rights_rule n"
+       "  WHERE n.who_kind = 'user' AND n.who > $1::text) THEN " USER_RULES " END"
+       " FROM public.sip_user u"
        " WHERE u.identity > $1::text ORDER BY u.identity",
        "")
 
@@ -229,16 +238,25 @@ const struct database_statement STATEMENT_READ_PEER = {
                  " FROM unnest($1::text[], $2::text[]) AS k(store, cn)"
 };
 
-/* Devices of either table, merged from their primary keys: both come in key order, so that nothing
- * is read that is not sent. A device has one row with a state at most. */
-RANGES(PEER, "peer", 5000,
-       "SELECT d.trust_store, d.cn, array_agg(d.identity ORDER BY d.identity)"
-       "  FILTER (WHERE d.identity IS NOT NULL), max(d.state)"
-       " FROM (SELECT m.trust_store, m.cn, m.identity, NULL::text AS state FROM public.cn_mapping m"
-       "  UNION ALL SELECT i.trust_store, i.cn, NULL, i.state FROM public.device_info i) d"
-       " WHERE (d.trust_store, d.cn) > ($1::text, $2::text)"
-       " GROUP BY d.trust_store, d.cn ORDER BY d.trust_store, d.cn",
-       "")
+/* Devices of either table, merged from their primary keys: both come in key order, and each gives
+ * no more than is sent. One row an identity and one for a device's own row; a device's rows come
+ * together, and those of the last may be cut off by the limit. No aggregate: it would cost more
+ * than all the rest. */
+#define PEER_ROWS(limit)                                                                         \
+    "SELECT d.trust_store, d.cn, d.identity, d.state FROM ("                                     \
+    " (SELECT m.trust_store, m.cn, m.identity, NULL::text AS state FROM public.cn_mapping m"     \
+    "  WHERE (m.trust_store, m.cn) > ($1::text, $2::text)"                                       \
+    "  ORDER BY m.trust_store, m.cn, m.identity" LIMITED(                                        \
+        limit) ")"                                                                               \
+               " UNION ALL (SELECT i.trust_store, i.cn, NULL, i.state FROM public.device_info i" \
+               "  WHERE (i.trust_store, i.cn) > ($1::text, $2::text)"                            \
+               "  ORDER BY i.trust_store, i.cn" LIMITED(                                         \
+                   limit) ")) d"                                                                 \
+                          " ORDER BY d.trust_store, d.cn" LIMITED(limit)
+
+const struct database_statement STATEMENT_FILL_PEER = { "fill-peer", PEER_ROWS(FILL_ROWS) };
+const struct database_statement STATEMENT_COMPARE_PEER = { "compare-peer",
+                                                           PEER_ROWS(COMPARE_ROWS) };
 
 /* Four arrays in one order, one element a realm. */
 #define CREDENTIAL_COLUMNS                                                         \
