@@ -70,12 +70,11 @@ static bool await(PGconn *connection)
     return true;
 }
 
-PGresult *postgres_run(PGconn *connection, const char *query)
+/* Of what was sent: the last result of several. NULL: no answer in time. */
+static PGresult *take_result(PGconn *connection)
 {
     PGresult *result = NULL, *next;
 
-    if (!PQsendQuery(connection, query))
-        return NULL;
     while (await(connection)) {
         next = PQgetResult(connection);
         if (next == NULL)
@@ -87,10 +86,14 @@ PGresult *postgres_run(PGconn *connection, const char *query)
     return NULL;
 }
 
-PGresult *postgres_query(PGconn *connection, const char *query)
+PGresult *postgres_run(PGconn *connection, const char *query)
 {
-    PGresult *result = postgres_run(connection, query);
+    return PQsendQuery(connection, query) ? take_result(connection) : NULL;
+}
 
+/* Takes the result over. */
+static PGresult *must_be_rows(PGconn *connection, PGresult *result)
+{
     if (PQresultStatus(result) == PGRES_TUPLES_OK)
         return result;
     if (result == NULL && PQtransactionStatus(connection) == PQTRANS_ACTIVE)
@@ -100,6 +103,21 @@ PGresult *postgres_query(PGconn *connection, const char *query)
                        result ? PQresultErrorMessage(result) : PQerrorMessage(connection));
     PQclear(result);
     return NULL;
+}
+
+PGresult *postgres_query(PGconn *connection, const char *query)
+{
+    return must_be_rows(connection, postgres_run(connection, query));
+}
+
+PGresult *postgres_query_with(PGconn *connection, const char *query, const char *const *values,
+                              int count)
+{
+    PGresult *result = PQsendQueryParams(connection, query, count, NULL, values, NULL, NULL, 0)
+                           ? take_result(connection)
+                           : NULL;
+
+    return must_be_rows(connection, result);
 }
 
 /* Above this, counting costs more than it tells. */

@@ -25,6 +25,10 @@ PGresult *postgres_run(PGconn *connection, const char *query);
 /* The same for a query that must give rows. NULL: already said. */
 PGresult *postgres_query(PGconn *connection, const char *query);
 
+/* The same with $1 to $`count` bound: text, or NULL. What is bound stands in no error message. */
+PGresult *postgres_query_with(PGconn *connection, const char *query, const char *const *values,
+                              int count);
+
 /* Rows of name, estimated ('t' or 'f') and count of every table of ours that this role may read; of
  * registrations those that stand. NULL: already said. */
 PGresult *postgres_counts(PGconn *connection);

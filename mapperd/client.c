@@ -120,7 +120,8 @@ void client_close(struct client *client)
 {
     struct server *server = client->server;
     struct pending *p;
-    subscriber_remove(client);
+    for (int i = 0; i < CHANNEL_COUNT; i++)
+        subscriber_remove(client, (enum channel)i);
     forget_flush(client);
     while ((p = client->pending_first) != NULL) {
         client->pending_first = p->next;
@@ -237,7 +238,7 @@ static void flush(struct client *client)
     if (client->out.failed || waiting_bytes(client) > server->options->output_max) {
         log_write(LOG_WARNING, "client-closed", "it does not read its answers, uid %u",
                   client->uid);
-        server->counts.subscribers_closed += client->subscribed;
+        server->counts.subscribers_closed += subscriber_channels(client) > 0;
         client_close(client);
         return;
     }
@@ -249,11 +250,11 @@ static void flush(struct client *client)
         ev_feed_event(server->loop, &client->write, EV_WRITE);
 }
 
-void client_add_message(struct client *client, struct slice payload)
+void client_add_message(struct client *client, enum channel channel, struct slice payload)
 {
     resp_add_array(&client->out, 3);
     resp_add_bulk(&client->out, SLICE("message"));
-    resp_add_bulk(&client->out, SLICE("changed"));
+    resp_add_bulk_text(&client->out, channel_text(channel));
     resp_add_bulk(&client->out, payload);
     client->committed |= client->answered > 0;
     flush_later(client);

@@ -238,31 +238,53 @@ static void run_unbind(struct client *client, const struct resp_command *command
     run_bind_either(client, command, command_read_unbind);
 }
 
-static void add_subscription(struct client *client, const char *word, long long count)
+/* Nobody waits for what becomes of it: the answer says that it was understood. */
+static void run_report(struct client *client, const struct resp_command *command)
+{
+    struct report report;
+    const char *why;
+    if (report_read(command, &report, &why) != ERROR_NONE) {
+        client->server->counts.malformed++;
+        resp_add_failure(client_out(client), why);
+        return;
+    }
+    denial_take(client->server, &report);
+    resp_add_status(client_out(client), "OK");
+}
+
+static void add_subscription(struct client *client, const char *word, enum channel channel)
 {
     struct buffer *out = client_out(client);
     resp_add_array(out, 3);
     resp_add_bulk_text(out, word);
-    resp_add_bulk(out, SLICE("changed"));
-    resp_add_integer(out, count);
+    resp_add_bulk_text(out, channel_text(channel));
+    resp_add_integer(out, subscriber_channels(client));
 }
 
 static void run_subscribe(struct client *client, const struct resp_command *command)
 {
-    if (!slice_equal(command->args[1], SLICE("changed"))) {
-        resp_add_failure(client_out(client), "ERR the only channel is changed");
+    enum channel channel;
+    if (!channel_from_text(command->args[1], &channel)) {
+        resp_add_failure(client_out(client), "ERR the channels are changed and denials");
         return;
     }
-    add_subscription(client, "subscribe", 1);
-    subscriber_add(client);
-    subscriber_tick(client);
+    subscriber_add(client, channel);
+    add_subscription(client, "subscribe", channel);
+    if (channel == CHANNEL_CHANGED)
+        subscriber_tick(client);
 }
 
 static void run_unsubscribe(struct client *client, const struct resp_command *command)
 {
-    (void)command;
-    subscriber_remove(client);
-    add_subscription(client, "unsubscribe", 0);
+    enum channel channel = CHANNEL_CHANGED;
+    if (command->count > 1 && !channel_from_text(command->args[1], &channel)) {
+        resp_add_failure(client_out(client), "ERR the channels are changed and denials");
+        return;
+    }
+    if (command->count == 1) /* all of them, and one answer */
+        subscriber_remove(client, CHANNEL_DENIALS);
+    subscriber_remove(client, channel);
+    add_subscription(client, "unsubscribe", channel);
 }
 
 static void run_ping(struct client *client, const struct resp_command *command)
@@ -329,6 +351,7 @@ static const struct command {
     { "CREDENTIAL", run_credential, 2, 2, PERMISSION_CREDENTIAL },
     { "BIND", run_bind, 16, 16, PERMISSION_REGISTER },
     { "UNBIND", run_unbind, 6, 6, PERMISSION_REGISTER },
+    { "REPORT", run_report, 5, 7, PERMISSION_REGISTER },
     { "EXPLAIN", run_explain, 6, 6, PERMISSION_READ },
     { "SUBSCRIBE", run_subscribe, 2, 2, PERMISSION_READ },
     { "UNSUBSCRIBE", run_unsubscribe, 1, 2, PERMISSION_NONE },

@@ -464,6 +464,10 @@ static void take_message(struct feed *feed, struct loop_message *m)
     case LOOP_BIND:
         binder_take(feed, m);
         return; /* kept */
+    case LOOP_REPORTS:
+        report_writer_take(feed, m->reports);
+        m->reports = NULL;
+        break;
     case LOOP_RELEASE:
         release(feed, m->store);
         break;
@@ -552,6 +556,7 @@ static void *run(void *argument)
     struct feed *feed = argument;
     open_store(feed);
     binder_init(feed);
+    report_writer_init(feed);
     prune_init(feed);
     compare_reset(feed, true);
     structure_reset(feed);
@@ -724,6 +729,7 @@ void feed_stop(struct feed *feed)
     database_close(&feed->log);
     database_close(&feed->keys);
     binder_free(feed);
+    report_writer_free(feed);
     prune_free(feed);
     free_all(feed);
 }

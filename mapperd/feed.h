@@ -28,7 +28,8 @@ struct feed_statistics {
     atomic_ullong polls, rows, keys_read, keys_waiting, rows_skipped, fills, fill_rows, commits,
         bound, unconfirmed, log_pruned, journalled, journal_replayed, journal_dropped,
         bindings_purged, compare_rounds, compare_ranges, compare_named, tables_unfollowed,
-        compare_round_mono_ms; /* end of the last whole round; 0: none yet */
+        compare_round_mono_ms;                     /* end of the last whole round; 0: none yet */
+    atomic_ullong reports_written, reports_failed; /* unknown devices */
     atomic_uint mapperd_id;
 };
 

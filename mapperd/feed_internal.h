@@ -15,6 +15,7 @@
 #include "mapperd/key_queue.h"
 #include "mapperd/meta.h"
 #include "mapperd/options.h"
+#include "mapperd/report_writer.h"
 #include "mapperd/rows.h"
 #include "mapperd/statements.h"
 #include "mapperd/structure.h"
@@ -166,6 +167,7 @@ struct feed {
     uint64_t gate;   /* newest LOOP_GATE not yet carried by a poll; 0 = none */
     size_t recent_count;
     struct binder binder;
+    struct report_writer report_writer;
     struct pruner pruner;
     struct journal journal; /* open for as long as the feed */
     struct compare compare;

@@ -158,6 +158,10 @@ static void write_stats(const struct server *server, struct buffer *out)
     number(out, "keyspace_misses", server->counts.unknown);
     number(out, "publications", server->counts.published);
     number(out, "standstills", server->counts.standstills);
+    number(out, "reports", server->counts.reports);
+    number(out, "reports_dropped", server->counts.reports_dropped);
+    number(out, "unmapped_written", atomic_load(&feed_statistics(server->feed)->reports_written));
+    number(out, "unmapped_failed", atomic_load(&feed_statistics(server->feed)->reports_failed));
 }
 
 void info_write(struct server *server, struct buffer *out, struct slice section)

@@ -32,6 +32,7 @@ struct loop_message *loop_message_new(enum loop_message_kind kind)
 
 void loop_message_free(struct loop_message *m)
 {
+    reports_free(m->reports);
     buffer_free(&m->text);
     mem_free(m);
 }

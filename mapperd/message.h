@@ -8,6 +8,7 @@
 #include "common/error.h"
 #include "common/slice.h"
 #include "mapperd/record.h"
+#include "mapperd/report.h"
 #include "mapperd/store.h"
 
 #include <stdint.h>
@@ -32,6 +33,7 @@ enum feed_message_kind {
     FEED_PROOF,    /* written_boot_ms of the newest counter that came back; UINT64_MAX = unknown */
     FEED_BOUND,    /* answer to LOOP_BIND */
     FEED_DAMAGED,  /* the store is damaged: answer nothing */
+    FEED_REPORTED, /* the reports of LOOP_REPORTS are done with */
 };
 
 struct feed_message {
@@ -50,6 +52,7 @@ enum loop_message_kind {
     LOOP_GATE = 1, /* poll once more, from now, and say FEED_ANSWERED and FEED_APPLIED for `gate` */
     LOOP_BIND,
     LOOP_RELEASE, /* no reader is left in `store` */
+    LOOP_REPORTS, /* unknown devices, for the database */
     LOOP_DAMAGED, /* a lookup found `store` damaged */
     LOOP_STOP,
 };
@@ -59,6 +62,7 @@ enum bind_kind { BIND_PUT = 1, BIND_REMOVE_ONE, BIND_REMOVE_DEVICE, BIND_REMOVE_
 struct loop_message {
     enum loop_message_kind kind;
     struct store *store;
+    struct reports *reports; /* owned */
     uint64_t gate;
     struct client_reference client;
     uint64_t request, due_mono_ms;

@@ -168,6 +168,19 @@ void reply_peer(struct server *server, struct buffer *out, struct slice store, s
     buffer_add(out, answer.peer.bulks);
 }
 
+enum device_standing reply_device(struct server *server, struct slice store, struct slice *cn,
+                                  char text[CN_MAX_OCTETS + 1])
+{
+    struct peer_answer answer;
+    if (!server_snapshot(server) || damaged(server, find_peer(server, store, *cn, &answer)))
+        return DEVICE_NOT_TOLD;
+    if (answer.cn.size > 0) {
+        memcpy(text, answer.cn.data, answer.cn.size);
+        *cn = (struct slice){ text, answer.cn.size };
+    }
+    return answer.peer.count > 0 ? DEVICE_MAPPED : DEVICE_UNMAPPED;
+}
+
 /* What is known of an identity: its domain, its user. */
 struct user_answer {
     struct slice state;   /* as the wire says it */

@@ -127,7 +127,7 @@ static void take_store(struct server *server, struct feed_message *m)
     server->published = m->serial;
     int size = snprintf(text, sizeof(text), "%" PRIu64 " %" PRIu64 " *\n", m->serial.epoch,
                         m->serial.serial);
-    subscriber_publish(server, (struct slice){ text, (size_t)size });
+    subscriber_publish(server, CHANNEL_CHANGED, (struct slice){ text, (size_t)size });
     if (gate_open(&server->gate))
         subscriber_tick_all(server);
     gate_raise(server, GATE_EVENT_STORE, 0);
@@ -138,7 +138,7 @@ static void take_changes(struct server *server, struct feed_message *m)
     /* Answers after the message must not be older than it. */
     rest(server);
     server->published = m->serial;
-    subscriber_publish(server, buffer_slice(&m->text));
+    subscriber_publish(server, CHANNEL_CHANGED, buffer_slice(&m->text));
 }
 
 static void take_message(struct server *server, struct feed_message *m)
@@ -170,6 +170,9 @@ static void take_message(struct server *server, struct feed_message *m)
     case FEED_BOUND:
         rest(server);
         client_answer_pending(server, m->client, m->request, m->outcome, buffer_slice(&m->text));
+        break;
+    case FEED_REPORTED:
+        denial_written(server);
         break;
     case FEED_DAMAGED:
         gate_raise(server, GATE_EVENT_DAMAGED, 0);
@@ -272,6 +275,14 @@ static void on_tick(struct ev_loop *loop, ev_timer *w, int events)
     look_at_age(server);
     rate_sample(&server->commands_rate, server->counts.commands, clock_mono_ms());
     subscriber_tick_all(server);
+    denial_tick(server);
+}
+
+static void on_report(struct ev_loop *loop, ev_timer *w, int events)
+{
+    (void)loop;
+    (void)events;
+    denial_send(w->data);
 }
 
 static void on_deadline(struct ev_loop *loop, ev_timer *w, int events)
@@ -392,12 +403,13 @@ static void init_watchers(struct server *server)
     ev_timer_init(&server->ticking, on_tick, TICK_S, TICK_S);
     ev_timer_init(&server->deadline, on_deadline, 0., 0.);
     ev_timer_init(&server->accept_again, on_accept_again, 0., 0.);
+    ev_timer_init(&server->reporting, on_report, 0., 0.);
     ev_signal_init(&server->terminate, on_end, SIGTERM);
     ev_signal_init(&server->interrupt, on_end, SIGINT);
     ev_signal_init(&server->hangup, on_hangup, SIGHUP);
     server->accept.data = server->woken.data = server->turn_end.data = server->turn_begin.data =
         server->turning.data = server->ticking.data = server->deadline.data =
-            server->accept_again.data = server->hangup.data = server;
+            server->accept_again.data = server->reporting.data = server->hangup.data = server;
     ev_async_start(loop, &server->woken);
     ev_prepare_start(loop, &server->turn_end);
     ev_check_start(loop, &server->turn_begin);
@@ -422,6 +434,7 @@ static void free_server(struct server *server)
     if (server->feed != NULL)
         feed_stop(server->feed);
     queue_batch_free(&server->taken);
+    reports_free(server->reports);
     buffer_free(&server->text);
     options_free(&server->reloaded);
     if (server->listener >= 0) {

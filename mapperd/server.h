@@ -5,6 +5,7 @@
 #define HOLDLINE_MAPPERD_SERVER_H
 
 #include "common/buffer.h"
+#include "common/log.h"
 #include "common/queue.h"
 #include "common/resp.h"
 #include "mapperd/feed.h"
@@ -13,6 +14,7 @@
 #include "mapperd/options.h"
 #include "mapperd/rate.h"
 #include "mapperd/record.h"
+#include "mapperd/report.h"
 #include "mapperd/staleness.h"
 #include "mapperd/store.h"
 
@@ -34,6 +36,15 @@ enum permission {
     PERMISSION_CREDENTIAL = 4
 };
 
+/* What can be subscribed. A client may have both. */
+enum channel { CHANNEL_CHANGED, CHANNEL_DENIALS, CHANNEL_COUNT };
+
+struct subscription {
+    struct client *client;
+    bool active;
+    struct subscription *next, **at;
+};
+
 /* A BIND or UNBIND that is not answered yet, and what must not be sent before its answer. */
 struct pending {
     struct pending *next;            /* of the client, in order */
@@ -50,7 +61,7 @@ struct client {
     int descriptor;
     unsigned permissions;
     uint32_t uid;
-    bool subscribed, closing;
+    bool closing;
     bool ready;      /* its input is to be looked at when the turn ends */
     bool stopped;    /* for the output's bound, with input left */
     bool committed;  /* what was answered this turn can't be taken back */
@@ -60,7 +71,7 @@ struct client {
     struct buffer in, out;
     struct pending *pending_first, *pending_last;
     size_t pending_count, held_bytes;
-    struct client *next_subscriber, **at_subscriber;
+    struct subscription subscriptions[CHANNEL_COUNT];
     struct client *next_flush, **at_flush; /* at_flush NULL: nothing to flush */
 };
 
@@ -80,6 +91,7 @@ struct trust_cache {
 struct server_counts {
     uint64_t connections, refused_connections, commands, malformed, denied, loading, stale;
     uint64_t lookups, known, unknown, published, subscribers_closed, standstills;
+    uint64_t reports, reports_dropped;
 };
 
 struct server {
@@ -92,7 +104,7 @@ struct server {
     ev_async woken;
     ev_prepare turn_end;
     ev_check turn_begin;
-    ev_timer turning, ticking, deadline, accept_again;
+    ev_timer turning, ticking, deadline, accept_again, reporting;
     ev_signal terminate, interrupt, hangup;
 
     struct gate gate;
@@ -112,9 +124,13 @@ struct server {
     struct client **clients; /* by slot */
     uint32_t *generations, *free_slots;
     size_t slot_count, free_count, client_count, subscriber_count;
-    struct client *subscribers, *flush;
+    struct subscription *subscribers[CHANNEL_COUNT];
+    struct client *flush;
     struct pending *pending_first, *pending_last;
     uint64_t next_request;
+    struct reports *reports; /* gathered for the database; NULL: none */
+    bool reports_away;       /* the feed has a table and has not written it */
+    struct log_limit denial_limit;
     struct queue_batch taken;
     struct buffer text; /* scratch */
     struct server_counts counts;
@@ -146,7 +162,7 @@ static inline const struct options *server_live(const struct server *server)
 void client_accept(struct server *server, int descriptor);
 void client_process(struct client *client);   /* what was read is answered when the turn ends */
 void client_flush_all(struct server *server); /* at the end of a turn: answers and sends */
-void client_add_message(struct client *client, struct slice payload);
+void client_add_message(struct client *client, enum channel channel, struct slice payload);
 void client_close(struct client *client);
 struct buffer *client_out(struct client *client); /* where the next reply belongs */
 struct client *client_find(struct server *server, struct client_reference reference);
@@ -171,14 +187,28 @@ void reply_locate(struct server *server, struct buffer *out, struct slice identi
                   uint64_t now_unix_s);
 void reply_credential(struct server *server, struct buffer *out, struct slice identity);
 void reply_explain(struct server *server, struct buffer *out, const struct slice arguments[5]);
+/* What is known of a device, and *cn becomes the canonical one if it has one, in `text`. */
+enum device_standing { DEVICE_NOT_TOLD = 0, DEVICE_UNMAPPED, DEVICE_MAPPED };
+enum device_standing reply_device(struct server *server, struct slice store, struct slice *cn,
+                                  char text[CN_MAX_OCTETS + 1]);
 void reply_add_head(const struct server *server, struct buffer *out);
 
 /* subscriber.c */
-void subscriber_add(struct client *client);
-void subscriber_remove(struct client *client);
-void subscriber_publish(struct server *server, struct slice lines); /* one payload a line */
+bool channel_from_text(struct slice text, enum channel *channel);
+const char *channel_text(enum channel channel);
+void subscriber_add(struct client *client, enum channel channel);
+void subscriber_remove(struct client *client, enum channel channel);
+unsigned subscriber_channels(const struct client *client); /* how many it has */
+void subscriber_publish(struct server *server, enum channel channel,
+                        struct slice lines); /* one payload a line */
 void subscriber_tick(struct client *client);
 void subscriber_tick_all(struct server *server);
+
+/* denial.c */
+void denial_take(struct server *server, const struct report *report);
+void denial_tick(struct server *server); /* twice a second */
+void denial_send(struct server *server);
+void denial_written(struct server *server); /* the feed has written what it was given */
 
 /* info.c */
 void info_write(struct server *server, struct buffer *out, struct slice section);

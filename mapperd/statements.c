@@ -385,3 +385,18 @@ const struct database_statement STATEMENT_UNBIND_DEVICE = {
 
 const struct database_statement STATEMENT_UNBIND_ALL = { "unbind-all", REMOVE
                                                          " RETURNING b.aor, " BINDING_COLUMNS };
+
+/* Behind a lock or a slow disk a table waits its turn here, and the next in mapperd. */
+const struct database_statement STATEMENT_REPORT_SETTINGS = {
+    "report-settings",
+    "SELECT set_config('lock_timeout', '1000', false), set_config('statement_timeout', '4000', "
+    "false),"
+    " set_config('client_encoding', 'UTF8', false), set_config('jit', 'off', false)"
+};
+
+const struct database_statement STATEMENT_REPORT = {
+    "report", "SELECT public.report_unmapped($1::text[], $2::text[], $3::int8[], $4::int8[],"
+              " $5::int8[], $6::text[], $7::text[], $8::text[])"
+};
+
+const struct database_statement STATEMENT_TIDY = { "tidy", "SELECT public.tidy_unmapped()" };

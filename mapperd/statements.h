@@ -54,4 +54,8 @@ extern const struct database_statement STATEMENT_PURGE_BINDINGS;
 extern const struct database_statement STATEMENT_STANDING_BINDINGS, STATEMENT_BIND,
     STATEMENT_UNBIND_ONE, STATEMENT_UNBIND_DEVICE, STATEMENT_UNBIND_ALL;
 
+/* Columns of one row a device: store, cn, first and last time in ms, count, from, address, reason
+ */
+extern const struct database_statement STATEMENT_REPORT_SETTINGS, STATEMENT_REPORT, STATEMENT_TIDY;
+
 #endif

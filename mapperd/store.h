@@ -36,7 +36,7 @@ enum store_table {
     STORE_TABLE_COUNT
 };
 
-#define STORE_FORMAT 3
+#define STORE_FORMAT 4
 
 struct store;
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* SUBSCRIBE changed: who listens, what they are sent. */
+/* SUBSCRIBE: who listens to which channel, what they are sent. */
 #include "mapperd/server.h"
 
 #include "common/clock.h"
@@ -9,41 +9,68 @@
 #include <stdio.h>
 #include <string.h>
 
-void subscriber_add(struct client *client)
+static const char *const CHANNELS[CHANNEL_COUNT] = { "changed", "denials" };
+
+bool channel_from_text(struct slice text, enum channel *channel)
+{
+    for (int i = 0; i < CHANNEL_COUNT; i++) {
+        if (slice_equal(text, slice_of(CHANNELS[i]))) {
+            *channel = (enum channel)i;
+            return true;
+        }
+    }
+    return false;
+}
+
+const char *channel_text(enum channel channel)
+{
+    return CHANNELS[channel];
+}
+
+void subscriber_add(struct client *client, enum channel channel)
 {
     struct server *server = client->server;
-    if (client->subscribed)
+    struct subscription *s = &client->subscriptions[channel];
+    struct subscription **first = &server->subscribers[channel];
+    if (s->active)
         return;
-    client->subscribed = true;
-    client->next_subscriber = server->subscribers;
-    client->at_subscriber = &server->subscribers;
-    if (server->subscribers != NULL)
-        server->subscribers->at_subscriber = &client->next_subscriber;
-    server->subscribers = client;
+    *s = (struct subscription){ .client = client, .active = true, .next = *first, .at = first };
+    if (*first != NULL)
+        (*first)->at = &s->next;
+    *first = s;
     server->subscriber_count++;
 }
 
-void subscriber_remove(struct client *client)
+void subscriber_remove(struct client *client, enum channel channel)
 {
-    if (!client->subscribed)
+    struct subscription *s = &client->subscriptions[channel];
+    if (!s->active)
         return;
-    client->subscribed = false;
-    *client->at_subscriber = client->next_subscriber;
-    if (client->next_subscriber != NULL)
-        client->next_subscriber->at_subscriber = client->at_subscriber;
+    s->active = false;
+    *s->at = s->next;
+    if (s->next != NULL)
+        s->next->at = s->at;
     client->server->subscriber_count--;
+}
+
+unsigned subscriber_channels(const struct client *client)
+{
+    unsigned count = 0;
+    for (int i = 0; i < CHANNEL_COUNT; i++)
+        count += client->subscriptions[i].active;
+    return count;
 }
 
 /* A subscriber whose queue is full has lost a message and must not believe that it has all: it is
  * closed when it is flushed, and what it knows falls with the connection. */
-void subscriber_publish(struct server *server, struct slice lines)
+void subscriber_publish(struct server *server, enum channel channel, struct slice lines)
 {
-    for (struct client *c = server->subscribers; c != NULL; c = c->next_subscriber) {
+    for (struct subscription *s = server->subscribers[channel]; s != NULL; s = s->next) {
         struct slice rest = lines;
         while (rest.size > 0) {
             const char *end = memchr(rest.data, '\n', rest.size);
             size_t size = end != NULL ? (size_t)(end - rest.data) : rest.size;
-            client_add_message(c, (struct slice){ rest.data, size });
+            client_add_message(s->client, channel, (struct slice){ rest.data, size });
             size += end != NULL;
             rest.data += size;
             rest.size -= size;
@@ -65,7 +92,7 @@ static void add_tick(struct server *server, struct client *client)
         size += snprintf(text + size, sizeof(text) - (size_t)size, "%" PRIu64, age_ms);
     if (bound_ms != 0)
         size += snprintf(text + size, sizeof(text) - (size_t)size, " %" PRIu64, bound_ms);
-    client_add_message(client, (struct slice){ text, (size_t)size });
+    client_add_message(client, CHANNEL_CHANGED, (struct slice){ text, (size_t)size });
 }
 
 /* No tick while the gate is shut: it would keep answers alive that nobody could renew. */
@@ -77,6 +104,6 @@ void subscriber_tick(struct client *client)
 
 void subscriber_tick_all(struct server *server)
 {
-    for (struct client *c = server->subscribers; c != NULL; c = c->next_subscriber)
-        subscriber_tick(c);
+    for (struct subscription *s = server->subscribers[CHANNEL_CHANGED]; s != NULL; s = s->next)
+        subscriber_tick(s->client);
 }

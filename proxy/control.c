@@ -144,8 +144,8 @@ static void add_mapperd(const struct control_view *view, struct buffer *out)
             buffer_add_format(out, "worker.%u.mapperd_age_ms:%llu\r\n", i,
                               atomic_load(&c->mapperd_age_ms));
     }
-    buffer_add_format(out, "cached:%llu\r\nlookups_waiting:%llu\r\n", SUM(view, cached),
-                      SUM(view, lookups_waiting));
+    buffer_add_format(out, "cached:%llu\r\nlookups_waiting:%llu\r\ndenials_dropped:%llu\r\n",
+                      SUM(view, cached), SUM(view, lookups_waiting), SUM(view, denials_dropped));
 }
 
 static void add_reasons(const struct control_view *view, struct buffer *out)

@@ -9,6 +9,7 @@
 #include "common/log.h"
 #include "common/mem.h"
 #include "proxy/authorization/ask.h"
+#include "proxy/authorization/denials.h"
 #include "proxy/authorization/peer.h"
 #include "proxy/authorization/tag.h"
 #include "proxy/config.h"
@@ -197,6 +198,8 @@ static void on_opened(void *owner, struct connection *c)
         connection_close(c, END_MEMORY);
         return;
     }
+    if (endpoint->peer)
+        endpoint->peer->source = *connection_remote(c);
     if (connection_is_outbound(c))
         request_layer_connected(worker->requests, endpoint->flow, true);
 }
@@ -413,6 +416,8 @@ static enum error make_authorization(struct worker *worker)
     enum error error = ask_new(&worker->base, &options, &user, &worker->ask);
 
     if (error == ERROR_NONE)
+        error = denials_new(&worker->base, config->mapperd_socket, &worker->base.denials);
+    if (error == ERROR_NONE)
         error = peers_new(&worker->base, worker->ask, worker->shared->keys, &peers_user,
                           &worker->peers);
     return error;
@@ -539,6 +544,7 @@ void worker_free(struct worker *worker)
         peers_free(worker->peers);
     if (worker->ask)
         ask_free(worker->ask);
+    denials_free(worker->base.denials);
     config_drop(atomic_exchange(&worker->reloaded, NULL));
     timer_stop(&worker->base.timers, &worker->drain);
     timer_stop(&worker->base.timers, &worker->figures);

@@ -13,6 +13,7 @@
 #include <stdint.h>
 
 struct config;
+struct denials;
 struct ev_loop;
 
 /* Read by the control socket from another thread. Relaxed order: they are only counted. */
@@ -23,6 +24,7 @@ struct counters {
     atomic_uint link;      /* enum ask_state: 3 is UP */
     atomic_uint mapperd_age_known;
     atomic_ullong mapperd_age_ms, cached, lookups_waiting;
+    atomic_ullong denials_dropped; /* not told to mapperd: no room, or no connection */
     atomic_ullong reasons[REASON_COUNT];
 };
 
@@ -42,6 +44,7 @@ struct worker_base {
     uint64_t proxy_epoch; /* drawn at start: flows of another run are none of ours */
     const struct config *config;
     struct counters *counters;
+    struct denials *denials; /* NULL: denials are told to nobody */
 };
 
 #endif

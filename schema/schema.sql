@@ -1488,6 +1488,36 @@ $_$;
 
 COMMENT ON FUNCTION public.cn_canonical(cn_form text, cn_prefixes text[], value text) IS 'Canonical form of a certificate''s CN by its trust store''s form (mac, exact) and prefixes. Raises check_violation.';
 
+CREATE FUNCTION public.cn_mapping_forget_unmapped() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'public', 'pg_temp'
+    AS $$
+BEGIN
+    IF NOT EXISTS (SELECT FROM unmapped_device) THEN
+        RETURN NULL;
+    END IF;
+    IF (SELECT count(*) FROM (SELECT FROM new_rows LIMIT 101) few) <= 100 THEN
+        WITH mapped AS (
+            SELECT u.trust_store, u.cn FROM unmapped_device u
+            WHERE (u.trust_store, u.cn) IN (SELECT n.trust_store, n.cn FROM new_rows n)
+            ORDER BY u.trust_store, u.cn FOR UPDATE)
+        DELETE FROM unmapped_device u USING mapped m
+        WHERE u.trust_store = m.trust_store AND u.cn = m.cn;
+    ELSE
+        EXECUTE
+            'WITH mapped AS ('
+            'SELECT u.trust_store, u.cn FROM public.unmapped_device u '
+            'WHERE (u.trust_store, u.cn) IN (SELECT n.trust_store, n.cn FROM new_rows n) '
+            'ORDER BY u.trust_store, u.cn FOR UPDATE) '
+            'DELETE FROM public.unmapped_device u USING mapped m '
+            'WHERE u.trust_store = m.trust_store AND u.cn = m.cn';
+    END IF;
+    RETURN NULL;
+END
+$$;
+
+COMMENT ON FUNCTION public.cn_mapping_forget_unmapped() IS 'Deletes from unmapped_device the devices that a statement gave mappings.';
+
 CREATE FUNCTION public.cn_mapping_hold_store() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'public', 'pg_temp'
@@ -2083,6 +2113,45 @@ $_$;
 
 COMMENT ON FUNCTION public.replace_device(old_cn text, new_cn text, trust_store text, new_trust_store text) IS 'Moves all identities, label, site and owner of a device to another one that takes its place, both named in any spelling; the registrations of the old one end. A disabled device leaves its successor disabled, and stays disabled itself. Returns how many mappings moved; raises no_data_found when there was nothing, unique_violation when the new one has mappings.';
 
+CREATE FUNCTION public.report_unmapped(stores text[], cns text[], firsts_ms bigint[], lasts_ms bigint[], counts bigint[], froms text[], addresses text[], reasons text[]) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'public', 'pg_temp'
+    AS $_$
+BEGIN
+    WITH seen AS (
+        SELECT * FROM unnest($1, $2, $4, $5, $6, $7, $8)
+            AS s (trust_store, cn, last_ms, times, from_tried, address, reason)),
+    free AS (
+        SELECT u.trust_store, u.cn FROM unmapped_device u
+        WHERE (u.trust_store, u.cn) IN (SELECT s.trust_store, s.cn FROM seen s)
+        FOR UPDATE SKIP LOCKED)
+    UPDATE unmapped_device u
+    SET last_seen = greatest(u.last_seen, to_timestamp(s.last_ms / 1000.0)),
+        count = u.count + s.times, from_tried = s.from_tried, address = s.address,
+        reason = s.reason
+    FROM seen s JOIN free f ON f.trust_store = s.trust_store AND f.cn = s.cn
+    WHERE u.trust_store = s.trust_store AND u.cn = s.cn;
+
+    -- In order, so that two mapperds wait for each other and never deadlock. A row that is there
+    -- and locked is on its way out: no ON CONFLICT may wait for that.
+    INSERT INTO unmapped_device AS u
+        (trust_store, cn, first_seen, last_seen, count, from_tried, address, reason)
+    SELECT s.trust_store, s.cn, to_timestamp(s.first_ms / 1000.0),
+        to_timestamp(s.last_ms / 1000.0), s.times, s.from_tried, s.address, s.reason
+    FROM unnest($1, $2, $3, $4, $5, $6, $7, $8)
+        AS s (trust_store, cn, first_ms, last_ms, times, from_tried, address, reason)
+    WHERE NOT EXISTS (
+            SELECT FROM unmapped_device o WHERE o.trust_store = s.trust_store AND o.cn = s.cn)
+      AND NOT EXISTS (
+            SELECT FROM cn_mapping m WHERE m.trust_store = s.trust_store AND m.cn = s.cn)
+    ORDER BY s.trust_store, s.cn
+    ON CONFLICT DO NOTHING;
+    PERFORM unmapped_trim();
+END
+$_$;
+
+COMMENT ON FUNCTION public.report_unmapped(stores text[], cns text[], firsts_ms bigint[], lasts_ms bigint[], counts bigint[], froms text[], addresses text[], reasons text[]) IS 'Notes devices that were refused because they have no mapping, each once in a call: trust store, CN, first and last time in milliseconds since 1970, how often, From, address, reason. What somebody has locked is passed over.';
+
 CREATE FUNCTION public.retire_device(cn text, trust_store text DEFAULT 'device'::text) RETURNS bigint
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'public', 'pg_temp'
@@ -2301,6 +2370,24 @@ $$;
 
 COMMENT ON FUNCTION public.sip_user_take_mappings() IS 'Links mappings that are older than their user''s row.';
 
+CREATE FUNCTION public.tidy_unmapped() RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'public', 'pg_temp'
+    AS $$
+BEGIN
+    WITH mapped AS (
+        SELECT o.trust_store, o.cn FROM unmapped_device o
+        WHERE EXISTS (
+            SELECT FROM cn_mapping m WHERE m.trust_store = o.trust_store AND m.cn = o.cn)
+        FOR UPDATE SKIP LOCKED)
+    DELETE FROM unmapped_device u USING mapped m
+    WHERE u.trust_store = m.trust_store AND u.cn = m.cn;
+    PERFORM unmapped_trim();
+END
+$$;
+
+COMMENT ON FUNCTION public.tidy_unmapped() IS 'Deletes from unmapped_device what has a mapping by now: a device may be reported while the transaction that provisions it is still open. mapperd calls it once a minute.';
+
 CREATE FUNCTION public.trust_store_keep_devices() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'public', 'pg_temp'
@@ -2366,6 +2453,30 @@ END
 $$;
 
 COMMENT ON FUNCTION public.trust_store_keep_form() IS 'Refuses to change how CNs are read while there are some.';
+
+CREATE FUNCTION public.unmapped_max() RETURNS integer
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'public', 'pg_temp'
+    AS $_$
+    SELECT CASE WHEN s.value ~ '^[0-9]{1,7}$' THEN s.value::integer ELSE 10000 END
+    FROM (SELECT coalesce(current_setting('holdline.unmapped_max', true), '') AS value) s
+$_$;
+
+COMMENT ON FUNCTION public.unmapped_max() IS 'How many rows unmapped_device may have: the setting holdline.unmapped_max.';
+
+CREATE FUNCTION public.unmapped_trim() RETURNS void
+    LANGUAGE sql
+    SET search_path TO 'pg_catalog', 'public', 'pg_temp'
+    AS $$
+    WITH surplus AS (
+        SELECT o.trust_store, o.cn FROM unmapped_device o ORDER BY o.last_seen
+        LIMIT greatest((SELECT count(*) FROM unmapped_device) - unmapped_max(), 0)
+        FOR UPDATE SKIP LOCKED)
+    DELETE FROM unmapped_device u USING surplus s
+    WHERE u.trust_store = s.trust_store AND u.cn = s.cn
+$$;
+
+COMMENT ON FUNCTION public.unmapped_trim() IS 'Deletes those of unmapped_device that were not seen for longest, down to unmapped_max().';
 
 CREATE FUNCTION public.user_group_member_make_canonical() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
@@ -2949,6 +3060,41 @@ COMMENT ON COLUMN public.trust_store.state IS 'enabled or disabled. No device of
 
 COMMENT ON COLUMN public.trust_store.created_at IS 'When the row was inserted.';
 
+CREATE TABLE public.unmapped_device (
+    trust_store text NOT NULL COLLATE pg_catalog."C",
+    cn text NOT NULL COLLATE pg_catalog."C",
+    first_seen timestamp with time zone NOT NULL,
+    last_seen timestamp with time zone NOT NULL,
+    count bigint NOT NULL,
+    from_tried text NOT NULL,
+    address text NOT NULL,
+    reason text NOT NULL,
+    CONSTRAINT unmapped_device_address_must_be_at_most_64_octets CHECK ((octet_length(address) <= 64)),
+    CONSTRAINT unmapped_device_cn_must_be_1_to_192_octets_without_controls CHECK (((cn ~ ('^[^\u0001-\u001f\u007f-\u009f]+$'::text COLLATE "C")) AND (octet_length(cn) <= 192))),
+    CONSTRAINT unmapped_device_count_must_be_positive CHECK ((count > 0)),
+    CONSTRAINT unmapped_device_from_tried_must_be_at_most_254_octets CHECK ((octet_length(from_tried) <= 254)),
+    CONSTRAINT unmapped_device_reason_must_be_a_name CHECK ((reason ~ '^[a-z0-9-]{1,64}$'::text)),
+    CONSTRAINT unmapped_device_trust_store_must_be_1_to_32_octets CHECK (((octet_length(trust_store) >= 1) AND (octet_length(trust_store) <= 32)))
+);
+
+COMMENT ON TABLE public.unmapped_device IS 'Devices with a good certificate and no mapping that were refused. A row goes when its CN gets a mapping. At most holdline.unmapped_max rows (ALTER DATABASE ... SET, 10000 if it is not set): those not seen for longest go first. Written by mapperd.';
+
+COMMENT ON COLUMN public.unmapped_device.trust_store IS 'The trust store that its certificate belongs to.';
+
+COMMENT ON COLUMN public.unmapped_device.cn IS 'Common name of its certificate: canonical, or as it is where it has not the store''s form (it can have no mapping then).';
+
+COMMENT ON COLUMN public.unmapped_device.first_seen IS 'When it was refused first.';
+
+COMMENT ON COLUMN public.unmapped_device.last_seen IS 'When it was refused last.';
+
+COMMENT ON COLUMN public.unmapped_device.count IS 'How many of its requests were refused; about.';
+
+COMMENT ON COLUMN public.unmapped_device.from_tried IS 'The identity in From of the last one: whom the phone is set up as. Its own claim.';
+
+COMMENT ON COLUMN public.unmapped_device.address IS 'Address that the last one came from.';
+
+COMMENT ON COLUMN public.unmapped_device.reason IS 'Why it was refused (docs/reasons.md).';
+
 CREATE TABLE public.user_group (
     name text NOT NULL COLLATE pg_catalog."C",
     description text,
@@ -3014,6 +3160,9 @@ ALTER TABLE ONLY public.sip_user
 
 ALTER TABLE ONLY public.trust_store
     ADD CONSTRAINT trust_store_pkey PRIMARY KEY (name);
+
+ALTER TABLE ONLY public.unmapped_device
+    ADD CONSTRAINT unmapped_device_pkey PRIMARY KEY (trust_store, cn);
 
 ALTER TABLE ONLY public.user_group_member
     ADD CONSTRAINT user_group_member_pkey PRIMARY KEY (identity, group_name);
@@ -3204,6 +3353,10 @@ CREATE TRIGGER end_bindings_of_update AFTER UPDATE ON public.credential REFERENC
 CREATE TRIGGER end_bindings_of_update AFTER UPDATE ON public.device_info REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION public.binding_follow_device();
 
 CREATE TRIGGER end_bindings_of_update AFTER UPDATE ON public.sip_user REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION public.binding_follow_user();
+
+CREATE TRIGGER forget_unmapped AFTER INSERT ON public.cn_mapping REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION public.cn_mapping_forget_unmapped();
+
+CREATE TRIGGER forget_unmapped_of_update AFTER UPDATE ON public.cn_mapping REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION public.cn_mapping_forget_unmapped();
 
 CREATE TRIGGER hold_domain AFTER INSERT ON public.sip_user REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION public.sip_user_hold_domain();
 
@@ -3516,6 +3669,8 @@ REVOKE ALL ON FUNCTION public.cn_canonical(cn_form text, cn_prefixes text[], val
 GRANT ALL ON FUNCTION public.cn_canonical(cn_form text, cn_prefixes text[], value text) TO holdline_mapperd;
 GRANT ALL ON FUNCTION public.cn_canonical(cn_form text, cn_prefixes text[], value text) TO holdline_admin;
 
+REVOKE ALL ON FUNCTION public.cn_mapping_forget_unmapped() FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION public.cn_mapping_hold_store() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION public.cn_mapping_make_canonical() FROM PUBLIC;
@@ -3558,6 +3713,9 @@ REVOKE ALL ON FUNCTION public.referred_to_stays() FROM PUBLIC;
 REVOKE ALL ON FUNCTION public.replace_device(old_cn text, new_cn text, trust_store text, new_trust_store text) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.replace_device(old_cn text, new_cn text, trust_store text, new_trust_store text) TO holdline_admin;
 
+REVOKE ALL ON FUNCTION public.report_unmapped(stores text[], cns text[], firsts_ms bigint[], lasts_ms bigint[], counts bigint[], froms text[], addresses text[], reasons text[]) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.report_unmapped(stores text[], cns text[], firsts_ms bigint[], lasts_ms bigint[], counts bigint[], froms text[], addresses text[], reasons text[]) TO holdline_mapperd;
+
 REVOKE ALL ON FUNCTION public.retire_device(cn text, trust_store text) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.retire_device(cn text, trust_store text) TO holdline_admin;
 
@@ -3581,11 +3739,20 @@ REVOKE ALL ON FUNCTION public.sip_user_make_canonical() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION public.sip_user_take_mappings() FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION public.tidy_unmapped() FROM PUBLIC;
+GRANT ALL ON FUNCTION public.tidy_unmapped() TO holdline_mapperd;
+
 REVOKE ALL ON FUNCTION public.trust_store_keep_devices() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION public.trust_store_keep_disabled() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION public.trust_store_keep_form() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION public.unmapped_max() FROM PUBLIC;
+GRANT ALL ON FUNCTION public.unmapped_max() TO holdline_mapperd;
+
+REVOKE ALL ON FUNCTION public.unmapped_trim() FROM PUBLIC;
+GRANT ALL ON FUNCTION public.unmapped_trim() TO holdline_mapperd;
 
 REVOKE ALL ON FUNCTION public.user_group_member_make_canonical() FROM PUBLIC;
 
@@ -3645,6 +3812,9 @@ GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.sip_user TO holdline_admin;
 
 GRANT SELECT ON TABLE public.trust_store TO holdline_mapperd;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.trust_store TO holdline_admin;
+
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.unmapped_device TO holdline_mapperd;
+GRANT SELECT,DELETE ON TABLE public.unmapped_device TO holdline_admin;
 
 GRANT SELECT ON TABLE public.user_group TO holdline_mapperd;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.user_group TO holdline_admin;

@@ -387,6 +387,8 @@ static void become_decided(struct authorization *a, struct decision decision)
         leave_all(a);
     }
     log_decision(a);
+    if (decision.effect != EFFECT_ALLOW)
+        peer_report(a->peer, a->base, identity_text(a->facts.from), decision.reason);
 }
 
 /* One step: asks, waits or decides. PEER goes first, since it may refuse alone. */

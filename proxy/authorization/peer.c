@@ -5,6 +5,7 @@
 
 #include "common/hash.h"
 #include "common/random.h"
+#include "proxy/authorization/denials.h"
 #include "proxy/authorization/tag.h"
 
 #include <assert.h>
@@ -678,4 +679,21 @@ bool peer_covers(const struct peer *peer, const struct identity *identity)
             return true;
     }
     return false;
+}
+
+void peer_report(const struct peer *peer, struct worker_base *base, struct slice from,
+                 enum reason reason)
+{
+    char address[ADDRESS_TEXT_MAX] = "";
+    const struct peer_identity *certificate = peer->certificate;
+    struct denial denial = { .store = SLICE(""), .cn = SLICE(""), .from = from, .reason = reason };
+
+    if (certificate) {
+        denial.store = slice_of(certificate->store);
+        denial.cn = (struct slice){ certificate->cn, certificate->cn_size };
+    }
+    if (peer->source.family != AF_UNSPEC)
+        address_host_text(&peer->source, address);
+    denial.address = slice_of(address);
+    denials_add(base->denials, &denial);
 }

@@ -25,6 +25,7 @@
 
 #include "proxy/authorization/ask.h"
 #include "proxy/authorization/dialog_token.h"
+#include "proxy/net/address.h"
 #include "proxy/tls/peer_identity.h"
 
 /* STORE:CN:NAMES, see docs/protocol.md; at most 32 + 1 + 192 + 1 + 16 octets, or route:NAME. */
@@ -47,6 +48,7 @@ struct peer {
     char key[DEVICE_KEY_MAX + 1];
     uint64_t device;                   /* token_keys_device_hash() of it; 0 before */
     struct peer_identity *certificate; /* of a device; owned */
+    struct address source;             /* where its connection comes from; AF_UNSPEC: not known */
     bool inbound;                      /* of a route: may begin requests */
     const struct identity *may_assert; /* of a route; the configuration's */
     size_t may_assert_count;
@@ -97,6 +99,10 @@ void peer_look_now(struct peer *peer);
 enum error peer_open_route(struct peers *peers, const char *name, bool inbound,
                            const struct identity *may_assert, size_t may_assert_count, void *owner,
                            struct peer **out) MUST_CHECK;
+
+/* Tells mapperd that something of this peer was denied (denials.h). `from` empty: not known. */
+void peer_report(const struct peer *peer, struct worker_base *base, struct slice from,
+                 enum reason reason);
 
 /* The connection is closed: GONE, its lookup is left, the connection's reference given back. */
 void peer_close(struct peer *peer);

@@ -92,6 +92,14 @@ static bool is_logged(const struct request *request, enum reason reason)
            request->authorization.decision.reason == reason;
 }
 
+/* What the peer may not do, and not what went wrong; a denial has been told already. */
+static void report_refusal(const struct request *request, enum reason reason)
+{
+    if (reason_status(reason) == 403 && request->endpoint)
+        peer_report(request->endpoint->peer, request->layer->base, identity_text(&request->from),
+                    reason);
+}
+
 /* `detail` is our own text or NULL, `more` whole header lines. */
 void respond_with(struct request *request, enum reason reason, const char *detail,
                   struct slice more)
@@ -99,8 +107,10 @@ void respond_with(struct request *request, enum reason reason, const char *detai
     struct buffer headers;
 
     counter_add(&request->layer->base->counters->reasons[reason]);
-    if (!is_logged(request, reason))
+    if (!is_logged(request, reason)) {
         log_refusal(&request->message, reason, detail);
+        report_refusal(request, reason);
+    }
     buffer_init(&headers, RESPONSE_HEADERS_MAX);
     add_headers(&headers, request->layer, reason, detail);
     buffer_add(&headers, more);

@@ -39,7 +39,8 @@ FROM pg_constraint WHERE contype = 'f' AND connamespace = 'public'::regnamespace
 SELECT is((SELECT string_agg(tgname, ' ' ORDER BY tgname) FROM pg_trigger WHERE tgrelid = ours.oid AND tgname LIKE 'log\_%'
     AND tgenabled = CASE tgname WHEN 'log_truncate' THEN 'A' WHEN 'log_replicated' THEN 'R' ELSE 'O' END),
     'log_delete log_insert log_replicated log_truncate log_update', format('every statement on %s is logged', relname))
-FROM ours WHERE relkind = 'r' AND relname NOT IN ('audit', 'change_log', 'change_log_floor', 'change_log_position', 'mapperd');
+FROM ours WHERE relkind = 'r' AND relname NOT IN ('audit', 'change_log', 'change_log_floor', 'change_log_position', 'mapperd',
+    'unmapped_device');
 
 -- Every table of provisioning is audited, for each kind of statement: a new one needs audit_follow().
 SELECT is((SELECT string_agg(tgname, ' ' ORDER BY tgname) FROM pg_trigger WHERE tgrelid = ours.oid AND tgname LIKE 'audit\_%' AND tgenabled = 'O'),

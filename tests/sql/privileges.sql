@@ -19,12 +19,12 @@ CREATE ROLE holdline_stranger;
 GRANT USAGE ON SCHEMA public TO holdline_stranger;
 
 SELECT is(pg_temp.privileges('holdline_mapperd'), 'binding:siu change_log:s change_log_floor:s cn_mapping:s credential:s device_info:s domain:s mapperd:s rights_rule:s '
-    'sip_user:s trust_store:s user_group:s user_group_member:s', 'holdline_mapperd reads, and writes bindings');
+    'sip_user:s trust_store:s unmapped_device:siud user_group:s user_group_member:s', 'holdline_mapperd reads, and writes bindings');
 SELECT is(pg_temp.privileges('holdline_admin'), 'audit:s binding:s change_log:s change_log_floor:s cn_mapping:siud credential:iud device:siud device_info:siud domain:siud mapperd:s rights_rule:siud '
-    'sip_user:siud trust_store:siud user_group:siud user_group_member:siud', 'holdline_admin provisions');
+    'sip_user:siud trust_store:siud unmapped_device:sd user_group:siud user_group_member:siud', 'holdline_admin provisions');
 SELECT is(pg_temp.privileges('holdline_stranger'), NULL, 'others have nothing');
 SELECT is(pg_temp.functions('holdline_mapperd'), 'bind_put bind_remove binding_purge change_log_prune cn_canonical domain_canonical identity_canonical mapperd_enrol '
-    'number_canonical shown user_part_canonical', 'functions of holdline_mapperd');
+    'number_canonical report_unmapped shown tidy_unmapped unmapped_max unmapped_trim user_part_canonical', 'functions of holdline_mapperd');
 SELECT is(pg_temp.functions('holdline_admin'), 'cn_canonical device_cn device_set_identities domain_canonical identity_canonical number_canonical '
     'replace_device retire_device set_credential set_credential_ha1 shown user_part_canonical', 'functions of holdline_admin');
 SELECT is(pg_temp.functions('holdline_stranger'), NULL, 'others have no function');
@@ -106,6 +106,8 @@ SELECT pg_temp.denied(role, statement) FROM (VALUES
     ('holdline_mapperd', $$SELECT FROM device$$),
     ('holdline_mapperd', $$SELECT bindings_end_of_users('{alice@example.org}')$$),
     ('holdline_mapperd', $$CREATE TABLE public.x ()$$),
+    ('holdline_admin', $$UPDATE unmapped_device SET cn = cn$$),
+    ('holdline_admin', $$SELECT tidy_unmapped()$$),
     ('holdline_admin', $$SELECT * FROM credential$$),
     ('holdline_admin', $$SELECT ha1_md5 FROM credential$$),
     ('holdline_admin', $$SELECT ha1_sha256 FROM credential$$),
