@@ -215,10 +215,25 @@ static bool reload_meta(struct feed *feed)
     return true;
 }
 
+/* The map can change only while nobody reads from it: the loop is asked to let go, and until it
+ * has, there is no store. A new generation that is full is thrown away with its connection; the
+ * next is made larger. */
+static void grow_map(struct feed *feed)
+{
+    if (!folder_grow(&feed->folder) || feed->store == NULL || !feed->served)
+        return;
+    feed->growing = feed->store;
+    feed->store = NULL;
+    feed->served = false;
+    feed_tell_plain(feed, FEED_DAMAGED, 0);
+}
+
 void feed_store_failed(struct feed *feed, enum error e, const char *doing)
 {
     log_write(LOG_ERROR, "store-failed", "%s: %s", doing, error_text(e));
-    if (e == ERROR_LIBRARY || e == ERROR_MALFORMED || !reload_meta(feed))
+    if (e == ERROR_TOO_LARGE && reload_meta(feed))
+        grow_map(feed);
+    else if (e == ERROR_LIBRARY || e == ERROR_MALFORMED || !reload_meta(feed))
         forget_store(feed);
     feed_raise(feed, FEED_EVENT_LOST);
 }
@@ -406,9 +421,15 @@ static void on_hint(struct database *db)
 
 static void on_retry(struct ev_loop *loop, ev_timer *w, int events)
 {
+    struct feed *feed = w->data;
     (void)loop;
     (void)events;
-    feed_raise(w->data, FEED_EVENT_RETRY);
+    if (feed->growing != NULL) { /* soon over */
+        ev_timer_set(w, FEED_RETRY_S, 0.);
+        ev_timer_start(feed->loop, w);
+        return;
+    }
+    feed_raise(feed, FEED_EVENT_RETRY);
 }
 
 static void on_poll(struct ev_loop *loop, ev_timer *w, int events)
@@ -442,8 +463,29 @@ static void on_second(struct ev_loop *loop, ev_timer *w, int events)
         poll_trim_recent(feed);
 }
 
+/* The loop has let go of the store whose map is full: it grows, and is served again. */
+static void grow(struct feed *feed)
+{
+    struct store *store = feed->growing;
+    feed->growing = NULL;
+    if (folder_grow_store(&feed->folder, store) != ERROR_NONE)
+        log_write(LOG_ERROR, "store-not-grown", "the map stays as it is");
+    feed->store = store;
+    feed->served = true;
+    struct feed_message *m = feed_message_new(FEED_STORE);
+    if (m == NULL)
+        feed_end("no memory");
+    m->store = store;
+    m->serial = feed->meta.serial;
+    feed_tell(feed, m);
+}
+
 static void release(struct feed *feed, struct store *store)
 {
+    if (store == feed->growing) {
+        grow(feed);
+        return;
+    }
     for (size_t i = 0; i < sizeof(feed->retired) / sizeof(feed->retired[0]); i++) {
         if (feed->retired[i] == store) {
             feed->retired[i] = NULL;
@@ -627,6 +669,8 @@ static void free_all(struct feed *feed)
     for (size_t i = 0; i < sizeof(feed->retired) / sizeof(feed->retired[0]); i++)
         if (feed->retired[i] != NULL)
             folder_close_store(&feed->folder, feed->retired[i], true);
+    if (feed->growing != NULL)
+        folder_close_store(&feed->folder, feed->growing, false);
     if (feed->store != NULL)
         folder_close_store(&feed->folder, feed->store, false);
     journal_close(&feed->journal);

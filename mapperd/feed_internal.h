@@ -129,6 +129,7 @@ struct feed {
     bool served;              /* the loop has it */
     struct meta meta;         /* of `store` */
     struct store *retired[8]; /* waiting for LOOP_RELEASE */
+    struct store *growing;    /* the served one, until the loop has let go of it */
     char boot_id[37];
 
     struct database log, keys;

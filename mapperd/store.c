@@ -20,7 +20,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define READERS_MAX 16
+#define STORE_MAP_MOST ((size_t)1 << 46) /* what the address space of a process has room for */
+#define READERS_MAX    16
 /* Of one write: the largest record is a user or rule block, far below. */
 #define VALUE_MAX ((size_t)64 << 20)
 
@@ -44,7 +45,7 @@ static enum error library_error(const char *what, int code)
     if (code == ENOMEM)
         return ERROR_MEMORY;
     log_write(LOG_ERROR, "lmdb-failed", "%s: %s%s", what, mdb_strerror(code),
-              code == MDB_MAP_FULL ? "; raise lmdb_map_size_mb and restart"
+              code == MDB_MAP_FULL ? "; it grows by itself"
               : code == EIO || code == ENOSPC /* a short write is EIO to LMDB */
                   ? "; look whether the disk is full"
                   : "");
@@ -283,6 +284,9 @@ enum error folder_open_current(struct folder *folder, struct store **out)
         log_write(LOG_ERROR, "store-missing", "CURRENT names %s, which is not there", path);
         return ERROR_MALFORMED;
     }
+    /* It may have grown beyond the configured size in an earlier life. */
+    while (folder->map_size / 2 < (uint64_t)file.st_size && folder->map_size <= STORE_MAP_MOST / 2)
+        folder->map_size *= 2;
     e = open_environment(folder, current, false, out);
     if (e == ERROR_MEMORY)
         return e;
@@ -351,6 +355,26 @@ enum error folder_install(struct folder *folder, struct store *store)
     if (e != ERROR_NONE)
         log_write(LOG_ERROR, "store-not-installed", "%s: %s", path, strerror(errno));
     return e;
+}
+
+bool folder_grow(struct folder *folder)
+{
+    if (folder->map_size > STORE_MAP_MOST / 2)
+        return false;
+    folder->map_size *= 2;
+    log_write(LOG_NOTICE, "store-grows", "the map is full; it becomes %zu MB",
+              folder->map_size >> 20);
+    return true;
+}
+
+enum error folder_grow_store(const struct folder *folder, struct store *store)
+{
+    MDB_envinfo info;
+    mdb_env_info(store->env, &info);
+    if (info.me_mapsize >= folder->map_size)
+        return ERROR_NONE;
+    int code = mdb_env_set_mapsize(store->env, folder->map_size);
+    return code == 0 ? ERROR_NONE : library_error("grow", code);
 }
 
 void folder_close_store(struct folder *folder, struct store *store, bool remove)

@@ -67,6 +67,11 @@ enum error folder_create(struct folder *folder, struct store **out) MUST_CHECK;
 /* Syncs `store` and makes it CURRENT. Afterwards each of its commits is durable. */
 enum error folder_install(struct folder *folder, struct store *store) MUST_CHECK;
 /* Closes; no reader or writer may be left. `remove` also deletes the generation. */
+/* Makes the map of the store as large as folder->map_size, when that is larger. Nobody may have a
+ * reader, a writer or a walk in it. ERROR_TOO_LARGE: there is no such room. */
+enum error folder_grow_store(const struct folder *folder, struct store *store) MUST_CHECK;
+/* For stores to come, and the next folder_grow_store(); false: at the bound. */
+bool folder_grow(struct folder *folder);
 void folder_close_store(struct folder *folder, struct store *store, bool remove);
 
 uint64_t store_generation(const struct store *store);
