@@ -73,9 +73,9 @@ ORDER BY p.proname COLLATE "C";
 \echo
 \echo '## Roles'
 \echo
-\echo '| table | holdline_admin | holdline_mapperd |'
-\echo '| --- | --- | --- |'
-SELECT format('| %s | %s | %s |', d.name,
+\echo '| table | holdline_admin | holdline_mapperd | holdline_tenant, by policy |'
+\echo '| --- | --- | --- | --- |'
+SELECT format('| %s | %s | %s | %s |', d.name,
               (SELECT coalesce(string_agg(right_name, ', ' ORDER BY n), 'nothing')
                FROM unnest('{select,insert,update,delete,truncate}'::text[])
                    WITH ORDINALITY r (right_name, n)
@@ -87,5 +87,11 @@ SELECT format('| %s | %s | %s |', d.name,
                    WITH ORDINALITY r (right_name, n)
                WHERE CASE WHEN right_name IN ('select', 'insert', 'update')
                           THEN has_any_column_privilege('holdline_mapperd', d.oid, right_name)
-                          ELSE has_table_privilege('holdline_mapperd', d.oid, right_name) END))
+                          ELSE has_table_privilege('holdline_mapperd', d.oid, right_name) END),
+              (SELECT coalesce(string_agg(right_name, ', ' ORDER BY n), 'nothing')
+               FROM unnest('{select,insert,update,delete,truncate}'::text[])
+                   WITH ORDINALITY r (right_name, n)
+               WHERE CASE WHEN right_name IN ('select', 'insert', 'update')
+                          THEN has_any_column_privilege('holdline_tenant', d.oid, right_name)
+                          ELSE has_table_privilege('holdline_tenant', d.oid, right_name) END))
 FROM described d ORDER BY d.name COLLATE "C";

@@ -40,13 +40,18 @@ SELECT is((SELECT string_agg(tgname, ' ' ORDER BY tgname) FROM pg_trigger WHERE 
     AND tgenabled = CASE tgname WHEN 'log_truncate' THEN 'A' WHEN 'log_replicated' THEN 'R' ELSE 'O' END),
     'log_delete log_insert log_replicated log_truncate log_update', format('every statement on %s is logged', relname))
 FROM ours WHERE relkind = 'r' AND relname NOT IN ('audit', 'change_log', 'change_log_floor', 'change_log_position', 'mapperd',
-    'unmapped_device');
+    'tenant', 'tenant_role', 'unmapped_device');
 
 -- Every table of provisioning is audited, for each kind of statement: a new one needs audit_follow().
 SELECT is((SELECT string_agg(tgname, ' ' ORDER BY tgname) FROM pg_trigger WHERE tgrelid = ours.oid AND tgname LIKE 'audit\_%' AND tgenabled = 'O'),
     'audit_delete audit_insert audit_truncate audit_update', format('every statement on %s is audited', relname))
 FROM ours WHERE relkind = 'r' AND relname NOT IN ('audit', 'binding', 'change_log', 'change_log_floor', 'change_log_position', 'mapperd',
     'unmapped_device');
+
+-- Every policy says what it is for; where tenants have one the operator has one too.
+SELECT isnt(obj_description(oid, 'pg_policy'), NULL, format('policy %s on %s says what it is for', polname, polrelid::regclass)) FROM pg_policy;
+SELECT set_eq($$SELECT polrelid FROM pg_policy WHERE polname = 'tenant'$$, $$SELECT polrelid FROM pg_policy WHERE polname = 'operator'$$,
+    'policies of tenants and operator stand on the same tables');
 
 SELECT * FROM finish();
 ROLLBACK;

@@ -46,6 +46,8 @@ def dump(cluster, database):
     """Schema and rows, without what differs from one dump to the next."""
     text = run(cluster, "pg_dump", "--exclude-schema=sqitch", "--inserts", database)
     text = re.sub(r"^\\(un)?restrict .*$", "", text, flags=re.MULTILINE)
+    # Numbers that were taken are not given back; each verify takes some.
+    text = re.sub(r"('public\.audit_id_seq'), \d+", r"\1, 0", text)
     text = re.sub(r"'\d{4}-\d\d-\d\d \d\d:\d\d:\d\d[^']*'", "'a moment'", text)
     return text
 
