@@ -131,6 +131,7 @@ struct binder {
     size_t counter_at;
     uint64_t last_counter;
     struct bind_purge purge;
+    unsigned turn;             /* which of several hosts it begins with */
     struct meta_origin origin; /* of its server, and when that started */
     uint64_t started;
 };

@@ -82,6 +82,7 @@ static void become(struct feed *feed, enum binder_state state)
     };
     struct binder *b = &feed->binder;
     assert((ALLOWED[b->state] >> state & 1) != 0);
+    b->turn += state == BINDER_AWAY && b->state != BINDER_READY;
     b->state = state;
     b->doing = BINDER_IDLE;
     atomic_store(&feed->statistics.bindings, state == BINDER_READY);
@@ -314,7 +315,7 @@ static void on_retry(struct ev_loop *loop, ev_timer *w, int events)
         return;
     }
     become(feed, BINDER_CONNECTING);
-    database_open(&feed->binder.db, feed->options->primary, FEED_CONNECT_S);
+    database_open(&feed->binder.db, feed->options->primary, feed->binder.turn, FEED_CONNECT_S);
 }
 
 static void on_second(struct ev_loop *loop, ev_timer *w, int events)

@@ -3,6 +3,7 @@
 #include "mapperd/database.h"
 
 #include "common/log.h"
+#include "mapperd/hosts.h"
 
 #include <assert.h>
 #include <stdio.h>
@@ -224,10 +225,10 @@ void database_init(struct database *db, const char *name, struct ev_loop *loop,
     db->read.data = db->write.data = db->deadline.data = db;
 }
 
-void database_open(struct database *db, const char *conninfo, double deadline_s)
+void database_open(struct database *db, const char *conninfo, unsigned turn, double deadline_s)
 {
     become(db, DATABASE_CONNECTING);
-    db->pg = PQconnectStart(conninfo);
+    db->pg = hosts_connect(conninfo, turn);
     if (db->pg == NULL || PQstatus(db->pg) == CONNECTION_BAD) {
         /* From the loop: the owner is in the middle of its own step. */
         arm_deadline(db, 0.);

@@ -61,9 +61,9 @@ struct database {
 
 void database_init(struct database *db, const char *name, struct ev_loop *loop,
                    struct database_owner owner, void *context);
-/* Begins to connect with a conninfo text; `connected` or `lost` follows, also for an immediate
- * failure (from the loop, never from here). */
-void database_open(struct database *db, const char *conninfo, double deadline_s);
+/* Begins to connect with a conninfo text, of several hosts with the one at `turn`; `connected` or
+ * `lost` follows, also for an immediate failure (from the loop, never from here). */
+void database_open(struct database *db, const char *conninfo, unsigned turn, double deadline_s);
 /* Closes without a word to the owner. */
 void database_close(struct database *db);
 

@@ -281,6 +281,9 @@ static void become(struct feed *feed, enum feed_state state)
                                  feed->state == FEED_STATE_FEEDING))
         log_write(LOG_NOTICE, "feed", "%s", feed_state_text(state));
     feed->unreachable &= state != FEED_STATE_FEEDING && state != FEED_STATE_FILLING;
+    /* What gives no connection, or another than is wanted, is not begun with again. */
+    feed->turn += state == FEED_STATE_AWAY &&
+                  (feed->state == FEED_STATE_CONNECTING || feed->state == FEED_STATE_CHECKING);
     feed->state = state;
     atomic_store(&feed->statistics.state, (int)state);
 }
@@ -321,8 +324,8 @@ static void act(struct feed *feed, enum feed_action action)
         return;
     case FEED_ACTION_CONNECT:
         feed->connected = 0;
-        database_open(&feed->log, feed->options->database, FEED_CONNECT_S);
-        database_open(&feed->keys, feed->options->database, FEED_CONNECT_S);
+        database_open(&feed->log, feed->options->database, feed->turn, FEED_CONNECT_S);
+        database_open(&feed->keys, feed->options->database, feed->turn, FEED_CONNECT_S);
         return;
     case FEED_ACTION_CHECK:
         check_start(feed);

@@ -134,6 +134,7 @@ struct feed {
 
     struct database log, keys;
     unsigned connected;        /* of the two */
+    unsigned turn;             /* which of several hosts they begin with; the same for both */
     struct meta_origin server; /* of the connection that reads */
     struct buffer server_snapshot;
     enum feed_check {

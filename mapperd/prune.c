@@ -109,7 +109,7 @@ static void on_due(struct ev_loop *loop, ev_timer *w, int events)
         return;
     }
     become(p, PRUNER_CONNECTING);
-    database_open(&p->db, feed->options->primary, FEED_CONNECT_S);
+    database_open(&p->db, feed->options->primary, feed->binder.turn, FEED_CONNECT_S);
 }
 
 void prune_init(struct feed *feed)

@@ -122,7 +122,8 @@ static void lost(struct feed *feed)
 static void connect_now(struct feed *feed)
 {
     become(&feed->report_writer, REPORT_WRITER_CONNECTING);
-    database_open(&feed->report_writer.db, feed->options->primary, FEED_CONNECT_S);
+    database_open(&feed->report_writer.db, feed->options->primary, feed->binder.turn,
+                  FEED_CONNECT_S);
 }
 
 static void prepare(struct feed *feed)

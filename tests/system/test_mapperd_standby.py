@@ -362,3 +362,25 @@ def test_F26_beyond_the_staleness_bound_the_proxy_says_so_for_what_it_has_cached
     wait_until(lambda: info(lab)["age_alarm"] == "0")
     wait_until(lambda: "event=data-current" in lab.log_of("mapperd").read_text())
     assert lab.log_of("mapperd").read_text().count("event=data-old") == 1
+
+
+def test_T51_a_server_that_hangs_does_not_keep_mapperd_from_the_next_of_its_hosts(make_lab):
+    lab = make_lab()
+    first, replica = lab.postgres, lab.make_replica()
+    kept = new_mapping(lab)
+    replica.replayed(first)
+    hosts = both(lab, first, replica)
+    lab.mapperd_settings.update(database=hosts, primary=both(lab, first, replica, attributes="read-write"))
+    lab.restart_program("mapperd")
+    wait_until(lambda: info(lab)["source"] == "primary")
+    first.pause()
+    try:
+        wait_until(lambda: info(lab)["source"] == "standby", timeout=60)
+        assert known(lab, kept)
+        replica.promote()
+        wait_until(lambda: info(lab)["database_bindings"] == "1", timeout=60)
+        late = add(replica)
+        wait_until(lambda: known(lab, late))
+        assert bind(lab, f"{unique()}@example.org", late)[2] == "OK"
+    finally:
+        first.resume()
