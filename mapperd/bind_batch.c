@@ -15,6 +15,7 @@
 #include <string.h>
 
 #define REFUSALS_LOGGED 5 /* a second */
+#define REPLAY_S        10.0
 
 void bind_batch_init(struct bind_batch *batch)
 {
@@ -197,7 +198,9 @@ enum error bind_batch_send(struct feed *feed, enum bind_cut cut)
 {
     struct binder *b = &feed->binder;
     struct bind_batch *batch = &b->batch;
-    double deadline_s = (double)feed->options->bind_confirm_ms / 1000. + 1.;
+    /* Nobody waits for a replay: a primary that is slow, not gone, must get through with it. */
+    double deadline_s =
+        batch->replay ? REPLAY_S : (double)feed->options->bind_confirm_ms / 1000. + 1.;
     enum error e = ERROR_NONE;
     assert(batch->sent.count > 0 && batch->sent.count <= BIND_BATCH);
     batch->cut = cut;

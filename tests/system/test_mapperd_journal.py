@@ -297,6 +297,24 @@ def test_T41_a_full_journal_is_unconfirmed_and_takes_again_when_it_has_room(fres
     assert device.bind(contact="sip:again@192.0.2.1")[2] == "OK"
 
 
+SLOW = """
+CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(1.5); RETURN NULL; END $$;
+CREATE TRIGGER slow BEFORE INSERT ON binding FOR EACH STATEMENT EXECUTE FUNCTION slow();
+"""
+
+
+@pytest.mark.lab(mapperd_conf={"bind_confirm_ms": 100})
+def test_a_primary_that_is_slower_than_the_confirmation_gets_through_the_replay(fresh_lab):
+    lab = fresh_lab
+    device = Device(lab)
+    sql(lab, SLOW)
+    for i in range(3):
+        assert device.bind(contact=f"sip:c{i}@192.0.2.1")[2] == "OK"
+    assert len(contacts(device)) == 3
+    wait_until(lambda: is_empty(lab), timeout=30)
+    assert rows(lab, device.aor) == contacts(device)
+
+
 def damage_journal(kind, folder):
     data = folder / "data.mdb"
     if kind == "truncated":
