@@ -12,11 +12,12 @@
 
 #include <stdint.h>
 
-#define RECORD_KEY_MAX      511 /* LMDB's; the schema keeps every key below it */
-#define RECORD_PREFIXES_MAX 16
-#define RECORD_GROUPS_MAX   64
-#define RECORD_RULES_MAX    4096 /* of one block */
-#define RECORD_REALMS_MAX   16   /* of one user */
+#define RECORD_KEY_MAX        511 /* LMDB's; the schema keeps every key below it */
+#define RECORD_PREFIXES_MAX   16
+#define RECORD_GROUPS_MAX     64
+#define RECORD_IDENTITIES_MAX 4096 /* of one device: further ones are left out */
+#define RECORD_RULES_MAX      4096 /* of one block: all is denied behind them */
+#define RECORD_REALMS_MAX     16   /* of one user */
 
 /* Zero is neither: a record whose state byte is anything else does not read. */
 enum record_state { RECORD_NONE = 0, RECORD_ENABLED, RECORD_DISABLED };

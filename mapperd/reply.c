@@ -10,6 +10,12 @@
 #define SOURCES_MAX (RECORD_GROUPS_MAX + 3)
 #define LOCATE_MAX  1024 /* above any contacts_max of the proxy */
 
+/* Of one answer: a client that reads less closes the connection, and would do so again whenever
+ * somebody asks. */
+#define RIGHTS_RULES_MAX 8192
+#define RIGHTS_BYTES_MAX (1u << 20)
+#define DENY_THE_REST    SLICE("0 deny * * * - - -") /* one left out might be the one that denies */
+
 static void add_loading(struct buffer *out)
 {
     resp_add_failure(out, "LOADING mapping data are not there yet");
@@ -295,19 +301,46 @@ static enum error next_rule(struct sources *sources, struct record_rule *rule)
     return e;
 }
 
-static enum error count_rules(const struct sources *sources, size_t *count)
+/* How many of the rules an answer has; `cut`: DENY_THE_REST follows them. */
+struct extent {
+    size_t count, bytes;
+    bool cut;
+};
+
+static bool takes(struct extent *extent, const struct record_rule *rule)
 {
+    extent->cut =
+        extent->count == RIGHTS_RULES_MAX || rule->text.size > RIGHTS_BYTES_MAX - extent->bytes;
+    extent->count += !extent->cut;
+    extent->bytes += extent->cut ? 0 : rule->text.size;
+    return !extent->cut;
+}
+
+/* Reads every block through, in whichever order. Only what does not fit is counted again in the
+ * order of decision. */
+static enum error measure(const struct sources *sources, struct extent *extent)
+{
+    struct sources ordered;
     struct record_rule rule;
-    *count = sources->count;
-    for (size_t i = 0; i < sources->count; i++) {
+    enum error e = ERROR_NOT_FOUND;
+    *extent = (struct extent){ 0 };
+    for (size_t i = 0; i < sources->count && !extent->cut; i++) {
         struct slice rest = sources->rest[i];
-        enum error e;
-        while ((e = record_rule_next(&rest, &rule)) == ERROR_NONE)
-            ++*count;
+        rule = sources->heads[i];
+        do
+            e = takes(extent, &rule) ? record_rule_next(&rest, &rule) : ERROR_NOT_FOUND;
+        while (e == ERROR_NONE);
         if (e != ERROR_NOT_FOUND)
             return e;
     }
-    return ERROR_NONE;
+    if (!extent->cut)
+        return ERROR_NONE;
+    *extent = (struct extent){ 0 };
+    ordered = *sources;
+    do
+        e = next_rule(&ordered, &rule);
+    while (e == ERROR_NONE && takes(extent, &rule));
+    return e == ERROR_NOT_FOUND ? ERROR_NONE : e;
 }
 
 void reply_rights(struct server *server, struct buffer *out, struct slice identity)
@@ -315,24 +348,26 @@ void reply_rights(struct server *server, struct buffer *out, struct slice identi
     struct user_answer answer;
     struct sources sources;
     struct record_rule rule;
-    size_t count = 0;
+    struct extent extent;
     if (!server_snapshot(server) || damaged(server, find_user(server, identity, &answer)) ||
         damaged(server, collect(server, &answer, &sources)) ||
-        damaged(server, count_rules(&sources, &count))) {
+        damaged(server, measure(&sources, &extent))) {
         add_loading(out);
         return;
     }
     server->counts.lookups++;
-    resp_add_array(out, 4 + count);
+    resp_add_array(out, 4 + extent.count + extent.cut);
     reply_add_head(server, out);
     resp_add_bulk(out, answer.state);
     size_t groups = answer.permitted ? answer.user.group_count : 0;
     resp_add_array(out, groups);
     for (size_t i = 0; i < groups; i++)
         resp_add_bulk(out, answer.user.groups[i]);
-    /* Counting has read every block through, so that this can't stop before its end. */
-    while (next_rule(&sources, &rule) == ERROR_NONE)
+    /* Measuring has read them all, so that this can't stop before its end. */
+    for (size_t i = 0; i < extent.count && next_rule(&sources, &rule) == ERROR_NONE; i++)
         resp_add_bulk(out, rule.text);
+    if (extent.cut)
+        resp_add_bulk(out, DENY_THE_REST);
 }
 
 static enum error get_credentials(struct server *server, struct slice identity,
@@ -576,9 +611,11 @@ static void add_user_lines(struct server *server, struct buffer *line, struct bu
 {
     struct user_answer user;
     struct sources sources;
+    struct extent extent;
     struct record_rule rule;
     if (damaged(server, find_user(server, identity, &user)) ||
-        damaged(server, collect(server, &user, &sources)))
+        damaged(server, collect(server, &user, &sources)) ||
+        damaged(server, measure(&sources, &extent)))
         return;
     buffer_reset(line);
     buffer_add_text(line, "user state=");
@@ -590,12 +627,15 @@ static void add_user_lines(struct server *server, struct buffer *line, struct bu
         buffer_add(line, user.user.groups[i]);
     }
     resp_add_bulk(out, buffer_slice(line));
-    for (++*count; next_rule(&sources, &rule) == ERROR_NONE; ++*count) {
+    for (size_t i = 0; i < extent.count + extent.cut; i++) {
+        if (i == extent.count || next_rule(&sources, &rule) != ERROR_NONE)
+            rule.text = DENY_THE_REST;
         buffer_reset(line);
         buffer_add_text(line, "rule ");
         buffer_add(line, rule.text);
         resp_add_bulk(out, buffer_slice(line));
     }
+    *count += 1 + extent.count + extent.cut;
 }
 
 /* For an operator, one at a time: it may allocate. */

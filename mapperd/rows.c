@@ -159,6 +159,17 @@ static void add_rule(struct rows_record *r, struct slice owner, struct slice tex
     record_rule_add(&r->value, &rule);
 }
 
+/* The rules end before this one, which could be the one that denies: here all is denied. */
+static void add_end(struct rows_record *r, struct slice owner, struct slice text)
+{
+    struct record_rule rule = { .text = SLICE("0 deny * * * - - -") };
+    struct slice rest;
+    report(r, "rights_rule", owner, SLICE("more than 4096 rules"));
+    if (!split_position(text, &rule.position, &rest))
+        rule.position = INT64_MIN;
+    record_rule_add(&r->value, &rule);
+}
+
 static void add_rules(const PGresult *result, int row, int column, struct slice owner,
                       struct rows_record *r)
 {
@@ -169,8 +180,13 @@ static void add_rules(const PGresult *result, int row, int column, struct slice 
         add_rule(r, owner, SLICE(""));
         return;
     }
-    while (database_array_next(&rules, &text))
+    for (size_t i = 0; database_array_next(&rules, &text); i++) {
+        if (i == RECORD_RULES_MAX) {
+            add_end(r, owner, text);
+            return;
+        }
         add_rule(r, owner, text);
+    }
 }
 
 enum rows_outcome rows_rules(const PGresult *result, int row, struct rows_record *r)
@@ -276,17 +292,24 @@ enum rows_outcome rows_peer(const PGresult *result, int row, struct rows_record 
     }
     again = identities;
     while (database_array_next(&identities, &identity)) {
-        if (is_canonical(identity))
-            count++;
-        else
+        if (!is_canonical(identity)) {
             report(r, "cn_mapping", r->words[1], identity);
+        } else if (count == RECORD_IDENTITIES_MAX) {
+            report(r, "cn_mapping", r->words[1], SLICE("more than 4096 identities"));
+            break;
+        } else {
+            count++;
+        }
     }
     if (count == 0)
         return ROWS_ABSENT;
     record_peer_start(&r->value, RECORD_ENABLED, count);
-    while (database_array_next(&again, &identity))
-        if (is_canonical(identity))
+    while (count > 0 && database_array_next(&again, &identity)) {
+        if (is_canonical(identity)) {
             record_peer_add(&r->value, identity);
+            count--;
+        }
+    }
     return ROWS_PRESENT;
 }
 

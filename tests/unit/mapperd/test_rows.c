@@ -8,6 +8,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -122,6 +123,99 @@ static void test_T55_an_identity_that_is_not_canonical_is_no_identity(void **sta
     assert_int_equal(skipped, 1);
 }
 
+/* A binary text[] of `count` texts made by `write`. */
+static char *make_array(size_t count, void (*write)(char *to, size_t size, size_t i), int *size)
+{
+    uint32_t head[5] = { htonl(1), 0, htonl(25), htonl((uint32_t)count), htonl(1) };
+    struct buffer out;
+    char text[64];
+    buffer_init(&out, 0);
+    buffer_add(&out, (struct slice){ (const char *)head, sizeof(head) });
+    for (size_t i = 0; i < count; i++) {
+        write(text, sizeof(text), i);
+        uint32_t length = htonl((uint32_t)strlen(text));
+        buffer_add(&out, (struct slice){ (const char *)&length, sizeof(length) });
+        buffer_add_text(&out, text);
+    }
+    char *copy = mem_alloc(buffer_size(&out));
+    assert_non_null(copy);
+    memcpy(copy, buffer_slice(&out).data, buffer_size(&out));
+    *size = (int)buffer_size(&out);
+    buffer_free(&out);
+    return copy;
+}
+
+static void write_identity(char *to, size_t size, size_t i)
+{
+    snprintf(to, size, "u%zu@example.org", i);
+}
+
+static void write_rule(char *to, size_t size, size_t i)
+{
+    snprintf(to, size, "%zu %zu allow * * * - - -", i, i + 1);
+}
+
+/* A row of two texts, an array, and nothing. */
+static PGresult *make_large(const char *first, const char *second, char *array, int size)
+{
+    PGresult *result = make_row(NULL, NULL);
+    assert_true(PQsetvalue(result, 0, 0, (char *)first, (int)strlen(first)));
+    assert_true(PQsetvalue(result, 0, 1, (char *)second, (int)strlen(second)));
+    assert_true(PQsetvalue(result, 0, 2, array, size));
+    return result;
+}
+
+static void test_T55_identities_beyond_the_bound_are_left_out(void **state)
+{
+    const size_t max = RECORD_IDENTITIES_MAX;
+    (void)state;
+    for (size_t count = max - 1; count <= max + 2; count++) {
+        int size;
+        char *array = make_array(count, write_identity, &size);
+        PGresult *result = make_large("device", "0004F2000001", array, size);
+        struct rows_record record;
+        struct record_peer peer;
+        struct slice identity;
+        size_t read = 0;
+        rows_init(&record);
+        assert_int_equal(rows_peer(result, 0, &record), ROWS_PRESENT);
+        assert_int_equal(record_peer_read(buffer_slice(&record.value), &peer), ERROR_NONE);
+        assert_int_equal(peer.count, count < max ? count : max);
+        while (record_peer_next(&peer.bulks, &identity))
+            read++;
+        assert_int_equal(read, peer.count);
+        assert_int_equal(record.skipped, count > max ? 1 : 0);
+        rows_free(&record);
+        PQclear(result);
+        mem_free(array);
+    }
+}
+
+static void test_T55_behind_rules_beyond_the_bound_all_is_denied(void **state)
+{
+    const size_t max = RECORD_RULES_MAX;
+    (void)state;
+    for (size_t count = max - 1; count <= max + 2; count++) {
+        int size;
+        char *array = make_array(count, write_rule, &size);
+        PGresult *result = make_large("everyone", "", array, size);
+        struct rows_record record;
+        struct record_rule rule = { 0 };
+        size_t read = 0;
+        rows_init(&record);
+        assert_int_equal(rows_rules(result, 0, &record), ROWS_PRESENT);
+        struct slice rest = buffer_slice(&record.value);
+        while (record_rule_next(&rest, &rule) == ERROR_NONE)
+            read++;
+        assert_int_equal(read, count <= max ? count : max + 1);
+        assert_int_equal(slice_equal(rule.text, SLICE("0 deny * * * - - -")), count > max);
+        assert_true(rule.position == (int64_t)(read - 1));
+        rows_free(&record);
+        PQclear(result);
+        mem_free(array);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -130,6 +224,8 @@ int main(void)
         cmocka_unit_test(test_a_disabled_device_is_kept_whatever_its_mappings_are),
         cmocka_unit_test(test_T55_an_unknown_state_is_disabled_and_reported),
         cmocka_unit_test(test_T55_an_identity_that_is_not_canonical_is_no_identity),
+        cmocka_unit_test(test_T55_identities_beyond_the_bound_are_left_out),
+        cmocka_unit_test(test_T55_behind_rules_beyond_the_bound_all_is_denied),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
