@@ -34,6 +34,21 @@ FROM (VALUES ('nothing', ''), ('a line break', E'a\nb'), ('a C1 control', E'a\u0
     ('193 octets', repeat(E'\u20ac', 64) || 'x'), ('256 octets', repeat(E'\U0001F600', 64)), ('1 MB', repeat('x', 1048576))) v (what, cn);
 SELECT lives_ok(format('INSERT INTO cn_mapping (trust_store, cn, identity) VALUES (''corp'', %L, ''a@example.org'')', repeat(E'\u20ac', 64)), 'a CN of 192 octets fits');
 
+-- Devices: label and site are people's text, and data.
+SELECT throws_ok(format('INSERT INTO device_info (cn, %I) VALUES (''0004F224A6AC'', %L)', field, value), '23514', NULL, field || ' with ' || what)
+FROM (VALUES ('label'), ('site')) f (field), (VALUES ('a line break', E'a\nb'), ('a C1 control', E'a\u009fb'), ('DEL', E'a\u007f'), ('129 characters', repeat('x', 129)),
+    ('1 MB', repeat('x', 1048576))) v (what, value);
+SELECT throws_ok(format('INSERT INTO device (cn, identities) VALUES (''0004F224A6B1'', ARRAY[%L])', value), '23514', NULL, 'through the view: identity with ' || what) FROM hostile;
+SELECT throws_ok(format('INSERT INTO device (trust_store, cn) VALUES (''corp'', %L)', cn), '23514', NULL, 'through the view: CN ' || left(cn, 10))
+FROM (VALUES (''), (E'a\nb'), (repeat('x', 65)), (repeat('x', 1048576))) v (cn);
+INSERT INTO device (trust_store, cn, identities, label, site) VALUES ('corp', $$'); DELETE FROM cn_mapping; --$$, ARRAY[$$o'brien;--$1@example.org$$], '%s{"x"}', E'\u202e\\');
+SELECT is((SELECT format('%s %s %s', identities, label, site) FROM device WHERE trust_store = 'corp' AND cn = $$'); DELETE FROM cn_mapping; --$$),
+    $${o'brien;--$1@example.org} %s{"x"} $$ || E'\u202e\\', 'what SQL may mistake is data in the view');
+SELECT is(replace_device($$'); DELETE FROM cn_mapping; --$$, $$%I$1\'$$, 'corp'), 1::bigint, 'and in replace_device');
+SELECT is(retire_device($$%I$1\'$$, 'corp'), 1::bigint, 'and in retire_device of what took its place');
+SELECT throws_ok(format('SELECT replace_device(%L, %L, ''corp'')', old, new), NULL, NULL, 'replace_device of ' || left(old, 9) || ' by ' || left(new, 9))
+FROM (VALUES ('', 'x'), ('x', ''), (E'a\nb', 'x'), ('x', E'a\nb'), ('x', repeat('x', 65)), ('*', 'x'), ('%', 'x')) v (old, new);
+
 -- A message shows what was refused without letting it forge a line of a log, and not all of it.
 SELECT throws_ok($$INSERT INTO domain (name) VALUES (E'x\nFATAL: forged')$$, '23514', '"x\nFATAL: forged" is not a domain', 'a line break is shown escaped');
 SELECT throws_ok($$INSERT INTO domain (name) VALUES (repeat('_', 200))$$, '23514', '"' || repeat('_', 80) || '"... is not a domain', 'a long value is cut');
@@ -51,6 +66,8 @@ SELECT throws_ok(format('INSERT INTO cn_mapping (trust_store, cn, identity) VALU
     'without triggers too: CN ' || left(cn, 10)) FROM (VALUES (''), (E'a\nb'), (repeat('x', 65)), (repeat(E'\U0001F600', 64))) v (cn);
 SELECT throws_ok(statement, '23514', NULL, 'without triggers too: ' || left(statement, 90)) FROM (VALUES
     ($$INSERT INTO domain (name) VALUES ('Example.org')$$), ($$INSERT INTO domain (name) VALUES ('a b')$$),
+    ($$INSERT INTO device_info (cn, state) VALUES ('x', 'enabled')$$), ($$INSERT INTO device_info (cn, label) VALUES ('x', E'a\nb')$$),
+    ($$INSERT INTO device_info (cn) VALUES (E'a\nb')$$), ($$INSERT INTO device_info (cn) VALUES ('')$$), ($$INSERT INTO device_info (cn, site) VALUES ('x', '')$$),
     ($$INSERT INTO rights_rule (effect, methods) VALUES ('allow', '{invite}')$$), ($$INSERT INTO rights_rule (effect, methods) VALUES ('allow', '{"A B"}')$$),
     ($$INSERT INTO rights_rule (effect, methods) VALUES ('allow', '{}')$$), ($$INSERT INTO rights_rule (effect, methods) VALUES ('allow', '{NULL}')$$),
     ($$INSERT INTO rights_rule (effect, target_kind, target) VALUES ('allow', 'domain', 'a b')$$),
