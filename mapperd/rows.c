@@ -336,17 +336,22 @@ enum rows_outcome rows_peer_range(const PGresult *result, int row, struct rows_r
         }
         if (database_is_null(result, i, 2))
             continue;
-        if (is_canonical(database_text(result, i, 2)))
-            count++;
-        else
+        if (!is_canonical(database_text(result, i, 2)))
             report(r, "cn_mapping", r->words[1], database_text(result, i, 2));
+        else if (++count == RECORD_IDENTITIES_MAX + 1)
+            report(r, "cn_mapping", r->words[1], SLICE("more than 4096 identities"));
     }
     if (count == 0)
         return ROWS_ABSENT;
+    if (count > RECORD_IDENTITIES_MAX)
+        count = RECORD_IDENTITIES_MAX;
     record_peer_start(&r->value, RECORD_ENABLED, count);
-    for (int i = row; i < end; i++)
-        if (!database_is_null(result, i, 2) && is_canonical(database_text(result, i, 2)))
+    for (int i = row; i < end && count > 0; i++) {
+        if (!database_is_null(result, i, 2) && is_canonical(database_text(result, i, 2))) {
             record_peer_add(&r->value, database_text(result, i, 2));
+            count--;
+        }
+    }
     return ROWS_PRESENT;
 }
 

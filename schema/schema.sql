@@ -2333,6 +2333,31 @@ $$;
 
 COMMENT ON FUNCTION public.rights_rule_keep_bounds() IS 'Refuses a rule of a tenant that the operator does not let it have.';
 
+CREATE FUNCTION public.rights_rule_limit() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'public', 'pg_temp'
+    AS $$
+DECLARE
+    crowded text;
+BEGIN
+    SELECT concat_ws(' ', n.who_kind, shown(n.who)) INTO crowded
+    FROM (SELECT DISTINCT r.who_kind, r.who FROM new_rows r) n
+    WHERE (SELECT count(*) FROM rights_rule q
+           WHERE q.who_kind = n.who_kind AND q.who IS NOT DISTINCT FROM n.who) > 4096
+    LIMIT 1;
+    IF FOUND THEN
+        RAISE EXCEPTION USING ERRCODE = 'check_violation',
+            TABLE = 'rights_rule', COLUMN = 'who',
+            MESSAGE = format('%s would have more than 4096 rules', crowded),
+            HINT = 'Write fewer and wider ones: a domain or the beginning of a number in place of '
+                   'many targets.';
+    END IF;
+    RETURN NULL;
+END
+$$;
+
+COMMENT ON FUNCTION public.rights_rule_limit() IS 'Refuses more rules of one scope than mapperd takes: behind them it would deny all.';
+
 CREATE FUNCTION public.rights_rule_make_canonical() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'public', 'pg_temp'
@@ -2919,6 +2944,28 @@ CREATE FUNCTION public.unmapped_trim() RETURNS void
 $$;
 
 COMMENT ON FUNCTION public.unmapped_trim() IS 'Deletes those of unmapped_device that were not seen for longest, down to unmapped_max().';
+
+CREATE FUNCTION public.user_group_member_limit() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'public', 'pg_temp'
+    AS $$
+DECLARE
+    crowded text;
+BEGIN
+    SELECT n.identity INTO crowded FROM (SELECT DISTINCT r.identity FROM new_rows r) n
+    WHERE (SELECT count(*) FROM user_group_member m WHERE m.identity = n.identity) > 64
+    LIMIT 1;
+    IF FOUND THEN
+        RAISE EXCEPTION USING ERRCODE = 'check_violation',
+            TABLE = 'user_group_member', COLUMN = 'identity',
+            MESSAGE = format('user %s would be in more than 64 groups', shown(crowded)),
+            HINT = 'Take the user out of others first, or write a rule for its domain.';
+    END IF;
+    RETURN NULL;
+END
+$$;
+
+COMMENT ON FUNCTION public.user_group_member_limit() IS 'Refuses a user in more groups than mapperd takes: it would be disabled there.';
 
 CREATE FUNCTION public.user_group_member_make_canonical() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
@@ -3592,6 +3639,8 @@ CREATE INDEX binding_device ON public.binding USING btree (store, cn) WHERE (NOT
 
 COMMENT ON INDEX public.binding_device IS 'The living bindings of a device that loses a mapping.';
 
+COMMENT ON INDEX public.binding_pkey IS 'mapperd''s reading of an address of record (LOCATE) and its fill; ON CONFLICT of a newer registration.';
+
 CREATE UNIQUE INDEX change_log_floor_one ON public.change_log_floor USING btree ((true));
 
 COMMENT ON INDEX public.change_log_floor_one IS 'One row at most.';
@@ -3603,6 +3652,8 @@ COMMENT ON INDEX public.change_log_xid IS 'mapperd''s poll: xid >= xmax of its l
 CREATE INDEX cn_mapping_identity_without_user ON public.cn_mapping USING btree (identity) WHERE (user_identity IS NULL);
 
 COMMENT ON INDEX public.cn_mapping_identity_without_user IS 'The mappings of a domain or a foreign user: who holds it, and linking those of a user whose domain became ours.';
+
+COMMENT ON INDEX public.cn_mapping_pkey IS 'mapperd''s reading of a device (PEER) and its fill, in byte order, from the index alone; ON CONFLICT (trust_store, cn, identity).';
 
 CREATE INDEX cn_mapping_user_identity ON public.cn_mapping USING btree (user_identity) WHERE (user_identity IS NOT NULL);
 
@@ -3616,7 +3667,15 @@ CREATE INDEX device_info_domain ON public.device_info USING btree (domain) WHERE
 
 COMMENT ON INDEX public.device_info_domain IS 'The devices of a tenant: listing them, and is there one left in a domain that is being deleted (foreign key).';
 
+COMMENT ON INDEX public.device_info_pkey IS 'mapperd''s reading of a device (PEER) and its fill, in byte order, from the index alone; ON CONFLICT (trust_store, cn).';
+
+COMMENT ON INDEX public.domain_pkey IS 'mapperd''s reading of a domain and its fill, in byte order; what refers to it.';
+
 COMMENT ON INDEX public.mapperd_name_key IS 'A mapperd finds its row when it connects.';
+
+COMMENT ON INDEX public.mapperd_pkey IS 'A mapperd''s counter and position, each second.';
+
+COMMENT ON INDEX public.rights_rule_pkey IS 'A rule by the number that logs and mapctl check name.';
 
 CREATE INDEX rights_rule_scope ON public.rights_rule USING btree (who_kind, who, "position", id);
 
@@ -3646,13 +3705,21 @@ CREATE INDEX sip_user_domain ON public.sip_user USING btree (domain);
 
 COMMENT ON INDEX public.sip_user_domain IS 'Is there a user left in a domain that is being deleted.';
 
+COMMENT ON INDEX public.sip_user_pkey IS 'mapperd''s reading of a user (RIGHTS) and its fill, in byte order; what refers to it.';
+
 CREATE INDEX tenant_role_domain ON public.tenant_role USING btree (domain);
 
 COMMENT ON INDEX public.tenant_role_domain IS 'Who provisions a domain: listing, and a tenant that is deleted (foreign key).';
 
+COMMENT ON INDEX public.trust_store_pkey IS 'mapperd''s reading of a store and its fill, in byte order; what refers to it.';
+
 CREATE INDEX user_group_member_group_name ON public.user_group_member USING btree (group_name);
 
 COMMENT ON INDEX public.user_group_member_group_name IS 'The members of a group: listing and deleting it (foreign key).';
+
+COMMENT ON INDEX public.user_group_member_pkey IS 'mapperd''s reading of a user: its groups; ON CONFLICT (identity, group_name).';
+
+COMMENT ON INDEX public.user_group_pkey IS 'What refers to a group.';
 
 CREATE TRIGGER audit_delete AFTER DELETE ON public.cn_mapping REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION public.audit_cn_mapping();
 
@@ -3815,6 +3882,14 @@ CREATE TRIGGER keep_disabled_name BEFORE UPDATE OF name ON public.trust_store FO
 CREATE TRIGGER keep_form BEFORE UPDATE OF cn_form ON public.trust_store FOR EACH ROW WHEN ((old.cn_form IS DISTINCT FROM new.cn_form)) EXECUTE FUNCTION public.trust_store_keep_form();
 
 CREATE TRIGGER keep_operators BEFORE DELETE ON public.sip_user FOR EACH ROW EXECUTE FUNCTION public.sip_user_keep_operators();
+
+CREATE TRIGGER limit_insert AFTER INSERT ON public.rights_rule REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION public.rights_rule_limit();
+
+CREATE TRIGGER limit_insert AFTER INSERT ON public.user_group_member REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION public.user_group_member_limit();
+
+CREATE TRIGGER limit_update AFTER UPDATE ON public.rights_rule REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION public.rights_rule_limit();
+
+CREATE TRIGGER limit_update AFTER UPDATE ON public.user_group_member REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION public.user_group_member_limit();
 
 CREATE TRIGGER log_delete AFTER DELETE ON public.binding REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION public.change_log_binding();
 
@@ -4285,6 +4360,8 @@ GRANT ALL ON FUNCTION public.retire_device(cn text, trust_store text) TO holdlin
 
 REVOKE ALL ON FUNCTION public.rights_rule_keep_bounds() FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION public.rights_rule_limit() FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION public.rights_rule_make_canonical() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION public.set_credential(identity text, realm text, password text, username text) FROM PUBLIC;
@@ -4358,6 +4435,8 @@ GRANT ALL ON FUNCTION public.unmapped_max() TO holdline_mapperd;
 
 REVOKE ALL ON FUNCTION public.unmapped_trim() FROM PUBLIC;
 GRANT ALL ON FUNCTION public.unmapped_trim() TO holdline_mapperd;
+
+REVOKE ALL ON FUNCTION public.user_group_member_limit() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION public.user_group_member_make_canonical() FROM PUBLIC;
 
