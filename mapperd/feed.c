@@ -247,7 +247,7 @@ static void disconnect(struct feed *feed)
     database_close(&feed->keys);
     feed->connected = 0;
     feed->hinted = false;
-    feed->fill.running = feed->fill.discard = false;
+    feed->fill.running = feed->fill.ahead = feed->fill.discard = false;
     fill_drop(feed);
     /* A gate that a poll carried and nobody answered is carried by the next. */
     if (feed->gate < feed->mark.gate)

@@ -55,6 +55,7 @@ struct fill {
     struct record_key frontier; /* its record key: at or below it the copy is complete */
     bool running;               /* a range is under way */
     bool lsn_next;              /* of that: its rows are here, the WAL position comes */
+    bool ahead;                 /* … and the one behind it as well */
     bool discard;               /* … for an attempt given up */
     uint64_t rows, started_mono_ms;
 };

@@ -200,36 +200,59 @@ void fill_start(struct feed *feed)
     feed_work(feed);
 }
 
-bool fill_send(struct feed *feed)
+static void send_range(struct feed *feed)
 {
     struct fill *fill = &feed->fill;
     struct database_parameters p = { .count = 0 };
-    if (fill->store == NULL || fill->table == FILL_DONE)
-        return false;
     const struct fill_range *range = &RANGES[fill->table];
     for (int i = 0; i < range->words; i++)
         database_add_text(&p, buffer_slice(&fill->after[i]).data);
     enum error e = database_pipeline_add(&feed->keys, range->statement, &p);
     if (e == ERROR_NONE)
         e = database_pipeline_add(&feed->keys, &STATEMENT_LSN, NULL);
-    fill->lsn_next = false;
     if (e == ERROR_NONE)
         e = database_sync(&feed->keys, FEED_READ_S);
     fill->running = true;
     if (e != ERROR_NONE)
         feed_raise(feed, FEED_EVENT_LOST);
+}
+
+bool fill_send(struct feed *feed)
+{
+    struct fill *fill = &feed->fill;
+    if (fill->store == NULL || fill->table == FILL_DONE)
+        return false;
+    fill->lsn_next = false;
+    send_range(feed);
     return true;
 }
 
-/* Where the next range starts: behind the last row, whatever it was worth. */
+/* Where the next range starts: behind the last row, whatever it was worth. The first columns of a
+ * range are its words. */
 static void remember_after(struct fill *fill, const struct fill_range *range,
-                           struct rows_record *record)
+                           const PGresult *result, int row)
 {
     for (int i = 0; i < range->words; i++) {
         buffer_reset(&fill->after[i]);
-        buffer_add(&fill->after[i], record->words[i]);
+        buffer_add(&fill->after[i], database_text(result, row, i));
         buffer_add_char(&fill->after[i], '\0');
     }
+}
+
+/* The database reads the next range while this one is written. Not while keys wait to be read
+ * again: they take turns with the ranges. */
+static void send_ahead(struct feed *feed, const PGresult *result)
+{
+    struct fill *fill = &feed->fill;
+    const struct fill_range *range = &RANGES[fill->table];
+    int rows = fill_range_rows(range, result, FILL_ROWS);
+    if (rows == 0 || feed->queue_may_hold || fill->ahead)
+        return;
+    remember_after(fill, range, result, rows - 1);
+    if (fill->after[0].failed || fill->after[1].failed || fill->after[2].failed)
+        return;
+    fill->ahead = true;
+    send_range(feed);
 }
 
 static enum error write_range(struct feed *feed, const struct fill_range *range,
@@ -273,7 +296,7 @@ static enum error write_range(struct feed *feed, const struct fill_range *range,
         return e;
     fill->frontier = frontier;
     if (rows > 0)
-        remember_after(fill, range, record);
+        remember_after(fill, range, result, rows - 1);
     fill->rows += (uint64_t)rows;
     atomic_fetch_add(&feed->statistics.fill_rows, (unsigned long long)rows);
     return ERROR_NONE;
@@ -315,12 +338,20 @@ void fill_result(struct feed *feed, const PGresult *result)
         return;
     }
     if (PQresultStatus(result) == PGRES_TUPLES_OK) {
-        if (!feed->fill.discard)
-            take_range(feed, result);
+        if (!feed->fill.discard) {
+            send_ahead(feed, result);
+            if (feed->fill.store != NULL) /* else the connection went with it */
+                take_range(feed, result);
+        }
         return;
     }
     if (PQresultStatus(result) != PGRES_PIPELINE_SYNC)
         return;
+    feed->fill.lsn_next = false;
+    if (feed->fill.ahead) {
+        feed->fill.ahead = false; /* its results come next */
+        return;
+    }
     feed->fill.running = feed->fill.discard = false;
     if (feed->fill.table == FILL_DONE)
         poll_send(feed);
