@@ -325,3 +325,20 @@ def test_rows_that_give_their_user_as_well_are_held_to_the_same_rules(connect):
     read = "SELECT identity, user_identity FROM cn_mapping WHERE cn = %s"
     assert run(writer, read, "0000000000D3") == [("fast@example.org", "fast@example.org")]
     assert run(writer, read, "0000000000D4") == [("a@foreign.example", None)]
+
+
+def test_T58_a_listener_stuck_in_a_transaction_holds_up_no_provisioning(connect):
+    """It keeps the queue of notifications from shrinking; nobody waits for it, and nothing fails."""
+    stuck, writer = connect(), connect()
+    run(stuck, "LISTEN holdline_change")
+    run(stuck, "BEGIN")
+    run(stuck, "SELECT pg_current_xact_id()")
+    run(writer, "SET statement_timeout = '5s'")
+    run(writer, "SET synchronous_commit = off")
+    used = run(writer, "SELECT pg_notification_queue_usage()")[0][0]
+    for number in range(1000, 1300):
+        provision(writer, number)
+    assert run(writer, "SELECT pg_notification_queue_usage()")[0][0] < used + 0.01
+    logged = "SELECT count(*) FROM change_log WHERE kind = 'peer' AND key[2] BETWEEN %s AND %s"
+    assert run(writer, logged, f"{1000:012X}", f"{1299:012X}") == [(300,)]
+    run(stuck, "COMMIT")
