@@ -6,7 +6,7 @@
 #include "common/mem.h"
 
 #define BITS   (1u << 27)
-#define PROBES 4
+#define PROBES 6
 
 enum error list_seen_init(struct list_seen *seen)
 {

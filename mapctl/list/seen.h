@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Has a value come before? In memory that does not grow: `no` is certain, `yes` may be wrong, so
- * that who hears only `no` needs to look no further (a Bloom filter). With the million values of a
- * large list one answer in a million is a wrong `yes`; with ten million, one in two hundred. One
+ * that who hears only `no` needs to look no further (a Bloom filter). The millionth value of a list
+ * hears a wrong `yes` once in a hundred million times, the ten millionth once in five hundred. One
  * thread. */
 #ifndef HOLDLINE_MAPCTL_LIST_SEEN_H
 #define HOLDLINE_MAPCTL_LIST_SEEN_H

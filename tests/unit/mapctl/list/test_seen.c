@@ -28,7 +28,7 @@ static void test_what_came_before_is_never_missed(void **state)
     assert_int_equal(list_seen_init(&seen), ERROR_NONE);
     for (int i = 0; i < MANY; i++)
         wrong += list_seen_add(&seen, value(text, i));
-    assert_true(wrong < 100);
+    assert_true(wrong <= 1); /* expected: once in five hundred runs */
     for (int i = 0; i < MANY; i++)
         assert_true(list_seen_add(&seen, value(text, i)));
     list_seen_free(&seen);
