@@ -1,0 +1,50 @@
+# SPDX-License-Identifier: Apache-2.0
+"""mapctl import and export as a tenant: its own domain, and nothing else."""
+from tests.system.lib import sql, unique
+from tests.system.lib.import_list import BAD, GOOD, run
+
+
+def as_role(lab, role, *arguments, given=b""):
+    return run(lab, "--database", f"user={role}", *arguments, given=given)
+
+
+def test_T56_a_tenant_loads_its_own_domain_and_no_line_of_another(fresh_lab):
+    lab = fresh_lab
+    role = unique("tenant")
+    sql(
+        lab,
+        "INSERT INTO domain (name) VALUES ('t.example'), ('o.example');"
+        f"SELECT tenants_enable(); CREATE ROLE {role} LOGIN; SELECT tenant_grant('{role}', 't.example');"
+        "INSERT INTO cn_mapping (cn, identity) VALUES ('0004F2000001', 'a@o.example');"
+        "INSERT INTO device_info (cn, label) VALUES ('0004F2000001', 'operator')",
+    )
+    before = "0004F2000001", "a@o.example"
+    given = (
+        b"cn,identity,label\n0004F2000001,x@t.example,mine\n"
+        b"0004F2000002,\"y@t.example,t.example\",theirs\n"
+    )
+    done = as_role(lab, role, "import", "--format", "csv", "-", given=given)
+    assert (done.status, done.err) == (GOOD, "")
+    own = {
+        ("0004F2000001", "x@t.example"),
+        ("0004F2000002", "y@t.example"),
+        ("0004F2000002", "t.example"),
+    }
+    everything = "SELECT cn, identity FROM cn_mapping WHERE trust_store = 'device'"
+    assert set(sql(lab, everything)) == {before, *own}
+    assert set(sql(lab, "SELECT cn, label, domain FROM device_info")) == {
+        ("0004F2000001", "operator", None),
+        ("0004F2000002", "theirs", "t.example"),
+    }
+    wrong = b"0004F2000003\tq@t.example\n0004F2000004\tz@o.example\n0004F2000005\to.example\n"
+    done = as_role(lab, role, "import", "-", given=wrong)
+    assert done.status == BAD
+    assert '-:2: "z@o.example" is in a domain that is not yours; write identities of t.example' in done.err
+    assert "-:3: " in done.err and "-:1: " not in done.err
+    assert set(sql(lab, everything)) == {before, *own}
+    # What it does not see it neither writes out nor replaces away.
+    done = as_role(lab, role, "export")
+    assert done.out == "0004F2000001\tx@t.example\n0004F2000002\tt.example,y@t.example\n"
+    done = as_role(lab, role, "import", "--replace", "--yes", "-", given=b"0004F2000009\tn@t.example\n")
+    assert done.status == GOOD, done.err
+    assert set(sql(lab, everything)) == {before, ("0004F2000009", "n@t.example")}
