@@ -18,11 +18,12 @@ from . import (
     machine,
     message,
     parking,
+    provisioning,
     refusal,
 )
 from .results import Results, table
 
-MODULES = (parking, lookup, message, refusal, change, bindings, fleet, instructions)
+MODULES = (parking, lookup, message, refusal, change, bindings, fleet, provisioning, instructions)
 BENCHES = {module.NAME: module for module in MODULES}
 
 
