@@ -45,8 +45,11 @@ def family(pid):
 def pin(pid, processor):
     """All threads of a process and of its children. Threads made later inherit it."""
     for member in family(pid):
-        for task in tasks(member):
-            os.sched_setaffinity(task, {processor})
+        try:
+            for task in tasks(member):
+                os.sched_setaffinity(task, {processor})
+        except (FileNotFoundError, ProcessLookupError):
+            pass  # it has ended meanwhile
 
 
 def threads(pid):

@@ -86,11 +86,15 @@ class Ours:
         self.stack.postgres.sql(
             f"""SET session_replication_role = replica;
                 SET synchronous_commit = off;
+                ALTER TABLE cn_mapping DISABLE TRIGGER log_replicated;
+                ALTER TABLE sip_user DISABLE TRIGGER log_replicated;
                 {insert}
                 INSERT INTO cn_mapping (trust_store, cn, identity, user_identity)
                 SELECT 'device', lpad(i::text, 12, '0'), u.identity, {"u.identity" if users else "NULL"}
                 FROM generate_series(0, {count - 1}) AS i,
                      LATERAL (SELECT 'u' || i || '@{self.stack.domain}' AS identity) u;
+                ALTER TABLE cn_mapping ENABLE REPLICA TRIGGER log_replicated;
+                ALTER TABLE sip_user ENABLE REPLICA TRIGGER log_replicated;
                 ANALYZE cn_mapping; ANALYZE sip_user"""
         )
         self.stack.postgres.sql("CHECKPOINT")
