@@ -335,6 +335,7 @@ static void answer_ahead(struct server *server, struct ahead *ahead, size_t *cou
         store_look_ahead(&server->reader, slices, found);
     for (size_t i = 0; i < *count; i++)
         answer_one(&ahead[i]);
+    store_forget_ahead(&server->reader);
     *count = 0;
 }
 

@@ -503,6 +503,11 @@ enum error store_get(struct store_reader *reader, enum store_table table, struct
     return get(reader->store, reader->txn, table, key, value);
 }
 
+void store_forget_ahead(struct store_reader *reader)
+{
+    reader->ahead.count = 0;
+}
+
 void store_look_ahead(struct store_reader *reader, const struct slice *keys, size_t count)
 {
     size_t snapshot = mdb_txn_id(reader->txn);

@@ -108,9 +108,11 @@ enum error store_get(struct store_reader *reader, enum store_table table, struct
                      struct slice *value) MUST_CHECK;
 
 /* Looks these devices up, all at once; at most WARM_KEYS_MAX keys, which must stay until
- * store_get() has been called for each, in this order, or the snapshot is let go. Changes no
- * answer. */
+ * store_forget_ahead() or the snapshot is let go; store_get() asks for them in this order. Changes
+ * no answer. */
 void store_look_ahead(struct store_reader *reader, const struct slice *keys, size_t count);
+/* Before the keys go: some may not have been asked for. */
+void store_forget_ahead(struct store_reader *reader);
 
 /* One write transaction. An error inside makes store_commit() fail and nothing is kept. */
 struct store_writer {
