@@ -7,6 +7,7 @@
 #include "common/clock.h"
 #include "common/log.h"
 #include "mapperd/feed_internal.h"
+#include "mapperd/kill_point.h"
 #include "mapperd/sql_array.h"
 #include "mapperd/statements.h"
 
@@ -434,7 +435,9 @@ static void finish(struct feed *feed)
         b->doing = BINDER_IDLE;
         binder_work(feed);
     }
+    kill_point("bind-confirmed");
     enum error e = done.count > 0 ? keep(feed) : ERROR_NONE;
+    kill_point("bind-kept");
     while ((request = bind_list_take(&done)) != NULL)
         finish_request(feed, request, unread ? ERROR_UNREACHABLE : e);
     if (e != ERROR_NONE)

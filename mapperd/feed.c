@@ -8,6 +8,7 @@
 #include "common/mem.h"
 #include "common/random.h"
 #include "mapperd/feed_internal.h"
+#include "mapperd/kill_point.h"
 #include "mapperd/statements.h"
 
 #include <assert.h>
@@ -562,8 +563,11 @@ static enum error begin_epoch(struct feed *feed)
         store_walk_end(&walk);
         e = walk.error;
     }
-    if (e == ERROR_NONE)
-        return store_commit(&writer);
+    if (e == ERROR_NONE) {
+        e = store_commit(&writer);
+        kill_point("start-epoch");
+        return e;
+    }
     store_abort(&writer);
     return e;
 }

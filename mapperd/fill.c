@@ -7,6 +7,7 @@
 #include "common/log.h"
 #include "common/random.h"
 #include "mapperd/feed_internal.h"
+#include "mapperd/kill_point.h"
 #include "mapperd/range.h"
 #include "mapperd/statements.h"
 
@@ -165,6 +166,7 @@ void fill_start(struct feed *feed)
         feed_store_failed(feed, e, "create");
         return;
     }
+    kill_point("fill-created");
     if (feed->store == NULL) {
         feed->store = fresh;
         feed->served = false;
@@ -192,6 +194,7 @@ void fill_start(struct feed *feed)
         feed_store_failed(feed, e, "start fill");
         return;
     }
+    kill_point("fill-begun");
     atomic_store(&feed->statistics.refilling, true);
     log_write(LOG_NOTICE, "fill-started", "generation %llu, %s",
               (unsigned long long)store_generation(fresh),
@@ -294,6 +297,7 @@ static enum error write_range(struct feed *feed, const struct fill_range *range,
     e = store_commit(&writer);
     if (e != ERROR_NONE)
         return e;
+    kill_point("fill-range");
     fill->frontier = frontier;
     if (rows > 0)
         remember_after(fill, range, result, rows - 1);
@@ -353,8 +357,10 @@ void fill_result(struct feed *feed, const PGresult *result)
         return;
     }
     feed->fill.running = feed->fill.discard = false;
-    if (feed->fill.table == FILL_DONE)
+    if (feed->fill.table == FILL_DONE) {
+        kill_point("fill-copied");
         poll_send(feed);
+    }
     feed_work(feed);
 }
 
@@ -423,8 +429,10 @@ void fill_install(struct feed *feed)
     struct fill *fill = &feed->fill;
     struct store_serial old = feed->meta.serial;
     enum error e = seal(feed);
+    kill_point("swap-sealed");
     if (e == ERROR_NONE)
         e = folder_install(&feed->folder, fill->store);
+    kill_point("swap-installed");
     if (e != ERROR_NONE) {
         feed->meta.refill = true;
         feed->meta.serial = old;

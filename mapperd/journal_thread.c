@@ -2,6 +2,7 @@
 #include "mapperd/journal_thread.h"
 
 #include "common/mem.h"
+#include "mapperd/kill_point.h"
 
 #include <ev.h>
 #include <pthread.h>
@@ -46,8 +47,10 @@ static void write_group(struct journal_thread *t, struct journal_message **group
             m->outcome = journal_put(&writer, record_key_slice(&m->key), buffer_slice(&m->value),
                                      m->version);
     }
+    kill_point("journal-put");
     if (e == ERROR_NONE)
         e = journal_commit(&writer);
+    kill_point("journal-kept");
     for (size_t i = 0; e != ERROR_NONE && i < count; i++)
         group[i]->outcome = e;
 }

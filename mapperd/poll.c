@@ -4,6 +4,7 @@
 #include "common/clock.h"
 #include "common/log.h"
 #include "mapperd/feed_internal.h"
+#include "mapperd/kill_point.h"
 #include "mapperd/statements.h"
 
 #include <stdio.h>
@@ -136,6 +137,7 @@ static enum error store_rows(struct feed *feed, struct poll *poll, bool last)
     }
     meta_write(&writer, &feed->meta);
     e = store_commit(&writer);
+    kill_point(last ? "poll-queued" : "poll-part");
     feed->recent_count += poll->statement_count;
     feed->queue_may_hold |= poll->count > 0;
     atomic_fetch_add(&feed->statistics.keys_waiting, poll->count);

@@ -6,6 +6,7 @@
 #include "common/log.h"
 #include "common/mem.h"
 #include "mapperd/feed_internal.h"
+#include "mapperd/kill_point.h"
 #include "mapperd/sql_array.h"
 #include "mapperd/statements.h"
 
@@ -324,6 +325,7 @@ static enum error apply(struct feed *feed)
         e = store_commit(&writer);
         if (e != ERROR_NONE)
             return e;
+        kill_point("apply-fresh");
     }
     e = store_begin(feed->store, &writer);
     if (e != ERROR_NONE)
@@ -334,7 +336,9 @@ static enum error apply(struct feed *feed)
         add_change(feed, &reread->batch.keys[i]);
     }
     meta_write(&writer, &feed->meta);
+    kill_point("apply-written");
     e = store_commit(&writer);
+    kill_point("apply-done");
     /* It is done, so it must be told, if not by its names. */
     feed->overflowed |= e == ERROR_NONE && reread->changes.failed;
     return e;

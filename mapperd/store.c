@@ -7,6 +7,7 @@
 #include "common/log.h"
 #include "common/mem.h"
 #include "mapperd/checksum.h"
+#include "mapperd/kill_point.h"
 
 #include <assert.h>
 #include <dirent.h>
@@ -70,6 +71,7 @@ static void remove_generation(const struct folder *folder, uint64_t generation)
         if (generation_path(folder, generation, path, sizeof(path), FILES[i]) == ERROR_NONE &&
             unlink(path) != 0 && errno != ENOENT)
             log_write(LOG_WARNING, "store-not-removed", "%s: %s", path, strerror(errno));
+        kill_point("generation-unlinked");
     }
     if (generation_path(folder, generation, path, sizeof(path), "") == ERROR_NONE &&
         rmdir(path) != 0 && errno != ENOENT)
@@ -328,7 +330,9 @@ static enum error write_current(const struct folder *folder, uint64_t generation
         return ERROR_SYSTEM;
     bool good = write(file, text, (size_t)size) == size && fsync(file) == 0;
     good = close(file) == 0 && good;
+    kill_point("swap-named");
     good = good && renameat(folder->descriptor, "CURRENT.new", folder->descriptor, "CURRENT") == 0;
+    kill_point("swap-renamed");
     return good && fsync(folder->descriptor) == 0 ? ERROR_NONE : ERROR_SYSTEM;
 }
 
@@ -350,6 +354,7 @@ enum error folder_install(struct folder *folder, struct store *store)
         e = ERROR_SYSTEM;
     if (dir >= 0)
         close(dir);
+    kill_point("swap-synced");
     if (e == ERROR_NONE)
         e = write_current(folder, store->generation);
     if (e != ERROR_NONE)

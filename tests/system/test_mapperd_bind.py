@@ -6,7 +6,7 @@ import pytest
 
 from tests.lab.resp import Resp, RespError
 from tests.system.lib import cn_of, psycopg2_connect, resp, sql, unique, wait_until
-from tests.system.test_mapperd_feed import info, new_mapping
+from tests.system.test_mapperd_feed import answered, info, new_mapping
 
 
 class Device:
@@ -22,7 +22,7 @@ class Device:
             self.cn,
             self.aor,
         )
-        wait_until(lambda: self.aor in resp(lab, "PEER", store, self.cn))
+        wait_until(lambda: self.aor in answered(lab, "PEER", store, self.cn))
 
     @property
     def key(self):
@@ -65,7 +65,7 @@ def parse(text):
 
 
 def located(lab, aor):
-    return [parse(text) for text in resp(lab, "LOCATE", aor)[3:]]
+    return [parse(text) for text in answered(lab, "LOCATE", aor)[3:]]
 
 
 def test_a_binding_is_located_at_once_with_all_that_was_given(lab):
