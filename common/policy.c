@@ -291,6 +291,7 @@ static struct decision decide_by_rules(const struct policy_peer *peer,
         decision.effect = rule->effect == EFFECT_ALLOW ? EFFECT_ALLOW : EFFECT_DENY;
         decision.reason = rule->effect == EFFECT_ALLOW ? REASON_ALLOWED : REASON_RULE_DENIES;
         decision.rule_id = rule->id;
+        decision.per_minute = rule->per_minute;
         return decision;
     }
     return decision;

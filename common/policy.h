@@ -43,7 +43,7 @@ struct policy_rule {
     enum target_kind target_kind;
     struct slice target;                /* without its kind; empty for any and ours */
     uint64_t from_unix_s, until_unix_s; /* in force while from <= now < until */
-    uint32_t per_minute;                /* 0 = unlimited; carried, not enforced here */
+    uint32_t per_minute; /* calls; 0 = unlimited; carried, counted where they are let through */
 };
 
 /* The text of docs/protocol.md, RIGHTS. ERROR_MALFORMED makes the whole answer unusable: a rule
@@ -75,9 +75,10 @@ struct policy_request {
 struct decision {
     enum effect effect;
     enum reason reason;
-    struct slice entry; /* the peer's first entry that covers From (for the dialog token), points
-                           into the peer's */
-    uint64_t rule_id;   /* the rule that decided; 0 = none */
+    struct slice entry;  /* the peer's first entry that covers From (for the dialog token), points
+                            into the peer's */
+    uint64_t rule_id;    /* the rule that decided; 0 = none */
+    uint32_t per_minute; /* its bound on calls; 0 = none. An ALLOW counts only if it is kept */
     /* The next moment at which a validity window could change the outcome; UINT64_MAX = never. */
     uint64_t edge_unix_s;
 };

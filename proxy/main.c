@@ -5,6 +5,7 @@
 #include "common/mem.h"
 #include "common/random.h"
 #include "common/reason.h"
+#include "proxy/authorization/call_rates.h"
 #include "proxy/authorization/dialog_token.h"
 #include "proxy/config.h"
 #include "proxy/control.h"
@@ -164,8 +165,10 @@ static enum error prepare(struct proxy *proxy)
     proxy->shared.config = config;
     proxy->shared.office = post_office_new(config->workers);
     proxy->shared.keys = proxy->keys;
+    proxy->shared.call_rates = call_rates_new(CALL_RATES_MAX);
     proxy->shared.proxy_epoch = (random_u64() >> 1) | 1;
-    if (!proxy->bound || !proxy->workers || !proxy->counters || !proxy->shared.office)
+    if (!proxy->bound || !proxy->workers || !proxy->counters || !proxy->shared.office ||
+        !proxy->shared.call_rates)
         return ERROR_MEMORY;
     error = make_workers(proxy);
     if (error != ERROR_NONE)
@@ -242,6 +245,7 @@ static void release(struct proxy *proxy)
     for (unsigned i = 0; proxy->workers && i < proxy->config->workers; i++)
         worker_free(proxy->workers[i]);
     post_office_free(proxy->shared.office);
+    call_rates_free(proxy->shared.call_rates);
     mem_free(proxy->workers);
     mem_free((void *)proxy->counters);
     mem_free(proxy->bound);

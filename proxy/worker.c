@@ -454,6 +454,7 @@ static void init_base(struct worker *worker, unsigned index)
         .proxy_epoch = worker->shared->proxy_epoch,
         .config = worker->shared->config,
         .counters = &worker->counters,
+        .call_rates = worker->shared->call_rates,
     };
     timers_init(&worker->base.timers);
     run_queue_init(&worker->base.run_queue);

@@ -7,6 +7,7 @@
 #include "common/error.h"
 #include "proxy/worker_base.h"
 
+struct call_rates;
 struct config;
 struct post_office;
 struct token_keys;
@@ -19,6 +20,7 @@ struct worker_shared {
     const struct token_keys *keys;
     uint64_t proxy_epoch;
     atomic_uint parked_total;
+    struct call_rates *call_rates;
 };
 
 /* `listening` are bound sockets, one a listener of the configuration, in its order; they are the

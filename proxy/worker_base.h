@@ -12,6 +12,7 @@
 #include <stdatomic.h>
 #include <stdint.h>
 
+struct call_rates;
 struct config;
 struct denials;
 struct ev_loop;
@@ -44,7 +45,8 @@ struct worker_base {
     uint64_t proxy_epoch; /* drawn at start: flows of another run are none of ours */
     const struct config *config;
     struct counters *counters;
-    struct denials *denials; /* NULL: denials are told to nobody */
+    struct denials *denials;       /* NULL: denials are told to nobody */
+    struct call_rates *call_rates; /* of all workers; NULL: no call under a bound is let through */
 };
 
 #endif

@@ -3,8 +3,10 @@
 
 #include "common/log.h"
 #include "common/mem.h"
+#include "proxy/authorization/call_rates.h"
 
 #include <assert.h>
+#include <stdio.h>
 
 /* ---- What must be known ---- */
 
@@ -326,6 +328,46 @@ static struct decision decide_late(struct authorization *a)
                               .edge_unix_s = UINT64_MAX };
 }
 
+/* Whose calls are counted. The first evaluation of the peer may still be on its way. */
+static struct slice caller_of(const struct authorization *a, char out[DEVICE_KEY_MAX + 8])
+{
+    const struct answer *answer = a->waiters[AUTHORIZATION_PEER].answer;
+    char key[DEVICE_KEY_MAX + 1] = "";
+
+    if (rights_state(a, AUTHORIZATION_FROM) == USER_KNOWN) {
+        snprintf(out, DEVICE_KEY_MAX + 8, "user %s", a->facts.from->text);
+        return slice_of(out);
+    }
+    if (!a->peer->key[0] && answer)
+        peer_device_key(a->peer->certificate, answer->peer.canonical_cn, key);
+    snprintf(out, DEVICE_KEY_MAX + 8, "device %s", a->peer->key[0] ? a->peer->key : key);
+    return slice_of(out);
+}
+
+/* The bound that the rule sets on new calls. */
+static struct decision count_call(struct authorization *a, struct decision decision)
+{
+    char caller[DEVICE_KEY_MAX + 8];
+
+    if (decision.effect != EFFECT_ALLOW || decision.per_minute == 0 || a->call_counted ||
+        a->facts.side || !slice_equal(a->facts.method, SLICE("INVITE")))
+        return decision;
+    switch (call_rates_take(a->base->call_rates, decision.rule_id, caller_of(a, caller),
+                            decision.per_minute, a->base->now_mono_ms)) {
+    case CALL_RATE_COUNTED:
+        a->call_counted = true;
+        return decision;
+    case CALL_RATE_OVER:
+        decision.reason = REASON_CALLS_TOO_MANY;
+        break;
+    case CALL_RATE_NONE:
+        decision.reason = REASON_OUT_OF_MEMORY;
+        break;
+    }
+    decision.effect = EFFECT_DENY;
+    return decision;
+}
+
 static const char *effect_name(enum effect effect)
 {
     switch (effect) {
@@ -417,7 +459,7 @@ static void advance(struct authorization *a)
     a->target_state = find_target_state(a);
     a->to_ourselves =
         a->facts.target && a->facts.target->user_size == 0 && is_ours(a->target_state);
-    become_decided(a, decide_late(a));
+    become_decided(a, count_call(a, decide_late(a)));
 }
 
 static void on_answer(struct lookup_waiter *waiter)
@@ -439,6 +481,7 @@ enum authorization_state authorize_begin(struct authorization *a, struct worker_
     a->ask = ask;
     a->peer = peer_hold(peer);
     a->facts = *facts;
+    a->call_counted = false;
     a->to_ourselves = false;
     a->target_state = USER_NONE;
     a->locate = NULL;

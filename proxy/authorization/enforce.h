@@ -22,6 +22,10 @@
  * A route that may begin requests may do so for From within its may_assert: to users of our domains
  * when From's domain is not ours, else by the rules as anyone.
  *
+ * A call (INVITE, not in a dialog) under a rule with a bound counts when it is allowed, once,
+ * however often it is decided again (call_rates.h): for its user; who has no row of his own is as
+ * many as his device likes to name, so there the device counts.
+ *
  * In a dialog: device and entry of the token's side must be the peer's now, and the user of From
  * not disabled. Another device is refused; a device that has lost that entry is decided as if the
  * request were new.
@@ -65,6 +69,7 @@ struct authorization {
     /* When DECIDED: */
     struct decision decision;     /* entry points to the text below */
     char entry[IDENTITY_MAX + 1]; /* the peer's entry that admitted it */
+    bool call_counted;            /* for its rule's calls a minute */
     bool to_ourselves;            /* the target is one of our domains, without user part */
     enum user_state target_state; /* FOREIGN: its domain is not ours */
     struct ground ground;         /* of an ALLOW, to be asked when it is written; else all zero */
