@@ -10,6 +10,7 @@
 #include "common/log.h"
 #include "common/mem.h"
 #include "proxy/net/address.h"
+#include "proxy/tls/client_certificate.h"
 
 #include <stdatomic.h>
 #include <stdio.h>
@@ -30,8 +31,8 @@ struct config_listener {
     const char *advertise;      /* "host:port"; NULL = where it is bound, see net_advertised() */
     const char *advertise_host; /* its parts; NULL and 0 without */
     uint16_t advertise_port;
-    enum transport
-        transport; /* TLS: for devices, client certificate required; TCP: for routes' peers only */
+    enum transport transport; /* TLS: for devices; TCP: for routes' peers only */
+    enum client_certificate client_certificate;
     struct tls_context **tls; /* one a worker, by its index; NULL on TCP */
 };
 

@@ -172,12 +172,19 @@ static const struct store_source *find_store(const struct sources *sources, cons
 /* ---- A listener's TLS ---- */
 
 static enum error choose_stores(const struct config_file *file, const struct config_section *s,
+                                enum client_certificate client_certificate,
                                 const struct sources *sources, struct tls_store_spec *chosen,
                                 size_t *chosen_count)
 {
     enum error e = ERROR_NONE;
     size_t count = config_section_list_count(s, "trust_stores");
     *chosen_count = 0;
+    if (client_certificate == CLIENT_CERTIFICATE_IGNORED && count > 0)
+        return config_complain(
+            file, s, "trust_stores",
+            "not used with client_certificate = ignored; remove them, or write optional");
+    if (client_certificate == CLIENT_CERTIFICATE_IGNORED)
+        return ERROR_NONE;
     if (count == 0 || count > CONFIG_TRUST_STORES_MAX)
         return config_complain(
             file, s, "trust_stores",
@@ -242,7 +249,12 @@ static enum error read_tls(const struct config *c, const struct config_file *fil
     const char *certificate_path = config_section_text(s, "certificate");
     const char *key_path = config_section_text(s, "key");
     size_t store_count;
-    enum error e = choose_stores(file, s, sources, stores, &store_count);
+    enum error e = ERROR_NONE;
+    if (!client_certificate_from_text(config_section_text(s, "client_certificate"),
+                                      &listener->client_certificate))
+        e = config_complain(file, s, "client_certificate", "write required, optional or ignored");
+    e = config_worse(
+        e, choose_stores(file, s, listener->client_certificate, sources, stores, &store_count));
     if (!*certificate_path || !*key_path)
         e = config_worse(
             e, config_complain(file, s, *key_path ? "certificate" : "key",
@@ -257,6 +269,7 @@ static enum error read_tls(const struct config *c, const struct config_file *fil
         struct tls_context_spec spec = { .certificate_pem = text_slice(&certificate),
                                          .key_pem = text_slice(&key),
                                          .ciphers = config_section_text(s, "ciphers"),
+                                         .client_certificate = listener->client_certificate,
                                          .stores = stores,
                                          .store_count = store_count };
         e = build_contexts(c, file, s, &spec, listener);

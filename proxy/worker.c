@@ -157,6 +157,14 @@ static uint64_t certificate_hash(const struct peer_identity *identity)
     return hash_bytes(parts, count * sizeof(parts[0])) | 1;
 }
 
+/* Who shows no certificate is nobody's twin: each connection is a sender of its own. */
+static uint64_t connection_hash(struct flow flow)
+{
+    uint64_t parts[] = { flow.worker, flow.slot, flow.generation };
+
+    return hash_bytes(parts, sizeof(parts)) | 1;
+}
+
 static enum error open_peer(struct worker *worker, struct connection *c, struct endpoint *endpoint)
 {
     const struct config_route *route = connection_route(c);
@@ -165,6 +173,10 @@ static enum error open_peer(struct worker *worker, struct connection *c, struct 
 
     if (connection_transport(c) == TRANSPORT_TLS) {
         identity = connection_take_identity(c);
+        if (!identity) {
+            endpoint->certificate = connection_hash(endpoint->flow);
+            return peer_open_without_certificate(worker->peers, endpoint, &endpoint->peer);
+        }
         endpoint->certificate = certificate_hash(identity);
         error = peer_open_device(worker->peers, identity, endpoint, &endpoint->peer);
         if (error == ERROR_NONE)

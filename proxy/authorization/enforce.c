@@ -290,6 +290,8 @@ static uint64_t device_of(const struct authorization *a)
 /* What the peer alone already decides; REASON_NONE: nothing yet. */
 static struct decision decide_early(struct authorization *a)
 {
+    if (a->peer->kind == PEER_WITHOUT_CERTIFICATE)
+        return deny(REASON_CERTIFICATE_REQUIRED);
     if (!peer_answered(a))
         return deny(REASON_NONE);
     if (!a->facts.side)

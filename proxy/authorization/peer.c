@@ -250,7 +250,7 @@ static bool link_all(struct peer *peer)
 /* ---- Evaluation ---- */
 
 static const bool allowed[][PEER_GONE + 1] = {
-    [0] = { [PEER_ASKING] = true, [PEER_HELD] = true },
+    [0] = { [PEER_ASKING] = true, [PEER_STRANGER] = true, [PEER_HELD] = true },
     [PEER_ASKING] = { [PEER_STRANGER] = true, [PEER_HELD] = true, [PEER_GONE] = true },
     [PEER_STRANGER] = { [PEER_HELD] = true, [PEER_GONE] = true },
     [PEER_HELD] = { [PEER_LOST] = true, [PEER_GONE] = true },
@@ -625,6 +625,18 @@ enum error peer_open_route(struct peers *peers, const char *name, bool inbound,
     peer_become(peer, PEER_HELD);
     DL_APPEND(peers->all, peer);
     *out = peer;
+    return ERROR_NONE;
+}
+
+enum error peer_open_without_certificate(struct peers *peers, void *owner, struct peer **out)
+{
+    struct peer *peer = make_peer(peers, PEER_WITHOUT_CERTIFICATE, owner);
+
+    *out = peer;
+    if (!peer)
+        return ERROR_MEMORY;
+    peer_become(peer, PEER_STRANGER);
+    DL_APPEND(peers->all, peer);
     return ERROR_NONE;
 }
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Who is at the other end of a connection: a device with its certificate, or a route. A device is
+/* Who is at the other end of a connection: a device with its certificate, a route, or a TLS peer
+ * that has shown no certificate. A device is
  * asked for when its connection opens, and again when something it rests on changes: at once for
  * its own row, within 10 s for its store, `*`, a new epoch or a new subscription. Requests don't
  * wait for that: each is decided by its own lookups (enforce.h). Counted references: a request may
@@ -19,7 +20,8 @@
  *   FAILED      ASKING    STRANGER  HELD           -      asked again after 1 s
  *   CLOSED      GONE      GONE      GONE           GONE
  *
- * A route is HELD at once and for good. */
+ * A route is HELD at once and for good. Who has shown no certificate is a STRANGER at once: no
+ * store, no CN, no entries, no device key; nothing is asked about it. */
 #ifndef HOLDLINE_AUTHORIZATION_PEER_H
 #define HOLDLINE_AUTHORIZATION_PEER_H
 
@@ -37,7 +39,7 @@
 #define PEERS_SPREAD_MS 10000
 
 enum peer_condition { PEER_ASKING = 1, PEER_STRANGER, PEER_HELD, PEER_LOST, PEER_GONE };
-enum peer_kind { PEER_NOBODY = 0, PEER_DEVICE, PEER_ROUTE };
+enum peer_kind { PEER_NOBODY = 0, PEER_DEVICE, PEER_ROUTE, PEER_WITHOUT_CERTIFICATE };
 
 /* Read only for all but peer.c. */
 struct peer {
@@ -99,6 +101,10 @@ void peer_look_now(struct peer *peer);
 enum error peer_open_route(struct peers *peers, const char *name, bool inbound,
                            const struct identity *may_assert, size_t may_assert_count, void *owner,
                            struct peer **out) MUST_CHECK;
+
+/* On a listener that lets peers in without a certificate. */
+enum error peer_open_without_certificate(struct peers *peers, void *owner,
+                                         struct peer **out) MUST_CHECK;
 
 /* Tells mapperd that something of this peer was denied (denials.h). `from` empty: not known. */
 void peer_report(const struct peer *peer, struct worker_base *base, struct slice from,

@@ -96,6 +96,11 @@ void connection_set_peer(struct connection *c, void *peer)
     c->peer = peer;
 }
 
+void connection_recognise(struct connection *c)
+{
+    c->recognised = true;
+}
+
 void connection_log(struct log_line *line, const struct connection *c)
 {
     char name[40];
@@ -138,8 +143,11 @@ static void log_opened(const struct connection *c)
     if (c->identity) {
         log_word(&line, "store", c->identity->store);
         log_text(&line, "cn", (struct slice){ c->identity->cn, c->identity->cn_size });
-        log_word(&line, "tls", SSL_get_version(c->stream.ssl));
+    } else if (c->stream.ssl) {
+        log_word(&line, "certificate", "none");
     }
+    if (c->stream.ssl)
+        log_word(&line, "tls", SSL_get_version(c->stream.ssl));
     log_end(&line);
 }
 
@@ -272,7 +280,8 @@ static void nearer(struct deadline *d, uint64_t since_mono_ms, uint64_t ms, enum
         *d = (struct deadline){ since_mono_ms + ms, end };
 }
 
-/* A stranger on the routes' listener gets nothing but 403: it shall not hold a place for long. */
+/* A stranger (on the routes' listener, or over TLS without certificate) gets nothing but 403: it
+ * shall not hold a place for long. */
 static struct deadline next_deadline(const struct connection *c)
 {
     const struct config_timers *t = &c->config->timers;
@@ -285,7 +294,7 @@ static struct deadline next_deadline(const struct connection *c)
         nearer(&d, c->begun_mono_ms, t->handshake_timeout_ms, END_HANDSHAKE);
         break;
     case CONNECTION_OPEN:
-        if (c->transport == TRANSPORT_TCP && !c->route)
+        if (!c->recognised)
             nearer(&d, c->received_mono_ms, t->message_timeout_ms, END_IDLE);
         else if (t->idle_timeout_ms)
             nearer(&d, c->received_mono_ms, t->idle_timeout_ms, END_IDLE);
@@ -510,6 +519,7 @@ static void handshake_done(struct connection *c)
         return;
     }
     c->session.established = true;
+    c->recognised = c->identity != NULL;
     open_for_user(c);
     /* The first request may have come with the last message of the handshake. */
     if (c->state == CONNECTION_OPEN)

@@ -47,13 +47,18 @@ void connection_log(struct log_line *line, const struct connection *c);
 
 /* The listener that accepted it; NULL when outbound. Lives as long as the connection. */
 const struct config_listener *connection_listener(const struct connection *c);
-/* TLS: what the client certificate says, until it is taken; not NULL once open. NULL on TCP. */
+/* TLS: what the client certificate says, until it is taken. NULL on TCP, and over TLS when the peer
+ * has shown none, which the listener must permit. */
 const struct peer_identity *connection_identity(const struct connection *c);
 /* Hands it over: the caller frees it, the connection has none from here on. */
 struct peer_identity *connection_take_identity(struct connection *c);
 /* TCP: the route that was dialled, or the one whose address is the peer's (any port); NULL when
  * none is. */
 const struct config_route *connection_route(const struct connection *c);
+
+/* It has proved by other means who it is: from here on it may be quiet for idle_timeout instead of
+ * message_timeout. */
+void connection_recognise(struct connection *c);
 
 /* The upper layer's object; NULL at first. Not freed by this layer. */
 void *connection_peer(const struct connection *c);

@@ -152,6 +152,7 @@ static void take(struct net *net, struct listener *l, int fd, const struct addre
         ssl = tls_context_accept(l->options->tls[net->base->index], &c->session);
     else
         c->route = config_route_of_host(net->base->config, remote);
+    c->recognised = c->route != NULL;
     bool ready = ssl || c->transport != TRANSPORT_TLS;
     if (!ready)
         connection_close(c, END_MEMORY);

@@ -40,8 +40,9 @@ const char *connection_end_text(enum connection_end end);
  * gone at the end of the turn. */
 struct net_user {
     void *owner;
-    /* The connection may be used: accepted over TLS and verified, accepted over TCP from a route's
-     * address or from elsewhere (connection_route() is NULL then), or connected outward. */
+    /* The connection may be used: accepted over TLS and verified (or, where the listener permits
+     * it, without a certificate: connection_identity() is NULL then), accepted over TCP from a
+     * route's address or from elsewhere (connection_route() is NULL then), or connected outward. */
     void (*opened)(void *owner, struct connection *c);
     /* One whole message, from its start-line to the end of its body. `bytes` are valid during the
      * call only. */

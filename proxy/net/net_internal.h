@@ -63,7 +63,8 @@ struct connection {
     enum connection_end end;
     enum transport transport;
     bool outbound;
-    bool known; /* the user was given it: it gets one of the last two calls */
+    bool recognised; /* something says who it is: certificate, route, or the user above */
+    bool known;      /* the user was given it: it gets one of the last two calls */
     bool opened;
     bool told; /* and has had it */
     bool dirty;

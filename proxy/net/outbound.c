@@ -58,7 +58,7 @@ enum error outbound_connection(struct net *net, const struct config_route *route
     c = net_add(net, net->base->config);
     if (!c)
         return ERROR_MEMORY;
-    c->outbound = true;
+    c->outbound = c->recognised = true;
     c->transport = route->transport;
     c->route = route;
     c->remote = route->address;

@@ -406,6 +406,24 @@ static enum reason over_bound(const struct request_layer *layer, const struct en
     return REASON_ALLOWED;
 }
 
+/* Who has shown nothing of himself makes us keep nothing: no transaction, no timer. */
+static bool refuse_stranger(struct request_layer *layer, struct endpoint *endpoint,
+                            const struct message *m)
+{
+    enum reason reason = REASON_PEER_NOT_A_ROUTE;
+
+    if (endpoint->peer && endpoint->peer->kind != PEER_WITHOUT_CERTIFICATE)
+        return false;
+    if (endpoint->peer)
+        reason = REASON_CERTIFICATE_REQUIRED;
+    if (m->method == METHOD_CANCEL)
+        reason = REASON_TRANSACTION_UNKNOWN;
+    refuse_stateless(layer, endpoint, m, reason);
+    if (endpoint->peer && reason_status(reason) == 403 && m->method != METHOD_ACK)
+        peer_report(endpoint->peer, layer->base, SLICE(""), reason);
+    return true;
+}
+
 static void receive_request(struct request_layer *layer, struct endpoint *endpoint,
                             const struct message *m)
 {
@@ -415,12 +433,8 @@ static void receive_request(struct request_layer *layer, struct endpoint *endpoi
     enum reason bound;
 
     counter_add(&layer->base->counters->requests);
-    if (!endpoint->peer) { /* a stranger on the routes' listener */
-        refuse_stateless(layer, endpoint, m,
-                         m->method == METHOD_CANCEL ? REASON_TRANSACTION_UNKNOWN
-                                                    : REASON_PEER_NOT_A_ROUTE);
+    if (refuse_stranger(layer, endpoint, m))
         return;
-    }
     transaction_id_of(&id, m, endpoint->certificate);
     t = server_table_find(&layer->servers, &id);
     if (m->method == METHOD_ACK) {

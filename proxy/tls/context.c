@@ -14,6 +14,7 @@
 
 struct tls_context {
     SSL_CTX *ssl;
+    enum client_certificate client_certificate;
     struct trust_store **stores;
     size_t store_count;
 };
@@ -168,7 +169,7 @@ static enum error announce_anchors(SSL_CTX *ssl, const struct trust_store *store
 static enum error add_stores(struct tls_context *c, const struct tls_context_spec *spec,
                              const char **why)
 {
-    c->stores = mem_zero(spec->store_count, sizeof(struct trust_store *));
+    c->stores = mem_zero(spec->store_count + 1, sizeof(struct trust_store *));
     enum error e = c->stores ? ERROR_NONE : ERROR_MEMORY;
     for (size_t i = 0; i < spec->store_count && e == ERROR_NONE; i++) {
         const struct tls_store_spec *s = &spec->stores[i];
@@ -183,6 +184,19 @@ static enum error add_stores(struct tls_context *c, const struct tls_context_spe
     return e;
 }
 
+static int verify_mode(enum client_certificate wanted)
+{
+    switch (wanted) {
+    case CLIENT_CERTIFICATE_OPTIONAL:
+        return SSL_VERIFY_PEER;
+    case CLIENT_CERTIFICATE_IGNORED:
+        return SSL_VERIFY_NONE;
+    case CLIENT_CERTIFICATE_REQUIRED:
+        break;
+    }
+    return SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT;
+}
+
 static enum error set_rules(struct tls_context *c, const char *ciphers)
 {
     SSL_CTX *ssl = c->ssl;
@@ -195,7 +209,7 @@ static enum error set_rules(struct tls_context *c, const char *ciphers)
     SSL_CTX_set_max_cert_list(ssl, TLS_CLIENT_CHAIN_MAX);
     /* The handshake's own algorithms; chains have the level of their store. */
     SSL_CTX_set_security_level(ssl, 2);
-    SSL_CTX_set_verify(ssl, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, NULL);
+    SSL_CTX_set_verify(ssl, verify_mode(c->client_certificate), NULL);
     SSL_CTX_set_cert_verify_callback(ssl, verify_callback, c);
     SSL_CTX_set_info_callback(ssl, info_callback);
     if (SSL_CTX_set_min_proto_version(ssl, TLS1_2_VERSION) != 1 ||
@@ -233,6 +247,7 @@ enum error tls_context_create(const struct tls_context_spec *spec, struct tls_co
     struct tls_context *c = mem_zero(1, sizeof(*c));
     if (!c)
         return ERROR_MEMORY;
+    c->client_certificate = spec->client_certificate;
     c->ssl = SSL_CTX_new(TLS_server_method());
     enum error e = c->ssl ? build(c, spec, why) : ERROR_LIBRARY;
     ERR_clear_error();
@@ -264,7 +279,7 @@ const struct trust_store *tls_context_store(const struct tls_context *context, s
 
 SSL *tls_context_accept(struct tls_context *context, struct tls_session *session)
 {
-    memset(session, 0, sizeof(*session));
+    *session = (struct tls_session){ .client_certificate = context->client_certificate };
     SSL *ssl = SSL_new(context->ssl);
     if (!ssl)
         return NULL;
@@ -285,10 +300,21 @@ size_t tls_session_refused_cn(const struct tls_session *session, char *out)
     return session->refused ? peer_identity_cn(session->refused, out) : 0;
 }
 
+/* Nothing was sent and nothing was looked at: what was refused never passes for what was not sent.
+ */
+static bool needs_no_certificate(const struct tls_session *session, const SSL *ssl)
+{
+    return session->client_certificate != CLIENT_CERTIFICATE_REQUIRED &&
+           SSL_is_init_finished(ssl) && !SSL_get0_peer_certificate(ssl) && !session->store &&
+           !session->refused && session->verify_error == X509_V_OK;
+}
+
 enum error tls_session_identity(const struct tls_session *session, SSL *ssl,
                                 struct peer_identity **out)
 {
     *out = NULL;
+    if (needs_no_certificate(session, ssl))
+        return ERROR_NONE;
     X509 *certificate = SSL_get0_peer_certificate(ssl);
     if (!session->store || session->verify_error != X509_V_OK || !certificate ||
         SSL_get_verify_result(ssl) != X509_V_OK || SSL_session_reused(ssl))

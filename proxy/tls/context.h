@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The TLS side of one listener for one worker: our certificate, the trust stores in their order,
  * and what we do not speak: TLS below 1.2, resumption (tickets, session cache), renegotiation,
- * compression, early data. A client certificate is required. */
+ * compression, early data. A client certificate is required unless the listener says otherwise. */
 #ifndef HOLDLINE_TLS_CONTEXT_H
 #define HOLDLINE_TLS_CONTEXT_H
 
+#include "proxy/tls/client_certificate.h"
 #include "proxy/tls/peer_identity.h"
 #include "proxy/tls/trust_store.h"
 
@@ -25,9 +26,10 @@ struct tls_store_spec {
 struct tls_context_spec {
     struct slice certificate_pem; /* ours and what leads to its root */
     struct slice key_pem;
-    const char *ciphers;                 /* TLS 1.2, OpenSSL's syntax; NULL = built in */
+    const char *ciphers; /* TLS 1.2, OpenSSL's syntax; NULL = built in */
+    enum client_certificate client_certificate;
     const struct tls_store_spec *stores; /* in the order of trial */
-    size_t store_count;                  /* at least 1 */
+    size_t store_count;                  /* at least 1, unless client certificates are ignored */
 };
 
 /* On failure *why (static or thread-local text, valid until the next OpenSSL call) says what is
@@ -40,6 +42,7 @@ const struct trust_store *tls_context_store(const struct tls_context *context, s
 /* What verification and the protocol's course leave behind for the connection; embedded in it, and
  * must live as long as the SSL. */
 struct tls_session {
+    enum client_certificate client_certificate; /* what the listener asks for */
     const struct trust_store *store; /* that verified the client's chain; NULL = none did */
     int verify_error;        /* X509_V_ERR_ of the last handshake that failed for its certificate */
     X509 *refused;           /* the leaf of that; for tls_session_refused_cn() */
@@ -57,8 +60,9 @@ void tls_session_release(struct tls_session *session);
  * has CN_MAX_OCTETS + 1 bytes. Its size. */
 size_t tls_session_refused_cn(const struct tls_session *session, char *out);
 
-/* After the handshake: who the peer is. ERROR_NOT_FOUND when no store verified a certificate of its
- * own (never after a handshake that succeeded: checked all the same). */
+/* After the handshake: who the peer is. *out NULL and no error: it sent no certificate, and need
+ * not. ERROR_NOT_FOUND when no store verified a certificate of its own (never after a handshake
+ * that succeeded: checked all the same). */
 enum error tls_session_identity(const struct tls_session *session, SSL *ssl,
                                 struct peer_identity **out) MUST_CHECK;
 

@@ -95,6 +95,10 @@ class Stack:
 
     proxy_conf, mapperd_conf  options by name, over those that the lab writes
     postgres_settings         the same for PostgreSQL; fsync is on unless this says otherwise
+    proxy_sections            options by name, by section: {"trust_store device": {"security_level": 0}}
+                              goes over what the lab writes; "listener NAME" that is new is one more
+                              over TLS, with the first one's options and ports[NAME]; None removes
+                              an option; FOLDER/ at the start of a text is the lab's folder
     wrap                      by program, words before its command line: {"proxy": ["valgrind"]}
     """
 
@@ -108,6 +112,7 @@ class Stack:
         postgres_settings=None,
         domain=DOMAIN,
         wrap=None,
+        proxy_sections=None,
     ):
         self.folder = pathlib.Path(os.path.abspath(folder))
         self.variant = variant
@@ -115,6 +120,7 @@ class Stack:
         self.domain = domain
         self.proxy_settings = dict(proxy_conf or {})
         self.mapperd_settings = dict(mapperd_conf or {})
+        self.proxy_sections = {k: dict(v) for k, v in (proxy_sections or {}).items()}
         self.postgres_settings = dict(postgres_settings or {})
         self.wrap = dict(wrap or {})
         self.extra = {program: extra_conf(program) for program in PROGRAMS}
@@ -206,7 +212,7 @@ class Stack:
             return
         info = self._wait_ready(program, self.launch(program))
         if program == "proxy":
-            for listener in ("tls", "tcp"):
+            for listener in ("tls", "tcp", *self._own_listeners()):
                 self.ports[listener] = int(info[f"listener.{listener}.address"].rpartition(":")[2])
         self.save()
 
@@ -342,7 +348,7 @@ class Stack:
         )
 
     def _choose_ports(self):
-        for name in ("tls", "tcp", "pbx"):
+        for name in ("tls", "tcp", "pbx", *self._own_listeners()):
             if name not in self.ports:
                 self.ports[name], holder = reserve_port()
                 self.holders.append(holder)
@@ -373,26 +379,45 @@ class Stack:
             "log_level": "debug",
             "log_file": "-",
         }
-        sections = f"""
-trust_store device {{ ca = {quoted(self.path("ca.pem"))} }}
-trust_store corp {{ ca = {quoted(self.path("ca2.pem"))} }}
-listener tls {{
-    address = "127.0.0.1:{self.ports["tls"]}"
-    transport = "tls"
-    certificate = {quoted(self.path("server.pem"))}
-    key = {quoted(self.path("server.key"))}
-    trust_stores = {{"device", "corp"}}
-}}
-listener tcp {{ address = "127.0.0.1:{self.ports["tcp"]}"  transport = "tcp" }}
-route pbx {{
-    domain = "pbx.{self.domain}"
-    address = "127.0.0.1:{self.ports["pbx"]}"
-    transport = "tcp"
-    inbound = yes
-    may_assert = {{"pbx.{self.domain}"}}
-}}
-"""
-        return self._write_conf("proxy", settings, self.proxy_settings, sections)
+        return self._write_conf("proxy", settings, self.proxy_settings, self._sections())
+
+    def _own_listeners(self):
+        """Names of the listeners that proxy_sections adds."""
+        names = [title.split()[1] for title in self.proxy_sections if title.startswith("listener ")]
+        return [name for name in names if name not in ("tls", "tcp")]
+
+    def _sections(self):
+        """The sections of proxy.conf: the lab's, and over them those of proxy_sections."""
+        tls = {
+            "transport": "tls",
+            "certificate": str(self.path("server.pem")),
+            "key": str(self.path("server.key")),
+            "trust_stores": ["device", "corp"],
+        }
+        sections = {
+            "trust_store device": {"ca": str(self.path("ca.pem"))},
+            "trust_store corp": {"ca": str(self.path("ca2.pem"))},
+            "listener tls": tls,
+            "listener tcp": {"transport": "tcp"},
+            "route pbx": {
+                "domain": f"pbx.{self.domain}",
+                "address": f"127.0.0.1:{self.ports['pbx']}",
+                "transport": "tcp",
+                "inbound": True,
+                "may_assert": [f"pbx.{self.domain}"],
+            },
+        }
+        for title, own in self.proxy_sections.items():
+            base = sections.get(title, tls if title.startswith("listener ") else {})
+            merged = {**base, **{k: in_folder(v, self.folder) for k, v in own.items()}}
+            sections[title] = {k: v for k, v in merged.items() if v is not None}
+        for title, options in sections.items():
+            if title.startswith("listener "):
+                options["address"] = f"127.0.0.1:{self.ports[title.split()[1]]}"
+        return "".join(
+            title + " {\n" + "".join(f"    {k} = {as_value(v)}\n" for k, v in options.items()) + "}\n"
+            for title, options in sections.items()
+        )
 
     def _write_conf(self, program, settings, own, sections=""):
         """Settings of the lab, over them the test's, over them those of LAB_…_CONF_EXTRA."""
@@ -463,6 +488,7 @@ route pbx {{
                     "mapperd_settings": {
                         k: v for k, v in self.mapperd_settings.items() if not isinstance(v, Raw)
                     },
+                    "proxy_sections": self.proxy_sections,
                     "wrap": self.wrap,
                     "extra": self.extra,
                 },
@@ -486,6 +512,7 @@ route pbx {{
             state["mapperd_settings"],
             domain=state["domain"],
             wrap=state["wrap"],
+            proxy_sections=state["proxy_sections"],
         )
         stack.extra = {p: extra_conf(p) or text for p, text in state["extra"].items()}
         stack.temporary = pathlib.Path(state["temporary"])
@@ -515,6 +542,15 @@ class Raw(str):
 
 def quoted(value):
     return '"' + str(value).replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def in_folder(value, folder):
+    """FOLDER/ at the start of a text, or of a list's texts, as the folder."""
+    if isinstance(value, (list, tuple)):
+        return [in_folder(v, folder) for v in value]
+    if isinstance(value, str) and not isinstance(value, Raw) and value.startswith("FOLDER/"):
+        return str(folder / value[len("FOLDER/") :])
+    return value
 
 
 def as_value(value):

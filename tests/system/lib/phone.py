@@ -54,12 +54,22 @@ class Phone(Agent):
     """Phone(lab) has a CN and a user of its own; provision() makes it known, connect() connects
     it."""
 
-    def __init__(self, lab, cn=None, store="device", user=None, domain=None, san=(), pem=None):
+    def __init__(
+        self,
+        lab,
+        cn=None,
+        store="device",
+        user=None,
+        domain=None,
+        san=(),
+        pem=None,
+        certified=True,
+    ):
         super().__init__(user or unique(), domain or lab.domain)
         self.lab = lab
         self.cn = cn or cn_of()
         self.store = store
-        self.pem = pem or certificate(lab, self.cn, store, san)
+        self.pem = (pem or certificate(lab, self.cn, store, san)) if certified else None
         self.call_id = f"{self.user}-registration"
         self.register_cseq = 0
         self.instance = None
@@ -79,12 +89,12 @@ class Phone(Agent):
             context.load_cert_chain(self.pem)
         return context
 
-    def connect(self, timeout=15, context=None):
+    def connect(self, timeout=15, context=None, listener="tls"):
         """Opens a connection, beside those that there are; the newest is the one used.
 
         With TLS 1.3 a refused certificate shows only at the first read: see expect_closed().
         """
-        raw = socket.create_connection(self.lab.sip_tls, timeout)
+        raw = socket.create_connection(("127.0.0.1", self.lab.ports[listener]), timeout)
         raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         try:
             secured = (context or self.context()).wrap_socket(raw, server_hostname=self.domain)

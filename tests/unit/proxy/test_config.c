@@ -238,6 +238,33 @@ static void test_listeners_must_be_reachable_and_whole(void **state)
                      "conf", "HOST:PORT");
 }
 
+#define TLS_ASKING(asks, more)                                                         \
+    "listener tls {\n address = \"127.0.0.1:0\"\n certificate = \"%1$s/server.pem\"\n" \
+    " key = \"%1$s/server.key\"\n client_certificate = \"" asks "\"\n" more "}\n"
+
+static void test_F01_a_listener_says_what_it_asks_of_clients(void **state)
+{
+    (void)state;
+    struct config *c;
+    assert_int_equal(load_format(TLS_ASKING("ignored", ""), &c), ERROR_NONE);
+    assert_int_equal(c->listeners[0].client_certificate, CLIENT_CERTIFICATE_IGNORED);
+    config_drop(c);
+    assert_int_equal(
+        load_format(STORES TLS_ASKING("optional", "trust_stores = {\"device\"}\n"), &c),
+        ERROR_NONE);
+    assert_int_equal(c->listeners[0].client_certificate, CLIENT_CERTIFICATE_OPTIONAL);
+    config_drop(c);
+    expect_complaint(STORES TLS_ASKING("no", "trust_stores = {\"device\"}\n"), "conf",
+                     "write 7 to 8");
+    expect_complaint(STORES TLS_ASKING("optionall", "trust_stores = {\"device\"}\n"), "conf",
+                     "write 7 to 8");
+    expect_complaint(STORES TLS_ASKING("demanded", "trust_stores = {\"device\"}\n"), "conf",
+                     "required, optional or ignored");
+    expect_complaint(TLS_ASKING("optional", ""), "conf", "trust_store");
+    expect_complaint(STORES TLS_ASKING("ignored", "trust_stores = {\"device\"}\n"), "conf",
+                     "not used");
+}
+
 static void test_a_name_may_be_advertised(void **state)
 {
     (void)state;
@@ -345,6 +372,7 @@ int main(void)
         cmocka_unit_test(test_a_wrong_file_is_named),
         cmocka_unit_test(test_trust_stores_must_exist_and_differ),
         cmocka_unit_test(test_listeners_must_be_reachable_and_whole),
+        cmocka_unit_test(test_F01_a_listener_says_what_it_asks_of_clients),
         cmocka_unit_test(test_a_name_may_be_advertised),
         cmocka_unit_test(test_routes_must_lead_somewhere),
         cmocka_unit_test(test_a_reload_gives_a_new_whole_or_keeps_the_old),

@@ -728,6 +728,33 @@ static void test_each_allocation_may_fail(void **state)
     }
 }
 
+static void test_F01_a_peer_without_certificate_holds_nothing_and_asks_nothing(void **state)
+{
+    (void)state;
+    stage_up(&stage, 7, 10);
+    assert_int_equal(peer_open_without_certificate(peers, NULL, &peer), ERROR_NONE);
+    assert_int_equal(peer->condition, PEER_STRANGER);
+    assert_int_equal(peer->device, 0);
+    assert_false(peer_covers(peer, &alice));
+    peers_changed(peers, TAG_ALL);
+    stage_pass(&stage, 400);
+    struct dialog_side side = { .device = 0, .entry = 0 };
+    for (unsigned in_dialog = 0; in_dialog < 2; in_dialog++) {
+        struct authorize_facts facts = { .method = SLICE("MESSAGE"),
+                                         .from = &alice,
+                                         .target = &bob,
+                                         .side = in_dialog ? &side : NULL,
+                                         .keys = keys,
+                                         .call_id = SLICE("1") };
+        assert_int_equal(authorize_begin(&a, &stage.base, stage.ask, peer, &facts),
+                         AUTHORIZATION_DECIDED);
+        assert_int_equal(a.decision.effect, EFFECT_DENY);
+        assert_int_equal(a.decision.reason, REASON_CERTIFICATE_REQUIRED);
+        authorize_end(&a);
+    }
+    stage_expect_nothing(&stage.questions);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -750,6 +777,7 @@ int main(void)
         TEST(test_device_key_is_known_before_the_first_evaluation_ends),
         TEST(test_route_may_call_our_users_from_what_it_may_assert),
         TEST(test_route_without_inbound_may_only_use_dialogs),
+        TEST(test_F01_a_peer_without_certificate_holds_nothing_and_asks_nothing),
         TEST(test_removed_mapping_loses_the_peer_at_once),
         TEST(test_stranger_becomes_held_without_reconnecting),
         TEST(test_store_and_resync_are_evaluated_within_ten_seconds),

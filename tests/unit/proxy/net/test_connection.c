@@ -485,7 +485,7 @@ static void test_T30_a_stranger_on_tcp_holds_no_place_for_long(void **state)
     struct net_client c;
     net_world_open(&w, "message_timeout = 10000\n");
     net_client_open(&w, &c, false);
-    w.last->route = NULL; /* as from an address that is no route's */
+    w.last->recognised = false; /* as from an address that is no route's */
     timer_stop(&w.base.timers, &w.last->timer);
     connection_arm(w.last);
     net_world_pass(&w, 9999);

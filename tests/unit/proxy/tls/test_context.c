@@ -20,7 +20,7 @@ static struct test_certificate make_ca(const char *cn)
     return test_certificate_make(&(struct test_certificate_spec){ .cn = cn, .ca = TEST_CA }, NULL);
 }
 
-static struct tls_context *make_context(int corp_level)
+static struct tls_context *make_context_asking(int corp_level, enum client_certificate asked)
 {
     char *device = test_certificate_pem(device_ca.certificate);
     char *corp = test_certificate_pem(corp_ca.certificate);
@@ -29,8 +29,9 @@ static struct tls_context *make_context(int corp_level)
                                        { "corp", slice_of(corp), corp_level } };
     struct tls_context_spec spec = { .certificate_pem = slice_of(certificate),
                                      .key_pem = slice_of(key),
+                                     .client_certificate = asked,
                                      .stores = stores,
-                                     .store_count = 2 };
+                                     .store_count = asked == CLIENT_CERTIFICATE_IGNORED ? 0 : 2 };
     struct tls_context *made;
     const char *why;
     assert_int_equal(tls_context_create(&spec, &made, &why), ERROR_NONE);
@@ -39,6 +40,11 @@ static struct tls_context *make_context(int corp_level)
     free(certificate);
     free(key);
     return made;
+}
+
+static struct tls_context *make_context(int corp_level)
+{
+    return make_context_asking(corp_level, CLIENT_CERTIFICATE_REQUIRED);
 }
 
 static int set_up(void **state)
@@ -122,6 +128,24 @@ static const char *store_for(struct tls_context *with, const struct test_certifi
     peer_identity_free(identity);
     part(&m);
     return in ? name : NULL;
+}
+
+/* How it ends for a client with this leaf (NULL: none): no handshake, in as nobody, in as a device.
+ */
+enum outcome { REFUSED, NOBODY, DEVICE };
+static enum outcome outcome_of(struct tls_context *with, const struct test_certificate *leaf)
+{
+    struct meeting m;
+    struct peer_identity *identity;
+    meet(&m, with, leaf);
+    assert_int_equal(tls_session_identity(&m.session, m.server, &identity), ERROR_NOT_FOUND);
+    shake_hands(&m);
+    enum error e = tls_session_identity(&m.session, m.server, &identity);
+    assert_true((e == ERROR_NONE) == m.server_done);
+    enum outcome outcome = e != ERROR_NONE ? REFUSED : identity ? DEVICE : NOBODY;
+    peer_identity_free(identity);
+    part(&m);
+    return outcome;
 }
 
 static struct test_certificate leaf_of(const struct test_certificate *ca)
@@ -379,9 +403,33 @@ static void test_a_context_needs_fitting_parts(void **state)
     free(key);
 }
 
+static void test_F01_F02_what_a_listener_asks_for(void **state)
+{
+    (void)state;
+    static const enum client_certificate asked[] = { CLIENT_CERTIFICATE_REQUIRED,
+                                                     CLIENT_CERTIFICATE_OPTIONAL,
+                                                     CLIENT_CERTIFICATE_IGNORED };
+    static const enum outcome wanted[][3] = { /* none, good, bad */
+                                              { REFUSED, DEVICE, REFUSED },
+                                              { NOBODY, DEVICE, REFUSED },
+                                              { NOBODY, NOBODY, NOBODY }
+    };
+    struct test_certificate good = leaf_of(&device_ca), bad = leaf_of(&stranger_ca);
+    for (size_t i = 0; i < 3; i++) {
+        struct tls_context *with = make_context_asking(2, asked[i]);
+        assert_int_equal(outcome_of(with, NULL), wanted[i][0]);
+        assert_int_equal(outcome_of(with, &good), wanted[i][1]);
+        assert_int_equal(outcome_of(with, &bad), wanted[i][2]);
+        tls_context_free(with);
+    }
+    test_certificate_free(&good);
+    test_certificate_free(&bad);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_F01_F02_what_a_listener_asks_for),
         cmocka_unit_test(test_T08_the_store_that_verified_names_the_peer),
         cmocka_unit_test(test_T13_strangers_and_the_nameless_are_refused),
         cmocka_unit_test(test_T13_the_alert_says_what_was_wrong),
