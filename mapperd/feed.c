@@ -318,12 +318,16 @@ static void follow(struct feed *feed)
     feed_work(feed);
 }
 
+static void open_store(struct feed *feed);
+
 static void act(struct feed *feed, enum feed_action action)
 {
     switch (action) {
     case FEED_ACTION_NONE:
         return;
     case FEED_ACTION_CONNECT:
+        if (feed->unopened && feed->store == NULL)
+            open_store(feed);
         feed->connected = 0;
         database_open(&feed->log, feed->options->database, feed->turn, FEED_CONNECT_S);
         database_open(&feed->keys, feed->options->database, feed->turn, FEED_CONNECT_S);
@@ -549,7 +553,13 @@ static enum error begin_epoch(struct feed *feed)
     enum error e = store_begin(feed->store, &writer);
     if (e != ERROR_NONE)
         return e;
+    uint32_t mapperd_id = feed->meta.origin.mapperd_id;
+    uint64_t version_seen_ms = feed->meta.version_seen_ms;
     e = meta_read(&writer, &feed->meta);
+    if (mapperd_id != 0)
+        feed->meta.origin.mapperd_id = mapperd_id;
+    if (version_seen_ms > feed->meta.version_seen_ms)
+        feed->meta.version_seen_ms = version_seen_ms;
     if (e == ERROR_NONE) {
         uint64_t old = feed->meta.serial.epoch;
         do
@@ -572,9 +582,24 @@ static enum error begin_epoch(struct feed *feed)
     return e;
 }
 
+/* But what it knows of itself, not of a store. */
+static void forget_meta(struct feed *feed)
+{
+    uint32_t mapperd_id = feed->meta.origin.mapperd_id;
+    uint64_t version_seen_ms = feed->meta.version_seen_ms;
+    meta_free(&feed->meta);
+    meta_init(&feed->meta);
+    feed->meta.origin.mapperd_id = mapperd_id;
+    feed->meta.version_seen_ms = version_seen_ms;
+}
+
+/* At the start; and again at each connect while the disk keeps it from being written: a store that
+ * is opened without writing would show an age that nobody can keep. */
 static void open_store(struct feed *feed)
 {
     enum error e = folder_open_current(&feed->folder, &feed->store);
+    bool again = feed->unopened;
+    feed->unopened = false;
     if (e == ERROR_NONE) {
         e = begin_epoch(feed);
         if (e != ERROR_NONE) {
@@ -583,10 +608,11 @@ static void open_store(struct feed *feed)
         }
     }
     if (e != ERROR_NONE) {
-        log_write(e == ERROR_NOT_FOUND ? LOG_NOTICE : LOG_ERROR, "store-absent",
-                  "the database will fill a new one");
-        meta_free(&feed->meta);
-        meta_init(&feed->meta);
+        feed->unopened = e == ERROR_SYSTEM;
+        log_write(e == ERROR_NOT_FOUND ? LOG_NOTICE : LOG_ERROR, "store-absent", "%s",
+                  feed->unopened ? "what is there can't be written; it is tried again"
+                                 : "the database will fill a new one");
+        forget_meta(feed);
         return;
     }
     feed->served = true;
@@ -596,6 +622,7 @@ static void open_store(struct feed *feed)
         feed_end("no memory");
     m->store = feed->store;
     m->serial = feed->meta.serial;
+    m->ask_first = again; /* the start's own question may have been given up long ago */
     feed_tell(feed, m);
     tell_proof(feed);
 }

@@ -128,6 +128,7 @@ struct feed {
     struct folder folder;
     struct store *store;      /* written by the feed; served, unless fill.store is the same */
     bool served;              /* the loop has it */
+    bool unopened;            /* it is there, but could not be written: tried at each connect */
     struct meta meta;         /* of `store` */
     struct store *retired[8]; /* waiting for LOOP_RELEASE */
     struct store *growing;    /* the served one, until the loop has let go of it */

@@ -5,6 +5,7 @@
 
 #include "common/log.h"
 #include "mapperd/checksum.h"
+#include "mapperd/disk.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -26,7 +27,7 @@ static enum error library_error(const char *what, int code)
     if (code == ENOMEM)
         return ERROR_MEMORY;
     log_write(LOG_ERROR, "journal-failed", "%s: %s%s", what, mdb_strerror(code),
-              code == EIO || code == ENOSPC ? "; look whether the disk is full" : "");
+              disk_lacks_room(code) ? "; look whether the disk is full" : "");
     if (code == MDB_MAP_FULL || code == MDB_TXN_FULL)
         return ERROR_TOO_LARGE;
     return code > 0 ? ERROR_SYSTEM : ERROR_LIBRARY;
@@ -243,7 +244,7 @@ static enum error open_and_check(struct journal *journal, const char *path)
         (code = mdb_env_set_maxreaders(journal->env, READERS_MAX)) != 0 ||
         (code = mdb_env_open(journal->env, path, MDB_NOTLS | MDB_NORDAHEAD, 0600)) != 0 ||
         (code = mdb_env_get_fd(journal->env, &journal->descriptor)) != 0)
-        return code == ENOSPC || code == EIO || code == EACCES || code == ENOMEM || code == EMFILE
+        return disk_lacks_room(code) || code == EACCES || code == ENOMEM || code == EMFILE
                    ? library_error(path, code)
                    : ERROR_MALFORMED;
     if (!long_enough(journal))

@@ -40,6 +40,7 @@ struct feed_message {
     enum feed_message_kind kind;
     struct store *store;
     struct store_serial serial;
+    bool ask_first; /* before the store is answered from */
     uint64_t gate, written_boot_ms;
     struct client_reference client;
     uint64_t request;

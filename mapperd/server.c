@@ -113,12 +113,26 @@ bool server_snapshot(struct server *server)
     return true;
 }
 
+/* Nothing is answered from what is older than this moment, if the database can be asked. */
+static void ask_first(struct server *server)
+{
+    gate_raise(server, GATE_EVENT_STANDSTILL, 0);
+    struct loop_message *m = loop_message_new(LOOP_GATE);
+    if (m == NULL)
+        return; /* the gate's patience ends it */
+    m->gate = server->gate.number;
+    if (feed_send(server->feed, m) != ERROR_NONE)
+        loop_message_free(m);
+}
+
 /* A new generation: from here on everybody is answered from it, and everything counts as changed.
  */
 static void take_store(struct server *server, struct feed_message *m)
 {
     char text[80];
     release_store(server);
+    if (m->ask_first)
+        ask_first(server);
     if (store_reader_open(m->store, &server->reader) != ERROR_NONE) {
         log_write(LOG_ERROR, "store-unreadable", "the new generation can't be read");
         server->reader.store = NULL;
@@ -209,13 +223,7 @@ void server_look(struct server *server)
     server->counts.standstills++;
     log_write(LOG_WARNING, "stood-still", "for %" PRIu64 " ms; asking the database first",
               stood_ms);
-    gate_raise(server, GATE_EVENT_STANDSTILL, 0);
-    struct loop_message *m = loop_message_new(LOOP_GATE);
-    if (m == NULL)
-        return; /* the gate's patience ends it */
-    m->gate = server->gate.number;
-    if (feed_send(server->feed, m) != ERROR_NONE)
-        loop_message_free(m);
+    ask_first(server);
 }
 
 /* Before anything of this turn is handled. */

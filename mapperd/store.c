@@ -7,6 +7,7 @@
 #include "common/log.h"
 #include "common/mem.h"
 #include "mapperd/checksum.h"
+#include "mapperd/disk.h"
 #include "mapperd/kill_point.h"
 
 #include <assert.h>
@@ -46,10 +47,9 @@ static enum error library_error(const char *what, int code)
     if (code == ENOMEM)
         return ERROR_MEMORY;
     log_write(LOG_ERROR, "lmdb-failed", "%s: %s%s", what, mdb_strerror(code),
-              code == MDB_MAP_FULL ? "; it grows by itself"
-              : code == EIO || code == ENOSPC /* a short write is EIO to LMDB */
-                  ? "; look whether the disk is full"
-                  : "");
+              code == MDB_MAP_FULL    ? "; it grows by itself"
+              : disk_lacks_room(code) ? "; look whether the disk is full"
+                                      : "");
     if (code == MDB_MAP_FULL || code == MDB_TXN_FULL)
         return ERROR_TOO_LARGE;
     return code > 0 ? ERROR_SYSTEM : ERROR_LIBRARY; /* a full disk is no damage */
@@ -290,7 +290,7 @@ enum error folder_open_current(struct folder *folder, struct store **out)
     while (folder->map_size / 2 < (uint64_t)file.st_size && folder->map_size <= STORE_MAP_MOST / 2)
         folder->map_size *= 2;
     e = open_environment(folder, current, false, out);
-    if (e == ERROR_MEMORY)
+    if (e == ERROR_MEMORY || e == ERROR_SYSTEM)
         return e;
     if (e != ERROR_NONE)
         return ERROR_MALFORMED;

@@ -60,7 +60,7 @@ void folder_close(struct folder *folder);
 
 /* Opens what CURRENT names and removes every other generation. ERROR_NOT_FOUND: there is none.
  * ERROR_MALFORMED: it can't be trusted (damaged, truncated, of another format or never finished);
- * the reason is logged. */
+ * the reason is logged. ERROR_SYSTEM: the disk is full or fails, which says nothing against it. */
 enum error folder_open_current(struct folder *folder, struct store **out) MUST_CHECK;
 /* A new, empty generation; not yet CURRENT, not yet synced. */
 enum error folder_create(struct folder *folder, struct store **out) MUST_CHECK;

@@ -81,20 +81,7 @@ def served(lab, cns):
 
 def start_without_waiting(lab):
     """Starts mapperd and waits for its socket only: it may have nothing to answer."""
-    from tests.lab.process import Process
-    from tests.lab.stack import PROGRAMS, SANITIZERS, without_randomization
-    import os
-
-    pathlib.Path(lab.mapperd_socket).unlink(missing_ok=True)
-    argv = without_randomization(lab.variant) + [
-        str(lab.binary(PROGRAMS["mapperd"])),
-        "--config",
-        str(lab.write_mapperd_conf()),
-    ]
-    environment = {**SANITIZERS, **os.environ}
-    lab.processes["mapperd"] = Process.start(
-        argv, lab.log_of("mapperd"), cwd=str(lab.folder), env=environment
-    )
+    lab.launch("mapperd")
     wait_until(lambda: pathlib.Path(lab.mapperd_socket).exists())
     wait_until(lambda: answers_ping(lab))
 
