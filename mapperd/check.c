@@ -184,13 +184,28 @@ static void take_pending(struct feed *feed, const PGresult *result)
     feed->pending_cut = database_true(result, 0, 2);
 }
 
-static void begin_keys(struct feed *feed)
+static void prepare(struct feed *feed, enum feed_check check, struct database *db,
+                    const struct database_statement *const *statements)
+{
+    size_t count = 0;
+    while (statements[count] != NULL)
+        count++;
+    feed->check = check;
+    if (database_prepare(db, statements, count, FEED_READ_S) != ERROR_NONE)
+        feed_raise(feed, FEED_EVENT_LOST);
+}
+
+static void prepare_keys(struct feed *feed)
+{
+    if (database_pipeline_start(&feed->keys) != ERROR_NONE)
+        feed_raise(feed, FEED_EVENT_LOST);
+    else
+        prepare(feed, CHECK_PREPARE_KEYS, &feed->keys, STATEMENTS_OF_KEYS);
+}
+
+static void begin_history(struct feed *feed)
 {
     const struct meta_origin *ours = &feed->meta.origin;
-    if (database_pipeline_start(&feed->keys) != ERROR_NONE) {
-        feed_raise(feed, FEED_EVENT_LOST);
-        return;
-    }
     if (feed->store != NULL && feed->meta.position != NULL &&
         ours->system_id == feed->server.system_id &&
         ours->database_oid == feed->server.database_oid) {
@@ -219,7 +234,13 @@ static void next(struct feed *feed)
         ask(feed, CHECK_KEYS_HELLO, &feed->keys, &STATEMENT_HELLO, NULL);
         return;
     case CHECK_KEYS_HELLO:
-        begin_keys(feed);
+        prepare(feed, CHECK_PREPARE, &feed->log, STATEMENTS_OF_LOG);
+        return;
+    case CHECK_PREPARE:
+        prepare_keys(feed);
+        return;
+    case CHECK_PREPARE_KEYS:
+        begin_history(feed);
         return;
     case CHECK_HISTORY:
         if (feed->history == HISTORY_HELD)
@@ -254,6 +275,9 @@ void check_result(struct feed *feed, const PGresult *result)
         return;
     case CHECK_KEYS_HELLO:
         take_hello(feed, result, false);
+        return;
+    case CHECK_PREPARE:
+    case CHECK_PREPARE_KEYS:
         return;
     case CHECK_HISTORY:
         take_history(feed, result);

@@ -35,8 +35,9 @@ static void close_now(struct database *db)
     stop_watching(db);
     PQfinish(db->pg);
     db->pg = NULL;
-    db->awaiting = false;
+    db->awaiting = db->preparing = db->leave_pipeline = false;
     db->waiting_syncs = 0;
+    db->prepared_count = 0;
     become(db, DATABASE_CLOSED);
 }
 
@@ -125,6 +126,18 @@ static bool is_error(const PGresult *result)
     return status == PGRES_FATAL_ERROR || status == PGRES_BAD_RESPONSE;
 }
 
+/* All plans are made: of all those answers the owner gets one. */
+static bool end_preparing(struct database *db)
+{
+    db->preparing = false;
+    if (db->leave_pipeline && PQexitPipelineMode(db->pg) != 1) {
+        lose(db, PQerrorMessage(db->pg));
+        return false;
+    }
+    db->leave_pipeline = false;
+    return hand_result(db, NULL);
+}
+
 /* One result off the connection; false when none is there yet or the connection is gone. */
 static bool take_result(struct database *db)
 {
@@ -148,7 +161,11 @@ static bool take_result(struct database *db)
         ev_timer_stop(db->loop, &db->deadline);
         become(db, DATABASE_IDLE);
     }
-    bool alive = hand_result(db, result);
+    bool alive = true;
+    if (!db->preparing)
+        alive = hand_result(db, result);
+    else if (sync)
+        alive = end_preparing(db);
     PQclear(result);
     return alive;
 }
@@ -238,16 +255,25 @@ void database_open(struct database *db, const char *conninfo, unsigned turn, dou
     connect_step(db, PGRES_POLLING_WRITING);
 }
 
-static enum error prepared(struct database *db, const struct database_statement *statement,
-                           const struct database_parameters *p)
+static bool is_prepared(const struct database *db, const struct database_statement *statement)
 {
-    /* Parsed each time: a statement takes 50 µs to plan at most, and a plan made for a small table
-     * is not kept for a large one. */
+    for (size_t i = 0; i < db->prepared_count; i++)
+        if (db->prepared[i] == statement)
+            return true;
+    return false;
+}
+
+static enum error send_statement(struct database *db, const struct database_statement *statement,
+                                 const struct database_parameters *p)
+{
     static const struct database_parameters NO_PARAMETERS;
     if (p == NULL)
         p = &NO_PARAMETERS;
-    int sent = PQsendQueryParams(db->pg, statement->sql, p->count, NULL, p->values, p->sizes,
-                                 p->formats, 1);
+    int sent = is_prepared(db, statement)
+                   ? PQsendQueryPrepared(db->pg, statement->name, p->count, p->values, p->sizes,
+                                         p->formats, 1)
+                   : PQsendQueryParams(db->pg, statement->sql, p->count, NULL, p->values, p->sizes,
+                                       p->formats, 1);
     return sent == 1 ? ERROR_NONE : ERROR_UNREACHABLE;
 }
 
@@ -266,7 +292,7 @@ enum error database_send(struct database *db, const struct database_statement *s
                          double deadline_s)
 {
     assert(db->state == DATABASE_IDLE);
-    enum error e = prepared(db, statement, parameters);
+    enum error e = send_statement(db, statement, parameters);
     if (e != ERROR_NONE)
         return e;
     if (single_rows)
@@ -283,7 +309,7 @@ enum error database_pipeline_start(struct database *db)
 enum error database_pipeline_add(struct database *db, const struct database_statement *statement,
                                  const struct database_parameters *parameters)
 {
-    return prepared(db, statement, parameters);
+    return send_statement(db, statement, parameters);
 }
 
 enum error database_sync(struct database *db, double deadline_s)
@@ -293,6 +319,25 @@ enum error database_sync(struct database *db, double deadline_s)
     db->waiting_syncs++;
     start_awaiting(db, deadline_s);
     return ERROR_NONE;
+}
+
+enum error database_prepare(struct database *db, const struct database_statement *const *statements,
+                            size_t count, double deadline_s)
+{
+    assert(db->state == DATABASE_IDLE && !db->preparing);
+    assert(db->prepared_count + count <= DATABASE_PREPARED_MAX);
+    if (PQpipelineStatus(db->pg) == PQ_PIPELINE_OFF) {
+        if (PQenterPipelineMode(db->pg) != 1)
+            return ERROR_UNREACHABLE;
+        db->leave_pipeline = true;
+    }
+    for (size_t i = 0; i < count; i++) {
+        if (PQsendPrepare(db->pg, statements[i]->name, statements[i]->sql, 0, NULL) != 1)
+            return ERROR_UNREACHABLE;
+        db->prepared[db->prepared_count++] = statements[i];
+    }
+    db->preparing = true;
+    return database_sync(db, deadline_s);
 }
 
 void database_add_text(struct database_parameters *p, const char *text)

@@ -29,6 +29,9 @@ struct database_parameters {
 void database_add_text(struct database_parameters *p, const char *text); /* NULL = SQL NULL */
 void database_add_binary(struct database_parameters *p, struct slice bytes);
 
+/* Statements with a plan of their own on a connection. */
+#define DATABASE_PREPARED_MAX 24
+
 struct database;
 struct database_owner {
     void (*connected)(struct database *db);
@@ -55,6 +58,10 @@ struct database {
     bool handling;           /* inside of the owner's callback: closing is put off to its return */
     bool close_wanted;
     unsigned waiting_syncs; /* pipeline mode: syncs sent and not yet seen */
+    const struct database_statement *prepared[DATABASE_PREPARED_MAX];
+    size_t prepared_count;
+    bool preparing;      /* the server is at database_prepare() */
+    bool leave_pipeline; /* … which began the pipeline mode that it was sent in */
     struct database_owner owner;
     void *context;
 };
@@ -67,14 +74,18 @@ void database_open(struct database *db, const char *conninfo, unsigned turn, dou
 /* Closes without a word to the owner. */
 void database_close(struct database *db);
 
-/* Sends one statement; the connection must be IDLE. SQL is a constant with a name, prepared at its
- * first use on this connection. */
+/* Sends one statement; the connection must be IDLE. SQL is a constant with a name. */
 struct database_statement {
     const char *name, *sql;
 };
 enum error database_send(struct database *db, const struct database_statement *statement,
                          const struct database_parameters *parameters, bool single_rows,
                          double deadline_s) MUST_CHECK;
+
+/* From here on until this connection is closed the server parses and plans these no more, which
+ * costs more than to run them. The connection must be IDLE; `result` is called once, with NULL. */
+enum error database_prepare(struct database *db, const struct database_statement *const *statements,
+                            size_t count, double deadline_s) MUST_CHECK;
 
 /* Pipeline mode: any number of statements, then database_sync(). The connection is BUSY until all
  * syncs have come. */

@@ -383,12 +383,8 @@ static void on_log_result(struct database *db, const PGresult *result)
     if (!feed->poll.running)
         return;
     poll_result(feed, result);
-    if (result == NULL && db->state == DATABASE_IDLE && !feed->poll.running) {
-        ev_timer_set(&feed->poll_timer, (double)feed->options->poll_ms / 1000., 0.);
-        ev_timer_start(feed->loop, &feed->poll_timer);
-        if (feed->gate != 0 || feed->hinted)
-            poll_send(feed);
-    }
+    if (result == NULL && db->state == DATABASE_IDLE && !feed->poll.running)
+        poll_rest(feed);
 }
 
 static void on_keys_result(struct database *db, const PGresult *result)

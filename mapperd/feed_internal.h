@@ -61,7 +61,7 @@ struct fill {
 };
 
 /* A standby does not say in its snapshot what is in progress: that is asked first. */
-enum poll_stage { POLL_READING = 0, POLL_LISTENING, POLL_PENDING };
+enum poll_stage { POLL_READING = 0, POLL_LISTENING, POLL_PENDING, POLL_APPLYING };
 
 struct poll {
     enum poll_stage stage;
@@ -95,6 +95,7 @@ struct mark {
 
 struct reread {
     bool running;
+    bool of_poll; /* the batch is the poll's: it was never queued, its words lie in the poll */
     struct key_batch batch;
     enum key_kind steps[8]; /* statements of the batch under way, in order */
     size_t step_count, step;
@@ -142,6 +143,8 @@ struct feed {
     enum feed_check {
         CHECK_HELLO,
         CHECK_KEYS_HELLO,
+        CHECK_PREPARE,
+        CHECK_PREPARE_KEYS,
         CHECK_HISTORY,
         CHECK_RECENT,
         CHECK_PENDING
@@ -219,9 +222,18 @@ bool poll_peek(
 void poll_peek_result(struct feed *feed, const PGresult *result);
 void poll_remember(struct store_writer *writer, uint64_t xid, uint64_t stamp, uint64_t now_unix_ms);
 void poll_trim_recent(struct feed *feed);
+/* Into the transaction that has its keys, or what they say: its statements; with `last` its
+ * position. */
+enum error poll_write(struct feed *feed, struct store_writer *writer, struct poll *poll,
+                      bool last) MUST_CHECK;
+void poll_applied(struct feed *feed); /* what reread_poll() has begun is committed */
+void poll_rest(struct feed *feed);    /* the next one after poll_ms, or now when one is owed */
 
 /* reread.c */
 bool reread_send(struct feed *feed); /* false: nothing waits */
+/* Reads the keys of the poll at once: no queue, one write for what they say and for the position.
+ * False: keys wait, or the connection is not free, or they are too many: they must be queued. */
+bool reread_poll(struct feed *feed, struct poll *poll);
 void reread_result(struct feed *feed, const PGresult *result);
 void reread_reset(struct reread *reread);
 

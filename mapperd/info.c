@@ -118,6 +118,7 @@ static void write_keys(const struct server *server, struct buffer *out)
     number(out, "map_bytes", usage.map_bytes);
     number(out, "map_used_bytes", usage.used_bytes);
     number(out, "longest_write_us", usage.longest_write_us);
+    number(out, "writes", usage.writes);
     number(out, "stores", usage.entries[STORE_TRUST]);
     number(out, "domains", usage.entries[STORE_DOMAIN]);
     number(out, "devices", usage.entries[STORE_PEER]);

@@ -103,34 +103,47 @@ void poll_remember(struct store_writer *writer, uint64_t xid, uint64_t stamp, ui
               (struct slice){ (const char *)&now_unix_ms, sizeof(now_unix_ms) });
 }
 
+enum error poll_write(struct feed *feed, struct store_writer *writer, struct poll *poll, bool last)
+{
+    uint64_t now_unix_ms = clock_unix_ms();
+    for (size_t i = 0; i < poll->statement_count; i++)
+        poll_remember(writer, poll->statements[i].xid, poll->statements[i].stamp, now_unix_ms);
+    if (!last)
+        return ERROR_NONE;
+    enum error e = meta_set_position(&feed->meta, buffer_slice(&poll->snapshot));
+    feed->meta.refill |= poll->everything;
+    meta_write_position(writer, &feed->meta);
+    return e;
+}
+
+/* The memory does not move any more. */
+static void find_words(struct poll *poll)
+{
+    const char *memory = buffer_slice(&poll->memory).data;
+    for (size_t i = 0; i < poll->count; i++)
+        for (size_t w = 0; w < key_kind_words(poll->keys[i].kind); w++)
+            poll->keys[i].words[w].data = memory + poll->offsets[i][w];
+}
+
 /* Writes the keys read so far into the queue; with `last`, the position as well. */
 static enum error store_rows(struct feed *feed, struct poll *poll, bool last)
 {
     struct store_writer writer;
-    uint64_t now_unix_ms = clock_unix_ms();
     if (poll->memory.failed)
         return ERROR_MEMORY; /* a key's words are missing */
     enum error e = store_begin(feed->store, &writer);
     if (e != ERROR_NONE)
         return e;
-    const char *memory = buffer_slice(&poll->memory).data;
+    find_words(poll);
     for (size_t i = 0; i < poll->count; i++) {
         struct key *key = &poll->keys[i];
-        for (size_t w = 0; w < key_kind_words(key->kind); w++)
-            key->words[w].data = memory + poll->offsets[i][w];
         key->number = feed->meta.queue_next++;
         if (key_queue_put(&writer, key) != ERROR_NONE) {
             atomic_fetch_add(&feed->statistics.rows_skipped, 1);
             log_write(LOG_WARNING, "log-row-skipped", "a key that no row can have");
         }
     }
-    for (size_t i = 0; i < poll->statement_count; i++)
-        poll_remember(&writer, poll->statements[i].xid, poll->statements[i].stamp, now_unix_ms);
-    if (last) {
-        e = meta_set_position(&feed->meta, buffer_slice(&poll->snapshot));
-        feed->meta.refill |= poll->everything;
-        meta_write_position(&writer, &feed->meta);
-    }
+    e = poll_write(feed, &writer, poll, last);
     if (e != ERROR_NONE) {
         store_abort(&writer);
         return e;
@@ -215,25 +228,20 @@ static void take_header(struct feed *feed, const PGresult *result)
         feed_tell_plain(feed, FEED_ANSWERED, poll->gate);
 }
 
-static void finish(struct feed *feed)
+void poll_rest(struct feed *feed)
+{
+    ev_timer_set(&feed->poll_timer, (double)feed->options->poll_ms / 1000., 0.);
+    ev_timer_start(feed->loop, &feed->poll_timer);
+    if (feed->gate != 0 || feed->hinted)
+        poll_send(feed);
+}
+
+/* What it brought is queued, or applied. */
+static void finish_queued(struct feed *feed)
 {
     struct poll *poll = &feed->poll;
-    bool moved = !slice_equal(buffer_slice(&poll->snapshot), slice_of(feed->meta.position));
-    enum error e = ERROR_NONE;
-    if (poll->count > 0 || poll->statement_count > 0 || poll->everything) {
-        e = store_rows(feed, poll, true);
-    } else if (moved) {
-        /* Nothing new: the older position in the store is right as well, and is written once a
-         * second. */
-        e = meta_set_position(&feed->meta, buffer_slice(&poll->snapshot));
-        feed->position_moved = true;
-    }
     poll->running = false;
     atomic_fetch_add(&feed->statistics.polls, 1);
-    if (e != ERROR_NONE) {
-        feed_store_failed(feed, e, "queue");
-        return;
-    }
     if (poll->cut) {
         if (feed->gate == 0)
             feed->gate = poll->gate;
@@ -257,6 +265,41 @@ static void finish(struct feed *feed)
     }
     feed_settle(feed);
     feed_work(feed);
+}
+
+void poll_applied(struct feed *feed)
+{
+    struct poll *poll = &feed->poll;
+    feed->recent_count += poll->statement_count;
+    finish_queued(feed);
+    if (feed_follows(feed) && !poll->running)
+        poll_rest(feed);
+}
+
+static void finish(struct feed *feed)
+{
+    struct poll *poll = &feed->poll;
+    bool moved = !slice_equal(buffer_slice(&poll->snapshot), slice_of(feed->meta.position));
+    enum error e = ERROR_NONE;
+    find_words(poll);
+    if (poll->count > 0 && !poll->large && !poll->everything && reread_poll(feed, poll)) {
+        poll->stage = POLL_APPLYING;
+        return;
+    }
+    if (poll->count > 0 || poll->statement_count > 0 || poll->everything) {
+        e = store_rows(feed, poll, true);
+    } else if (moved) {
+        /* Nothing new: the older position in the store is right as well, and is written once a
+         * second. */
+        e = meta_set_position(&feed->meta, buffer_slice(&poll->snapshot));
+        feed->position_moved = true;
+    }
+    if (e != ERROR_NONE) {
+        poll->running = false;
+        feed_store_failed(feed, e, "queue");
+        return;
+    }
+    finish_queued(feed);
 }
 
 /* Promoted while connected. What was read from it as a standby holds: the rest has a number from M
@@ -302,6 +345,8 @@ static void end_stage(struct feed *feed)
             feed_raise(feed, FEED_EVENT_LOST);
         else
             finish(feed);
+        return;
+    case POLL_APPLYING: /* the log's connection is idle */
         return;
     }
 }

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Keys of the queue are read again, a batch at a time: one statement a kind, all sent at once, each
+/* Keys are read again, a batch at a time: one statement a kind, all sent at once, each
  * key whole in one snapshot. The connection is one and in order, so a later batch is always read in
  * a later snapshot. What came is written, taken off the queue and counted in one transaction; then
- * it is published. */
+ * it is published. The few keys of a poll that finds nothing waiting need no queue: they are read
+ * before its position moves, which moves in that transaction. */
 #include "common/log.h"
 #include "common/mem.h"
 #include "mapperd/feed_internal.h"
@@ -16,7 +17,7 @@
 
 void reread_reset(struct reread *reread)
 {
-    reread->running = false;
+    reread->running = reread->of_poll = false;
     reread->step_count = reread->step = 0;
     buffer_reset(&reread->puts);
     buffer_reset(&reread->changes);
@@ -113,10 +114,43 @@ static enum error read_front(struct feed *feed)
     return e;
 }
 
-bool reread_send(struct feed *feed)
+static void send_batch(struct feed *feed)
 {
     static const enum key_kind STEPS[] = { KEY_STORE, KEY_DOMAIN,     KEY_RULES,  KEY_USER,
                                            KEY_PEER,  KEY_CREDENTIAL, KEY_BINDING };
+    struct reread *reread = &feed->reread;
+    enum error e = ERROR_NONE;
+    for (size_t i = 0; e == ERROR_NONE && i < sizeof(STEPS) / sizeof(STEPS[0]); i++)
+        e = add_step(feed, STEPS[i]);
+    if (e == ERROR_NONE)
+        e = database_pipeline_add(&feed->keys, &STATEMENT_LSN, NULL);
+    reread->steps[reread->step_count++] = KEY_NONE;
+    if (e == ERROR_NONE)
+        e = database_sync(&feed->keys, FEED_READ_S);
+    reread->running = true;
+    if (e != ERROR_NONE)
+        feed_raise(feed, FEED_EVENT_LOST);
+}
+
+bool reread_poll(struct feed *feed, struct poll *poll)
+{
+    struct key_batch *batch = &feed->reread.batch;
+    if (feed->queue_may_hold || feed->store == NULL || feed->keys.state != DATABASE_IDLE ||
+        poll->memory.failed || poll->count > sizeof(batch->keys) / sizeof(batch->keys[0]))
+        return false;
+    for (size_t i = 0; i < poll->count; i++)
+        if (poll->keys[i].large)
+            return false;
+    reread_reset(&feed->reread);
+    memcpy(batch->keys, poll->keys, poll->count * sizeof(batch->keys[0]));
+    batch->count = poll->count;
+    feed->reread.of_poll = true;
+    send_batch(feed);
+    return true;
+}
+
+bool reread_send(struct feed *feed)
+{
     struct reread *reread = &feed->reread;
     if (!feed->queue_may_hold)
         return false;
@@ -131,16 +165,7 @@ bool reread_send(struct feed *feed)
         return false;
     }
     reread_reset(reread);
-    for (size_t i = 0; e == ERROR_NONE && i < sizeof(STEPS) / sizeof(STEPS[0]); i++)
-        e = add_step(feed, STEPS[i]);
-    if (e == ERROR_NONE)
-        e = database_pipeline_add(&feed->keys, &STATEMENT_LSN, NULL);
-    reread->steps[reread->step_count++] = KEY_NONE;
-    if (e == ERROR_NONE)
-        e = database_sync(&feed->keys, FEED_READ_S);
-    reread->running = true;
-    if (e != ERROR_NONE)
-        feed_raise(feed, FEED_EVENT_LOST);
+    send_batch(feed);
     return true;
 }
 
@@ -332,8 +357,13 @@ static enum error apply(struct feed *feed)
         return e;
     write_store(feed, &writer);
     for (size_t i = 0; i < reread->batch.count; i++) {
-        key_queue_remove(&writer, &reread->batch.keys[i]);
+        if (!reread->of_poll)
+            key_queue_remove(&writer, &reread->batch.keys[i]);
         add_change(feed, &reread->batch.keys[i]);
+    }
+    if (reread->of_poll && (e = poll_write(feed, &writer, &feed->poll, true)) != ERROR_NONE) {
+        store_abort(&writer);
+        return e;
     }
     meta_write(&writer, &feed->meta);
     kill_point("apply-written");
@@ -359,10 +389,15 @@ static void finish(struct feed *feed)
                  atomic_load(&feed->statistics.rows_skipped) + reread->record.skipped);
     reread->record.skipped = 0;
     unsigned long long waiting = atomic_load(&feed->statistics.keys_waiting);
-    atomic_store(&feed->statistics.keys_waiting,
-                 waiting > reread->batch.count ? waiting - reread->batch.count : 0);
+    if (!reread->of_poll)
+        atomic_store(&feed->statistics.keys_waiting,
+                     waiting > reread->batch.count ? waiting - reread->batch.count : 0);
     if (feed->served && (feed->overflowed || buffer_size(&reread->changes) > 0))
         feed_tell_changes(feed, &reread->changes);
+    if (reread->of_poll) {
+        poll_applied(feed);
+        return;
+    }
     feed_settle(feed);
     feed_work(feed);
 }

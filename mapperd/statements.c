@@ -17,9 +17,11 @@
     "CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn()" \
     " ELSE pg_current_wal_insert_lsn() END"
 
-/* Settings of the session come with the first question. Plans: none may be made for a table that is
- * still small and be kept when it is not, and a range is read in the order of its index, never
- * sorted. row_security off: a mistake raises an error and never hides rows. */
+/* Settings of the session come with the first question. Plans: a range is read in the order of its
+ * index, never sorted; and what is prepared is planned once, whatever the parameters, so that it
+ * must be right for a table that was still small then: it has one way to each row, by its index,
+ * which a LATERAL with OFFSET sees to. row_security off: a mistake raises an error and never hides
+ * rows. */
 const struct database_statement STATEMENT_HELLO = {
     "hello",
     "SELECT (SELECT c.system_identifier FROM pg_control_system() c),"
@@ -29,6 +31,7 @@ const struct database_statement STATEMENT_HELLO = {
     "  pg_snapshot_xmin(pg_current_snapshot()), ':'),"
     " set_config('enable_seqscan', 'off', false), set_config('enable_bitmapscan', 'off', false),"
     " set_config('enable_sort', 'off', false), set_config('jit', 'off', false),"
+    " set_config('plan_cache_mode', 'force_generic_plan', false),"
     " set_config('row_security', 'off', false), set_config('client_encoding', 'UTF8', false),"
     " set_config('default_transaction_isolation', 'read committed', false)"
 };
@@ -155,8 +158,10 @@ const struct database_statement STATEMENT_LISTEN = { "listen", "LISTEN holdline_
 #define TRUST_COLUMNS "s.cn_form, s.cn_prefixes, s.state"
 
 const struct database_statement STATEMENT_READ_TRUST = {
-    "read-trust", "SELECT k.name, " TRUST_COLUMNS " FROM unnest($1::text[]) AS k(name)"
-                  " LEFT JOIN public.trust_store s ON s.name = k.name"
+    "read-trust",
+    "SELECT k.name, " TRUST_COLUMNS " FROM unnest($1::text[]) AS k(name)"
+    " LEFT JOIN LATERAL (SELECT * FROM public.trust_store t WHERE t.name = k.name OFFSET 0) s"
+    " ON true"
 };
 
 RANGES(TRUST, "trust", 1000,
@@ -165,8 +170,10 @@ RANGES(TRUST, "trust", 1000,
        "")
 
 const struct database_statement STATEMENT_READ_DOMAIN = {
-    "read-domain", "SELECT k.name, d.state FROM unnest($1::text[]) AS k(name)"
-                   " LEFT JOIN public.domain d ON d.name = k.name"
+    "read-domain",
+    "SELECT k.name, d.state FROM unnest($1::text[]) AS k(name)"
+    " LEFT JOIN LATERAL (SELECT * FROM public.domain t WHERE t.name = k.name OFFSET 0) d"
+    " ON true"
 };
 
 RANGES(DOMAIN, "domain", 5000,
@@ -214,8 +221,10 @@ RANGES(RULES, "rules", 1000,
 #define USER_COLUMNS "u.state, " USER_GROUPS ", " USER_RULES
 
 const struct database_statement STATEMENT_READ_USER = {
-    "read-user", "SELECT k.identity, " USER_COLUMNS " FROM unnest($1::text[]) AS k(identity)"
-                 " LEFT JOIN public.sip_user u ON u.identity = k.identity"
+    "read-user",
+    "SELECT k.identity, " USER_COLUMNS " FROM unnest($1::text[]) AS k(identity)"
+    " LEFT JOIN LATERAL (SELECT * FROM public.sip_user t WHERE t.identity = k.identity OFFSET 0)"
+    " u ON true"
 };
 
 /* Most users have neither groups nor rules of their own: they are looked for only from the first
@@ -282,8 +291,10 @@ RANGES(CREDENTIAL, "credential", 2000,
     " b.q, b.call_id, b.cseq, b.flow, b.path, b.version_ms, b.version_by, b.removed"
 
 const struct database_statement STATEMENT_READ_BINDING = {
-    "read-binding", "SELECT k.aor, " BINDING_COLUMNS " FROM unnest($1::text[]) AS k(aor)"
-                    " LEFT JOIN public.binding b ON b.aor = k.aor ORDER BY k.aor"
+    "read-binding",
+    "SELECT k.aor, " BINDING_COLUMNS " FROM unnest($1::text[]) AS k(aor)"
+    " LEFT JOIN LATERAL (SELECT * FROM public.binding t WHERE t.aor = k.aor OFFSET 0) b"
+    " ON true ORDER BY k.aor"
 };
 
 /* The same, each once however often it is named. */
@@ -306,6 +317,20 @@ const struct database_statement STATEMENT_COMPARE_BINDING = {
     "  WHERE a.aor > $1::text ORDER BY a.aor" LIMITED(COMPARE_ROWS) ")"
                                                                     " ORDER BY b.aor"
 };
+
+const struct database_statement *const STATEMENTS_OF_LOG[] = { &STATEMENT_PENDING, &STATEMENT_POLL,
+                                                               NULL };
+const struct database_statement *const STATEMENTS_OF_KEYS[] = { &STATEMENT_READ_TRUST,
+                                                                &STATEMENT_READ_DOMAIN,
+                                                                &STATEMENT_READ_RULES,
+                                                                &STATEMENT_READ_USER,
+                                                                &STATEMENT_READ_PEER,
+                                                                &STATEMENT_READ_CREDENTIAL,
+                                                                &STATEMENT_READ_BINDING,
+                                                                &STATEMENT_PENDING,
+                                                                &STATEMENT_PEEK,
+                                                                &STATEMENT_LSN,
+                                                                NULL };
 
 const struct database_statement STATEMENT_ENROL = {
     "enrol", "SELECT public.mapperd_enrol($1::text), (SELECT c.system_identifier"

@@ -42,6 +42,9 @@ extern const struct database_statement STATEMENT_COMPARE_TRUST, STATEMENT_COMPAR
     STATEMENT_COMPARE_RULES, STATEMENT_COMPARE_USER, STATEMENT_COMPARE_PEER,
     STATEMENT_COMPARE_CREDENTIAL, STATEMENT_COMPARE_BINDING;
 
+/* What is asked many times a second on each connection, and to be prepared there; NULL ends. */
+extern const struct database_statement *const STATEMENTS_OF_LOG[], *const STATEMENTS_OF_KEYS[];
+
 /* $1 name: → id */
 extern const struct database_statement STATEMENT_ENROL;
 /* $1 id, $2 counter, $3 position or NULL */

@@ -37,7 +37,7 @@ struct store {
     uint64_t generation;
     size_t page_size;
     int descriptor;
-    atomic_ullong longest_write_us; /* written by the feed, read by the loop for INFO */
+    atomic_ullong longest_write_us, writes; /* written by the feed, read by the loop for INFO */
 };
 
 static enum error library_error(const char *what, int code)
@@ -403,6 +403,7 @@ enum error store_usage(struct store *store, struct store_usage *usage)
     mdb_env_info(store->env, &info);
     usage->map_bytes = info.me_mapsize;
     usage->longest_write_us = atomic_load(&store->longest_write_us);
+    usage->writes = atomic_load(&store->writes);
     usage->used_bytes = (uint64_t)(info.me_last_pgno + 1) * store->page_size;
     int code = mdb_txn_begin(store->env, NULL, MDB_RDONLY, &txn);
     if (code != 0)
@@ -598,6 +599,7 @@ enum error store_commit(struct store_writer *writer)
     uint64_t took_us = clock_mono_us() - writer->begun_mono_us;
     if (took_us > atomic_load(&writer->store->longest_write_us))
         atomic_store(&writer->store->longest_write_us, took_us);
+    atomic_fetch_add(&writer->store->writes, 1);
     return code == 0 ? lengthen(writer->store) : library_error("commit", code);
 }
 

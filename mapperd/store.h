@@ -78,6 +78,7 @@ uint64_t store_generation(const struct store *store);
 struct store_usage {
     uint64_t map_bytes, used_bytes, entries[STORE_TABLE_COUNT];
     uint64_t longest_write_us; /* of the write transactions since it was opened, commit included */
+    uint64_t writes;           /* how many of those were committed */
 };
 enum error store_usage(struct store *store, struct store_usage *usage) MUST_CHECK;
 

@@ -178,6 +178,17 @@ def test_a_row_is_answered_within_milliseconds_of_its_commit(lab):
     assert sorted(times)[10] < 0.5  # a sanitizer build on a busy machine; the benchmark measures
 
 
+def test_a_small_change_is_one_write_of_the_store(lab):
+    """What it says and the position go together: each write waits for the disk."""
+    new_mapping(lab)
+    before, begin, count = int(info(lab)["writes"]), time.monotonic(), 60
+    for _ in range(count):
+        new_mapping(lab)
+    took_s, writes = time.monotonic() - begin, int(info(lab)["writes"]) - before
+    # Once a second come the position, the proof and what is tidied up.
+    assert count <= writes <= count + 5 + 3 * took_s
+
+
 def test_a_small_change_does_not_wait_for_a_large_one(fresh_lab):
     lab = fresh_lab
     revoked = new_mapping(lab)
