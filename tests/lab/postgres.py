@@ -20,7 +20,7 @@ import subprocess
 import tempfile
 import time
 
-from .process import Process, children
+from .process import Process, children, start_time
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BIN = pathlib.Path("/usr/lib/postgresql/15/bin")
@@ -154,6 +154,17 @@ class Cluster:
     def crash(self):
         """Ends the server as a loss of power would, but for what the kernel already has."""
         self.stop(signal.SIGQUIT)
+
+    def kill(self):
+        """kill -9 of the postmaster alone: its children notice and end, nothing is shut down. Waits
+        until they have, since a new one does not start beside them."""
+        left = [(pid, start_time(pid)) for pid in children(self.process.pid)]
+        self.process.kill()
+        deadline = time.monotonic() + 30
+        while any(started is not None and start_time(pid) == started for pid, started in left):
+            if time.monotonic() > deadline:
+                raise PostgresError("children of a postmaster that was killed do not end")
+            time.sleep(0.02)
 
     def pause(self):
         """Stops every process of the server: connections stay open, nothing is answered
@@ -304,26 +315,18 @@ def deploy(cluster):
         raise PostgresError(f"sqitch deploy failed:\n{done.stdout}")
 
 
+def initdb(cluster):
+    """A cluster of its own: another one than the template and its copies, with another identifier."""
+    locale = ("--encoding", "UTF8", "--locale", "C.UTF-8")
+    who = ("--username", SUPERUSER, "--auth", "trust")
+    run_as_server([BIN / "initdb", "-D", cluster.data, *who, *locale, "--no-sync"])
+
+
 def make_template(path):
     folder = make_folder("holdline-template-")
     cluster = Cluster(folder, folder / "log")
     try:
-        run_as_server(
-            [
-                BIN / "initdb",
-                "-D",
-                folder / "data",
-                "--username",
-                SUPERUSER,
-                "--auth",
-                "trust",
-                "--encoding",
-                "UTF8",
-                "--locale",
-                "C.UTF-8",
-                "--no-sync",
-            ]
-        )
+        initdb(cluster)
         cluster.start(fsync="off")
         cluster.sql(f"CREATE DATABASE {DATABASE}", database="postgres")
         deploy(cluster)

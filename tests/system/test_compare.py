@@ -9,11 +9,13 @@ from tests.lab.resp import RespError
 from tests.system.lib import cn_of, psycopg2_connect, resp, sql, unique, wait_until
 from tests.system.test_mapperd_bind import Device
 from tests.system.test_mapperd_feed import (
+    answered,
     change_at_random,
     info,
     known,
     new_mapping,
     served,
+    state,
     tables,
 )
 
@@ -102,6 +104,46 @@ def test_users_groups_rules_domains_and_stores_are_compared_too(fresh_lab):
     unlogged(lab, "DELETE FROM domain WHERE name = 'other.example'")
     domains = int(info(lab)["domains"])
     wait_until(lambda: int(info(lab)["domains"]) == domains - 1)
+
+
+@QUICK
+def test_a_devices_own_row_and_each_realm_of_a_credential_are_compared_too(fresh_lab):
+    lab = fresh_lab
+    cn, bare, user = new_mapping(lab), cn_of(), f"{unique()}@example.org"
+    credential = "INSERT INTO credential (identity, realm, username, ha1_md5) VALUES "
+    sql(lab, "INSERT INTO sip_user (identity) VALUES (%s)", user)
+    sql(lab, credential + f"('{user}', 'a', 'u', repeat('0', 32))")
+    wait_until(lambda: len(answered(lab, "CREDENTIAL", user)) == 4)
+    a_round_passes(lab)
+    assert named(lab) == 0
+    device = "INSERT INTO device_info (cn, state) VALUES "
+
+    def credentials():
+        return [text.split() for text in answered(lab, "CREDENTIAL", user)[3:]]
+
+    # A device that has mappings and one that has none; one realm among several that stay as they are.
+    unlogged(
+        lab,
+        device + f"('{cn}', 'disabled'), ('{bare}', 'disabled')",
+        credential + f"('{user}', 'b', 'u', repeat('1', 32)), ('{user}', 'c', 'u', repeat('2', 32))",
+    )
+    wait_until(lambda: state(lab, cn) == state(lab, bare) == "disabled" and len(credentials()) == 3)
+    unlogged(
+        lab,
+        f"UPDATE device_info SET state = 'known' WHERE cn = '{cn}'",
+        "UPDATE credential SET username = 'w' WHERE realm = 'b'",
+    )
+    wait_until(lambda: known(lab, cn) and "username=w" in credentials()[1])
+    unlogged(
+        lab,
+        f"UPDATE device_info SET state = 'known' WHERE cn = '{bare}'",
+        f"DELETE FROM device_info WHERE cn = '{bare}'",
+        "DELETE FROM credential WHERE realm = 'a'",
+        "UPDATE credential SET realm = 'd' WHERE realm = 'c'",
+    )
+    wait_until(lambda: state(lab, bare) == "unknown" and [c[1] for c in credentials()] == ["realm=b", "realm=d"])
+    a_round_passes(lab)
+    assert named(lab) == 3 + 2 + 2
 
 
 @QUICK

@@ -12,7 +12,7 @@ import pytest
 from tests.lab.resp import Resp, RespError
 from tests.system.lib import Phone, psycopg2_connect, ready_phone, resp, sql, wait_until
 from tests.system.test_mapperd_bind import Device
-from tests.system.test_mapperd_feed import info
+from tests.system.test_mapperd_feed import info, known
 from tests.system.test_restarts import reaches
 
 
@@ -350,6 +350,25 @@ def test_T52_a_damaged_journal_is_set_aside_and_never_believed(fresh_lab, kind):
     lab.postgres.start()
     wait_until(lambda: is_empty(lab))
     assert rows(lab, device.aor) == ["sip:new@192.0.2.1"]
+
+
+def test_T51_a_phone_registers_and_is_called_while_postgresql_is_killed_and_nothing_of_it_is_lost(fresh_lab):
+    """kill -9 of the postmaster: commits are on its disk, the last numbers are given again."""
+    lab = fresh_lab
+    alice, carol = ready_phone(lab), ready_phone(lab)
+    bob = Phone(lab).provision().connect()
+    lab.postgres.kill()
+    bob.register(expect=200)
+    assert reaches(alice, bob) and reaches(alice, carol)
+    assert journal(lab)["journal_entries"] == 1
+    lab.restart_program("mapperd")
+    wait_until(lambda: reaches(alice, bob), what="LMDB and journal alone answer")
+    lab.postgres.start()
+    sql(lab, "SELECT retire_device(%s)", carol.cn)
+    wait_until(lambda: is_empty(lab) and info(lab)["state"] == "feeding")
+    wait_until(lambda: not known(lab, carol.cn))
+    assert len(rows(lab, bob.identity)) == 1
+    assert reaches(alice, bob) and not reaches(alice, carol)
 
 
 @pytest.mark.tsan

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Two mapperds on one primary: each sees the other's bindings, and the version alone decides."""
 import os
+import threading
 import time
 
 import pytest
@@ -8,8 +9,9 @@ import pytest
 from tests.lab.process import Process
 from tests.lab.resp import Resp, RespError
 from tests.lab.stack import PROGRAMS, SANITIZERS, without_randomization
-from tests.system.lib import resp, sql, wait_until
+from tests.system.lib import cn_of, resp, sql, wait_until
 from tests.system.test_mapperd_bind import Device, located
+from tests.system.test_mapperd_feed import change_at_random, info, served, tables
 
 
 class Second:
@@ -108,3 +110,30 @@ def test_of_two_journals_the_newer_version_stays_whichever_is_replayed_last(fres
     for device, wins in zip(devices, ("second/9/0/1/1", "first/9/0/1/1")):
         wait_until(lambda: shown(lab, device) == shown(second, device) == [wins])
         assert sql(lab, "SELECT flow FROM binding WHERE aor = %s", device.aor) == [(wins,)]
+
+
+@pytest.mark.lab(mapperd_conf={"log_keep_s": 1})
+def test_two_mapperds_that_prune_at_once_lose_nothing_that_either_needs(fresh_lab, second):
+    """Ten times a second each, while the log grows; neither has to fill, nor fails, nor waits for the other."""
+    lab, stop = fresh_lab, threading.Event()
+    cns = [cn_of() for _ in range(200)]
+    changers = [
+        threading.Thread(target=change_at_random, args=(lab, cns, stop, seed, 0)) for seed in (1, 2)
+    ]
+    for changer in changers:
+        changer.start()
+    try:
+        wait_until(lambda: all(int(info(one)["log_pruned"]) > 100 for one in (lab, second)), timeout=60)
+    finally:
+        stop.set()
+        for changer in changers:
+            changer.join()
+    truth = tables(lab)
+    for one in (lab, second):
+        wait_until(lambda: served(one, cns) == truth, what=one)
+        assert info(one)["fills"] == "1"
+    # And each comes to its end: what is left is what is younger than the time to keep.
+    wait_until(lambda: sql(lab, "SELECT count(*) FROM change_log WHERE kind = 'peer'") == [(0,)])
+    for name in ("mapperd", "second"):
+        log = lab.log_of(name).read_text()
+        assert not any(word in log for word in ("prune-failed", "database-lost", "history-lost"))

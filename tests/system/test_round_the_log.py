@@ -8,6 +8,7 @@ import time
 import psycopg2
 import pytest
 
+from tests.lab import postgres
 from tests.lab.resp import Resp, RespError
 from tests.system.lib import cn_of, resp, sql, unique, wait_until
 from tests.system.test_mapperd_feed import info, known, new_mapping, start_without_waiting
@@ -315,6 +316,45 @@ def test_T51_a_backup_restored_into_another_database_is_filled_from_and_its_log_
     left = "SELECT count(*) FROM change_log WHERE database_oid <> (SELECT oid FROM pg_database WHERE datname = 'restored')"
     wait_until(lambda: psql(lab, left, database="restored") == "0")
     assert psql(lab, "SELECT mapperd_enrol('another')", database="restored") == str(number[0][0] + 1)
+
+
+@ALONE
+def test_T51_a_backup_restored_into_another_cluster_gives_no_stale_yes(fresh_lab, tmp_path):
+    """Of the same name and number, in its first transactions; only the cluster's identifier differs."""
+    lab = fresh_lab
+    kept, gone = new_mapping(lab), new_mapping(lab)
+    number = psql(lab, "SELECT oid FROM pg_database WHERE datname = 'holdline'")
+    run(lab, "pg_dump", "--format=custom", "-f", tmp_path / "dump", "holdline")
+    run(lab, "pg_dumpall", "--roles-only", "-f", tmp_path / "roles")
+    after = new_mapping(lab)
+    other = postgres.Cluster(postgres.make_folder("holdline-lab-"), lab.log_of("postgresql-other"))
+    try:
+        postgres.initdb(other)
+        other.start(fsync="off")
+        roles = (tmp_path / "roles").read_text().replace("CREATE ROLE postgres;", "")
+        other.sql(roles, database="postgres")
+        other.sql(f"CREATE DATABASE holdline OID {number} TEMPLATE template0", database="postgres")
+        conninfo = other.conninfo().replace("dbname=holdline", "")
+        run(lab, "pg_restore", "--exit-on-error", "-d", f"{conninfo} dbname=holdline", tmp_path / "dump")
+        other.sql(f"SELECT retire_device('{gone}')")
+        # While it is down, and then while it runs: the other way, by the same name.
+        lab.kill_program("mapperd")
+        lab.mapperd_settings["database"] = other.conninfo("holdline_mapperd")
+        start_without_waiting(lab)
+        never_known(lab, gone)
+        assert not known(lab, after) and known(lab, kept)
+        assert "the server is another one" in lab.log_of("mapperd").read_text()
+        other.sql(f"SELECT retire_device('{kept}')")
+        wait_until(lambda: not known(lab, kept))
+        lab.stop_program("mapperd")
+        del lab.mapperd_settings["database"]
+        start_without_waiting(lab)
+        assert known(lab, gone) and known(lab, after) and known(lab, kept)
+        new_mapping(lab)
+        lab.stop_program("mapperd")
+    finally:
+        other.stop()
+        other.remove()
 
 
 @ALONE
