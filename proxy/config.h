@@ -33,6 +33,7 @@ struct config_listener {
     uint16_t advertise_port;
     enum transport transport; /* TLS: for devices; TCP: for routes' peers only */
     enum client_certificate client_certificate;
+    const char *tls_min;      /* "1.0" to "1.3" */
     struct tls_context **tls; /* one a worker, by its index; NULL on TCP */
 };
 
@@ -107,6 +108,10 @@ const struct config_route *config_route_of_domain(const struct config *config, s
 /* The route whose address is this host, whatever the port; the first in file order; NULL: none. */
 const struct config_route *config_route_of_host(const struct config *config,
                                                 const struct address *host);
+
+/* Names in the log what the configuration permits and should not for longer than needed: old
+ * versions of TLS, stores of a low security level. Main's thread, at start and after a reload. */
+void config_warn(const struct config *config);
 
 /* --help-config. */
 void config_print_options(FILE *out);

@@ -18,7 +18,7 @@
 /* A trust store as the file has it, while listeners are read. */
 struct store_source {
     const char *name;
-    int security_level;
+    struct trust_rules rules;
     struct pem_text {
         char *data;
         size_t size;
@@ -110,7 +110,7 @@ static enum error try_ca(const struct config_file *file, const struct config_sec
 {
     struct trust_store *probe;
     struct slice part = { pem->data + from, pem->size - from };
-    enum error e = trust_store_create("probe", part, 2, &probe);
+    enum error e = trust_store_create("probe", part, &TRUST_RULES_USUAL, &probe);
     trust_store_free(probe);
     if (e == ERROR_MALFORMED || e == ERROR_LIBRARY)
         return config_complain(
@@ -120,12 +120,57 @@ static enum error try_ca(const struct config_file *file, const struct config_sec
     return e;
 }
 
+static enum error read_sources(const struct config_file *file, const struct config_section *s,
+                               unsigned *sources)
+{
+    static const struct {
+        const char *name;
+        enum identity_source source;
+    } known[] = { { "mapping", SOURCE_MAPPING },
+                  { "san_uri", SOURCE_SAN_URI },
+                  { "san_dns", SOURCE_SAN_DNS },
+                  { "cn_domain", SOURCE_CN_DOMAIN } };
+    enum error e = ERROR_NONE;
+    size_t count = config_section_list_count(s, "identities");
+    *sources = count ? 0 : SOURCES_USUAL;
+    if (config_section_boolean(s, "email_as_sip"))
+        *sources |= SOURCE_SAN_EMAIL;
+    for (size_t i = 0; i < count; i++) {
+        const char *name = config_section_list_at(s, "identities", i);
+        unsigned found = 0;
+        for (size_t j = 0; j < sizeof(known) / sizeof(known[0]); j++)
+            if (strcmp(known[j].name, name) == 0)
+                found = known[j].source;
+        *sources |= found;
+        if (!found)
+            e = config_complain(file, s, "identities",
+                                "\"%s\" is none; write mapping, san_uri, san_dns or cn_domain",
+                                name);
+    }
+    return e;
+}
+
+static enum error read_rules(const struct config_file *file, const struct config_section *s,
+                             struct trust_rules *rules)
+{
+    const char *usage = config_section_text(s, "key_usage");
+    enum error e = read_sources(file, s, &rules->sources);
+    rules->security_level = (int)config_section_integer(s, "security_level");
+    rules->key_usage = KEY_USAGE_REQUIRE;
+    if (strcmp(usage, "accept") == 0)
+        rules->key_usage = KEY_USAGE_ACCEPT;
+    else if (strcmp(usage, "ignore") == 0)
+        rules->key_usage = KEY_USAGE_IGNORE;
+    else if (strcmp(usage, "require") != 0)
+        e = config_complain(file, s, "key_usage", "write ignore, accept or require");
+    return e;
+}
+
 static enum error read_store(const struct config_file *file, const struct config_section *s,
                              struct store_source *store)
 {
-    enum error e = ERROR_NONE;
+    enum error e = read_rules(file, s, &store->rules);
     store->name = config_section_title(s);
-    store->security_level = (int)config_section_integer(s, "security_level");
     size_t count = config_section_list_count(s, "ca");
     for (size_t i = 0; i < count; i++) {
         const char *path = config_section_list_at(s, "ca", i);
@@ -200,8 +245,7 @@ static enum error choose_stores(const struct config_file *file, const struct con
             e = config_worse(e, ERROR_CONFIG); /* complained of already */
         else
             chosen[(*chosen_count)++] =
-                (struct tls_store_spec){ store->name, text_slice(&store->pem),
-                                         store->security_level };
+                (struct tls_store_spec){ store->name, text_slice(&store->pem), store->rules };
     }
     return e;
 }
@@ -240,7 +284,33 @@ static enum error build_contexts(const struct config *c, const struct config_fil
     return check_overlap(file, s, listener->tls[0]);
 }
 
-static enum error read_tls(const struct config *c, const struct config_file *file,
+static int version_of(const char *text)
+{
+    static const struct {
+        const char *text;
+        int version;
+    } known[] = { { "1.0", TLS1_VERSION },
+                  { "1.1", TLS1_1_VERSION },
+                  { "1.2", TLS1_2_VERSION },
+                  { "1.3", TLS1_3_VERSION } };
+    for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++)
+        if (strcmp(known[i].text, text) == 0)
+            return known[i].version;
+    return 0;
+}
+
+static enum error read_version(const struct config_file *file, const struct config_section *s,
+                               struct config *c, struct config_listener *listener)
+{
+    listener->tls_min = config_keep_text(c, config_section_text(s, "tls_min"));
+    if (!listener->tls_min)
+        return ERROR_MEMORY;
+    if (!version_of(listener->tls_min))
+        return config_complain(file, s, "tls_min", "write 1.0, 1.1, 1.2 or 1.3");
+    return ERROR_NONE;
+}
+
+static enum error read_tls(struct config *c, const struct config_file *file,
                            const struct config_section *s, const struct sources *sources,
                            struct config_listener *listener)
 {
@@ -253,6 +323,7 @@ static enum error read_tls(const struct config *c, const struct config_file *fil
     if (!client_certificate_from_text(config_section_text(s, "client_certificate"),
                                       &listener->client_certificate))
         e = config_complain(file, s, "client_certificate", "write required, optional or ignored");
+    e = config_worse(e, read_version(file, s, c, listener));
     e = config_worse(
         e, choose_stores(file, s, listener->client_certificate, sources, stores, &store_count));
     if (!*certificate_path || !*key_path)
@@ -269,6 +340,7 @@ static enum error read_tls(const struct config *c, const struct config_file *fil
         struct tls_context_spec spec = { .certificate_pem = text_slice(&certificate),
                                          .key_pem = text_slice(&key),
                                          .ciphers = config_section_text(s, "ciphers"),
+                                         .version_min = version_of(listener->tls_min),
                                          .client_certificate = listener->client_certificate,
                                          .stores = stores,
                                          .store_count = store_count };
@@ -382,4 +454,41 @@ void config_free_listeners(struct config *config)
         mem_free(tls);
     }
     mem_free(config->listeners);
+}
+
+/* ---- Warnings ---- */
+
+static void warn_of_stores(const struct config_listener *listener)
+{
+    const struct trust_store *store;
+    for (size_t i = 0; (store = tls_context_store(listener->tls[0], i)); i++) {
+        struct log_line line;
+        int level = trust_store_rules(store)->security_level;
+        if (level >= TRUST_LEVEL_USUAL)
+            continue;
+        log_begin(&line, LOG_WARNING, "weak-trust-store");
+        log_word(&line, "listener", listener->name);
+        log_word(&line, "store", trust_store_name(store));
+        log_number(&line, "security_level", level);
+        log_text(&line, "detail", SLICE("SHA-1 signatures or short RSA keys pass in its chains"));
+        log_end(&line);
+    }
+}
+
+void config_warn(const struct config *config)
+{
+    for (size_t i = 0; i < config->listener_count; i++) {
+        const struct config_listener *listener = &config->listeners[i];
+        struct log_line line;
+        if (!listener->tls)
+            continue;
+        warn_of_stores(listener);
+        if (version_of(listener->tls_min) >= TLS1_2_VERSION)
+            continue;
+        log_begin(&line, LOG_WARNING, "weak-tls");
+        log_word(&line, "listener", listener->name);
+        log_word(&line, "tls_min", listener->tls_min);
+        log_text(&line, "detail", SLICE("versions with known weaknesses; for old phones only"));
+        log_end(&line);
+    }
 }

@@ -149,6 +149,7 @@ static enum error reload(void *owner)
     config_drop(proxy->reloaded);
     proxy->reloaded = next;
     log_write(LOG_NOTICE, "reloaded", "for new connections");
+    config_warn(next);
     return ERROR_NONE;
 }
 
@@ -228,6 +229,7 @@ static enum error serve(struct proxy *proxy)
         error = worker_start(proxy->workers[i]);
     if (error == ERROR_NONE) {
         log_write(LOG_NOTICE, "started", "%u workers", proxy->config->workers);
+        config_warn(proxy->config);
         wait_for_end(proxy);
     }
     for (unsigned i = 0; i < proxy->config->workers; i++)

@@ -47,7 +47,7 @@ static bool dialog_entry_held(const struct authorization *a)
     }
     if (!answer || answer->peer.state == PEER_DISABLED)
         return false;
-    for (size_t i = 0; i < answer->peer.entry_count; i++) {
+    for (size_t i = 0; i < peer_entry_count(peer, answer); i++) {
         if (facts->side->entry == token_keys_entry_hash(facts->keys, answer->peer.entries[i]))
             return true;
     }
@@ -197,7 +197,7 @@ static bool collect_entries(const struct authorization *a, struct policy_peer *o
     const struct peer_identity *certificate = a->peer->certificate;
     size_t names = certificate ? certificate->name_count : a->peer->may_assert_count;
     const struct identity *name = certificate ? certificate->names : a->peer->may_assert;
-    size_t entries = answer ? answer->peer.entry_count : 0;
+    size_t entries = peer_entry_count(a->peer, answer);
 
     *made = NULL;
     if (names == 0) {

@@ -208,12 +208,12 @@ static bool add_link(struct peer *peer, uint64_t value, bool many)
 
 static size_t identity_count(const struct peer *peer)
 {
-    return peer->answer->peer.entry_count + peer->certificate->name_count;
+    return peer_entry_count(peer, peer->answer) + peer->certificate->name_count;
 }
 
 static struct slice identity_at(const struct peer *peer, size_t index)
 {
-    size_t entries = peer->answer->peer.entry_count;
+    size_t entries = peer_entry_count(peer, peer->answer);
 
     return index < entries ? peer->answer->peer.entries[index]
                            : identity_text(&peer->certificate->names[index - entries]);
@@ -273,7 +273,7 @@ static bool has_identity(const struct peer *peer, const struct answer *answer)
     case PEER_UNKNOWN:
         return peer->certificate->name_count > 0;
     case PEER_KNOWN:
-        return answer->peer.entry_count > 0 || peer->certificate->name_count > 0;
+        return peer_entry_count(peer, answer) > 0 || peer->certificate->name_count > 0;
     }
     return false;
 }
@@ -682,7 +682,7 @@ bool peer_covers(const struct peer *peer, const struct identity *identity)
         if (identity_covered_by(identity, identity_text(&peer->may_assert[i])))
             return true;
     }
-    for (size_t i = 0; peer->answer && i < peer->answer->peer.entry_count; i++) {
+    for (size_t i = 0; i < peer_entry_count(peer, peer->answer); i++) {
         if (identity_covered_by(identity, peer->answer->peer.entries[i]))
             return true;
     }

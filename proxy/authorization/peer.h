@@ -120,6 +120,15 @@ void peer_release(struct peer *peer); /* NULL is harmless */
  * a device's connections; permission is authorize_begin()'s. */
 bool peer_covers(const struct peer *peer, const struct identity *identity);
 
+/* How many entries of its PEER answer (NULL: none) count: none where its store takes no mappings.
+ */
+static inline size_t peer_entry_count(const struct peer *peer, const struct answer *answer)
+{
+    return answer && peer->certificate && peer->certificate->takes_mappings
+               ? answer->peer.entry_count
+               : 0;
+}
+
 /* The key that a device has by certificate and canonical CN (empty: not of its store's form). */
 void peer_device_key(const struct peer_identity *certificate, struct slice canonical_cn,
                      char out[DEVICE_KEY_MAX + 1]);

@@ -15,7 +15,9 @@
 #define CLOSING_MS   5000 /* for sending what waits */
 #define LINGER_MS \
     2000 /* for the peer's end after ours, so that a reset does not eat our last words */
-#define LOG_BURST 20 /* lines a second about failed handshakes */
+/* The calendar's clock may be set: what ends by it is looked at so often, whatever is left. */
+#define CALENDAR_MS 60000
+#define LOG_BURST   20 /* lines a second about failed handshakes */
 
 static uint64_t now_of(const struct connection *c)
 {
@@ -141,7 +143,10 @@ static void log_opened(const struct connection *c)
     if (c->route)
         log_word(&line, "route", c->route->name);
     if (c->identity) {
+        int level = trust_store_rules(c->session.store)->security_level;
         log_word(&line, "store", c->identity->store);
+        if (level < TRUST_LEVEL_USUAL)
+            log_number(&line, "security_level", level);
         log_text(&line, "cn", (struct slice){ c->identity->cn, c->identity->cn_size });
     } else if (c->stream.ssl) {
         log_word(&line, "certificate", "none");
@@ -280,6 +285,19 @@ static void nearer(struct deadline *d, uint64_t since_mono_ms, uint64_t ms, enum
         *d = (struct deadline){ since_mono_ms + ms, end };
 }
 
+/* OpenSSL, too, takes a certificate as over in the very second of its notAfter. */
+static void nearer_expiry(struct deadline *d, const struct connection *c)
+{
+    uint64_t now_unix_s = c->net->base->now_unix_s;
+    uint64_t left_s = c->expires_unix_s > now_unix_s ? c->expires_unix_s - now_unix_s : 0;
+    if (!c->expires_unix_s)
+        return;
+    if (left_s > CALENDAR_MS / 1000)
+        nearer(d, now_of(c), CALENDAR_MS, END_NONE);
+    else
+        nearer(d, now_of(c), left_s * 1000, END_EXPIRED);
+}
+
 /* A stranger (on the routes' listener, or over TLS without certificate) gets nothing but 403: it
  * shall not hold a place for long. */
 static struct deadline next_deadline(const struct connection *c)
@@ -298,6 +316,7 @@ static struct deadline next_deadline(const struct connection *c)
             nearer(&d, c->received_mono_ms, t->message_timeout_ms, END_IDLE);
         else if (t->idle_timeout_ms)
             nearer(&d, c->received_mono_ms, t->idle_timeout_ms, END_IDLE);
+        nearer_expiry(&d, c);
         if (c->message_begun_mono_ms)
             nearer(&d, c->message_begun_mono_ms, t->message_timeout_ms, END_MESSAGE_TIMEOUT);
         if (c->output_since_mono_ms)
@@ -359,7 +378,7 @@ static void on_timer(struct connection *c)
     }
     if (c->state == CONNECTION_HANDSHAKING)
         log_handshake_failure(c, "too slow");
-    if (d.end == END_IDLE)
+    if (d.end == END_IDLE || d.end == END_EXPIRED)
         connection_close_after_flush(c, d.end); /* it may only be quiet: it gets a proper end */
     else
         connection_close(c, d.end);
@@ -520,6 +539,7 @@ static void handshake_done(struct connection *c)
     }
     c->session.established = true;
     c->recognised = c->identity != NULL;
+    c->expires_unix_s = c->identity ? c->identity->not_after_unix_s : 0;
     open_for_user(c);
     /* The first request may have come with the last message of the handshake. */
     if (c->state == CONNECTION_OPEN)

@@ -24,6 +24,7 @@ const char *connection_end_text(enum connection_end end)
         [END_IDLE] = "idle",
         [END_OUTPUT_FULL] = "output-full",
         [END_OUTPUT_STALLED] = "output-stalled",
+        [END_EXPIRED] = "certificate-expired",
         [END_FLOOD] = "flood",
         [END_MEMORY] = "out-of-memory",
     };

@@ -29,6 +29,7 @@ enum connection_end {
     END_IDLE,            /* nothing received for idle_timeout */
     END_OUTPUT_FULL,     /* more than output_max waits for a peer that does not read */
     END_OUTPUT_STALLED,  /* output waits and the peer took nothing for output_timeout */
+    END_EXPIRED,         /* a certificate of its chain is over */
     END_FLOOD,           /* pings, key updates */
     END_MEMORY,
 };

@@ -86,6 +86,7 @@ struct connection {
     uint64_t opened_mono_ms;
     uint64_t received_mono_ms;
     uint64_t message_begun_mono_ms; /* 0: none */
+    uint64_t expires_unix_s;        /* the earliest notAfter of its chain; 0: it has none */
     uint64_t output_since_mono_ms;  /* the peer takes nothing since then; 0: nothing waits */
     uint64_t flood_since_mono_ms;
     unsigned pings; /* since then */

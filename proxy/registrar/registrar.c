@@ -549,7 +549,7 @@ static bool find_entry(const struct registrar_job *job, struct slice *entry, str
     const struct answer *held = job->input.held;
     const struct identity *aor = job->input.aor;
 
-    for (size_t i = 0; held && i < held->peer.entry_count; i++) {
+    for (size_t i = 0; i < peer_entry_count(peer, held); i++) {
         *entry = held->peer.entries[i];
         *ground = SLICE("mapping");
         if (identity_covered_by(aor, *entry))

@@ -58,7 +58,7 @@ static bool says_more(int error, int than)
 }
 
 static int verify_in_stores(const struct tls_context *context, X509_STORE_CTX *ctx,
-                            const struct trust_store **verified_by)
+                            struct tls_session *session)
 {
     X509 *leaf = X509_STORE_CTX_get0_cert(ctx);
     STACK_OF(X509) *untrusted = X509_STORE_CTX_get0_untrusted(ctx);
@@ -69,9 +69,9 @@ static int verify_in_stores(const struct tls_context *context, X509_STORE_CTX *c
     if (costly != X509_V_OK)
         return costly;
     for (size_t i = 0; i < context->store_count; i++) {
-        int error = trust_store_verify(context->stores[i], leaf, untrusted);
+        int error = trust_store_verify(context->stores[i], leaf, untrusted, &session->chain);
         if (error == X509_V_OK) {
-            *verified_by = context->stores[i];
+            session->store = context->stores[i];
             return X509_V_OK;
         }
         if (says_more(error, best))
@@ -92,7 +92,7 @@ static int verify_callback(X509_STORE_CTX *ctx, void *argument)
     SSL *ssl = X509_STORE_CTX_get_ex_data(ctx, SSL_get_ex_data_X509_STORE_CTX_idx());
     struct tls_session *session = SSL_get_app_data(ssl);
     session->store = NULL;
-    int error = verify_in_stores(argument, ctx, &session->store);
+    int error = verify_in_stores(argument, ctx, session);
     session->verify_error = error;
     if (error != X509_V_OK)
         remember_refused(session, X509_STORE_CTX_get0_cert(ctx));
@@ -173,7 +173,7 @@ static enum error add_stores(struct tls_context *c, const struct tls_context_spe
     enum error e = c->stores ? ERROR_NONE : ERROR_MEMORY;
     for (size_t i = 0; i < spec->store_count && e == ERROR_NONE; i++) {
         const struct tls_store_spec *s = &spec->stores[i];
-        e = trust_store_create(s->name, s->pem, s->security_level, &c->stores[i]);
+        e = trust_store_create(s->name, s->pem, &s->rules, &c->stores[i]);
         if (e == ERROR_NONE) {
             c->store_count++;
             e = announce_anchors(c->ssl, c->stores[i]);
@@ -197,9 +197,11 @@ static int verify_mode(enum client_certificate wanted)
     return SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT;
 }
 
-static enum error set_rules(struct tls_context *c, const char *ciphers)
+static enum error set_rules(struct tls_context *c, const struct tls_context_spec *spec)
 {
     SSL_CTX *ssl = c->ssl;
+    const char *ciphers = spec->ciphers;
+    int version_min = spec->version_min ? spec->version_min : TLS1_2_VERSION;
     SSL_CTX_set_options(ssl, SSL_OP_NO_TICKET | SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION |
                                  SSL_OP_CIPHER_SERVER_PREFERENCE);
     SSL_CTX_set_session_cache_mode(ssl, SSL_SESS_CACHE_OFF);
@@ -207,12 +209,13 @@ static enum error set_rules(struct tls_context *c, const char *ciphers)
                               SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
     SSL_CTX_set_read_ahead(ssl, 1);
     SSL_CTX_set_max_cert_list(ssl, TLS_CLIENT_CHAIN_MAX);
-    /* The handshake's own algorithms; chains have the level of their store. */
-    SSL_CTX_set_security_level(ssl, 2);
+    /* The handshake's own algorithms; chains have the level of their store. TLS 1.0 and 1.1 sign
+     * with MD5 and SHA-1 together, which only level 0 lets pass. */
+    SSL_CTX_set_security_level(ssl, version_min < TLS1_2_VERSION ? 0 : 2);
     SSL_CTX_set_verify(ssl, verify_mode(c->client_certificate), NULL);
     SSL_CTX_set_cert_verify_callback(ssl, verify_callback, c);
     SSL_CTX_set_info_callback(ssl, info_callback);
-    if (SSL_CTX_set_min_proto_version(ssl, TLS1_2_VERSION) != 1 ||
+    if (SSL_CTX_set_min_proto_version(ssl, version_min) != 1 ||
         SSL_CTX_set_max_proto_version(ssl, TLS1_3_VERSION) != 1 ||
         SSL_CTX_set_num_tickets(ssl, 0) != 1 || SSL_CTX_set_max_early_data(ssl, 0) != 1)
         return ERROR_LIBRARY;
@@ -226,7 +229,7 @@ static enum error build(struct tls_context *c, const struct tls_context_spec *sp
 {
     if (spec->certificate_pem.size > INT_MAX || spec->key_pem.size > INT_MAX)
         return ERROR_TOO_LARGE;
-    enum error e = set_rules(c, spec->ciphers);
+    enum error e = set_rules(c, spec);
     if (e == ERROR_MALFORMED)
         *why = "no cipher of the list `ciphers` is known";
     if (e == ERROR_NONE && (e = use_certificate(c->ssl, spec->certificate_pem)) == ERROR_MALFORMED)
@@ -319,5 +322,9 @@ enum error tls_session_identity(const struct tls_session *session, SSL *ssl,
     if (!session->store || session->verify_error != X509_V_OK || !certificate ||
         SSL_get_verify_result(ssl) != X509_V_OK || SSL_session_reused(ssl))
         return ERROR_NOT_FOUND;
-    return peer_identity_read(certificate, trust_store_name(session->store), out);
+    enum error e = peer_identity_read(certificate, trust_store_name(session->store),
+                                      trust_store_rules(session->store)->sources, out);
+    if (e == ERROR_NONE)
+        (*out)->not_after_unix_s = session->chain.not_after_unix_s;
+    return e;
 }

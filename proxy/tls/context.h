@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The TLS side of one listener for one worker: our certificate, the trust stores in their order,
- * and what we do not speak: TLS below 1.2, resumption (tickets, session cache), renegotiation,
- * compression, early data. A client certificate is required unless the listener says otherwise. */
+ * and what we do not speak: TLS below 1.2 unless the listener says so, resumption (tickets, session
+ * cache), renegotiation, compression, early data. A client certificate is required unless the
+ * listener says otherwise. */
 #ifndef HOLDLINE_TLS_CONTEXT_H
 #define HOLDLINE_TLS_CONTEXT_H
 
@@ -19,7 +20,7 @@ struct tls_context;
 struct tls_store_spec {
     const char *name;
     struct slice pem;
-    int security_level;
+    struct trust_rules rules;
 };
 
 /* Slices and texts are read during the call only. */
@@ -27,6 +28,7 @@ struct tls_context_spec {
     struct slice certificate_pem; /* ours and what leads to its root */
     struct slice key_pem;
     const char *ciphers; /* TLS 1.2, OpenSSL's syntax; NULL = built in */
+    int version_min;     /* TLS1_VERSION and on; 0 = TLS1_2_VERSION */
     enum client_certificate client_certificate;
     const struct tls_store_spec *stores; /* in the order of trial */
     size_t store_count;                  /* at least 1, unless client certificates are ignored */
@@ -44,6 +46,7 @@ const struct trust_store *tls_context_store(const struct tls_context *context, s
 struct tls_session {
     enum client_certificate client_certificate; /* what the listener asks for */
     const struct trust_store *store; /* that verified the client's chain; NULL = none did */
+    struct trust_chain chain;        /* of what it verified */
     int verify_error;        /* X509_V_ERR_ of the last handshake that failed for its certificate */
     X509 *refused;           /* the leaf of that; for tls_session_refused_cn() */
     bool established;        /* set by the connection after the handshake */

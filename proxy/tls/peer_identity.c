@@ -91,12 +91,14 @@ static struct slice text_of(const ASN1_IA5STRING *string)
                            (size_t)ASN1_STRING_length(string) };
 }
 
-/* Whether the URI has the scheme sip; its name is added if it is one. */
-static bool add_uri(struct names *names, struct slice uri)
+static bool is_sip_uri(struct slice uri)
+{
+    return uri.size >= 4 && strncasecmp(uri.data, "sip:", 4) == 0;
+}
+
+static void add_uri(struct names *names, struct slice uri)
 {
     struct identity name;
-    if (uri.size < 4 || strncasecmp(uri.data, "sip:", 4) != 0)
-        return false;
     struct slice rest = { uri.data + 4, uri.size - 4 };
     /* identity_from_text() is made for people too: it trims, and takes a scheme once. */
     bool plain = rest.size > 0;
@@ -104,6 +106,28 @@ static bool add_uri(struct names *names, struct slice uri)
         plain = rest.data[i] > ' ' && rest.data[i] < 0x7f && rest.data[i] != ':';
     if (plain && identity_from_text(&name, rest) == ERROR_NONE)
         add_name(names, &name);
+}
+
+/* Whether it could be taken as a sip: URI as it stands. What a SIP user would have to escape, and a
+ * percent sign, which means itself in an address, makes it no name (RFC 5321 4.1.2 has quotes and
+ * comments besides). */
+static bool add_email(struct names *names, struct slice email)
+{
+    static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
+                                "-_.!~*'&=+$/";
+    const char *at = memchr(email.data, '@', email.size);
+    struct identity name;
+    if (!at || at == email.data)
+        return false;
+    struct slice user = { email.data, (size_t)(at - email.data) };
+    struct slice host = { at + 1, email.size - user.size - 1 };
+    for (size_t i = 0; i < user.size; i++)
+        if (!user.data[i] || !strchr(plain, user.data[i]))
+            return false;
+    if (host.size == 0 || host.data[0] == '[' ||
+        identity_from_parts(&name, user, host, false) != ERROR_NONE)
+        return false;
+    add_name(names, &name);
     return true;
 }
 
@@ -120,15 +144,21 @@ static int compare_names(const void *a, const void *b)
     return slice_compare(identity_text(a), identity_text(b));
 }
 
-static void read_names(const GENERAL_NAMES *all, struct names *names)
+static void read_names(const GENERAL_NAMES *all, unsigned sources, struct names *names)
 {
     bool has_sip = false;
     for (int i = 0; i < sk_GENERAL_NAME_num(all); i++) {
         const GENERAL_NAME *name = sk_GENERAL_NAME_value(all, i);
-        if (name->type == GEN_URI && add_uri(names, text_of(name->d.uniformResourceIdentifier)))
+        if (name->type == GEN_URI && is_sip_uri(text_of(name->d.uniformResourceIdentifier))) {
             has_sip = true;
+            if (sources & SOURCE_SAN_URI)
+                add_uri(names, text_of(name->d.uniformResourceIdentifier));
+        } else if (name->type == GEN_EMAIL && (sources & SOURCE_SAN_EMAIL) &&
+                   add_email(names, text_of(name->d.rfc822Name))) {
+            has_sip = true;
+        }
     }
-    for (int i = 0; i < sk_GENERAL_NAME_num(all) && !has_sip; i++) {
+    for (int i = 0; i < sk_GENERAL_NAME_num(all) && !has_sip && (sources & SOURCE_SAN_DNS); i++) {
         const GENERAL_NAME *name = sk_GENERAL_NAME_value(all, i);
         if (name->type == GEN_DNS)
             add_dns(names, text_of(name->d.dNSName));
@@ -137,19 +167,19 @@ static void read_names(const GENERAL_NAMES *all, struct names *names)
 }
 
 /* critical is -1 when the extension is absent, -2 when it stands twice, >= 0 when it is there. */
-static bool read_alternative_names(X509 *certificate, struct names *names)
+static bool read_alternative_names(X509 *certificate, unsigned sources, struct names *names)
 {
     int critical;
     names->count = 0;
     GENERAL_NAMES *all = X509_get_ext_d2i(certificate, NID_subject_alt_name, &critical, NULL);
     if (all)
-        read_names(all, names);
+        read_names(all, sources, names);
     GENERAL_NAMES_free(all);
     ERR_clear_error();
     return critical != -1;
 }
 
-static bool read_not_after(X509 *certificate, uint64_t *unix_s)
+bool certificate_not_after(X509 *certificate, uint64_t *unix_s)
 {
     struct tm tm;
     if (ASN1_TIME_to_tm(X509_get0_notAfter(certificate), &tm) != 1)
@@ -159,16 +189,19 @@ static bool read_not_after(X509 *certificate, uint64_t *unix_s)
     return true;
 }
 
-enum error peer_identity_read(X509 *certificate, const char *store, struct peer_identity **out)
+enum error peer_identity_read(X509 *certificate, const char *store, unsigned sources,
+                              struct peer_identity **out)
 {
     char cn[CN_MAX_OCTETS + 1];
     struct names names;
     uint64_t not_after_unix_s;
     *out = NULL;
-    if (!read_not_after(certificate, &not_after_unix_s))
+    if (!certificate_not_after(certificate, &not_after_unix_s))
         return ERROR_MALFORMED;
     size_t cn_size = peer_identity_cn(certificate, cn), store_size = strlen(store);
-    bool has_alternative_name = read_alternative_names(certificate, &names);
+    bool has_alternative_name = read_alternative_names(certificate, sources, &names);
+    if (!has_alternative_name && (sources & SOURCE_CN_DOMAIN))
+        add_dns(&names, (struct slice){ cn, cn_size });
 
     /* One block: the struct, its names, then the texts, which need no alignment. */
     size_t names_size = names.count * sizeof(struct identity);
@@ -184,6 +217,7 @@ enum error peer_identity_read(X509 *certificate, const char *store, struct peer_
                                  .cn = text + store_size + 1,
                                  .cn_size = cn_size,
                                  .not_after_unix_s = not_after_unix_s,
+                                 .takes_mappings = (sources & SOURCE_MAPPING) != 0,
                                  .has_alternative_name = has_alternative_name,
                                  .name_count = names.count,
                                  .names = list };

@@ -5,6 +5,7 @@
 #define HOLDLINE_TLS_PEER_IDENTITY_H
 
 #include "common/identity.h"
+#include "proxy/tls/trust_rules.h"
 
 #include <openssl/x509.h>
 
@@ -16,7 +17,8 @@ struct peer_identity {
     const char
         *cn; /* most specific CN as UTF-8, NUL-terminated; "" with cn_size 0: none that counts */
     size_t cn_size;
-    uint64_t not_after_unix_s;
+    uint64_t not_after_unix_s; /* when it stops to count; a verified chain may make it sooner */
+    bool takes_mappings;       /* identities may come from the database, by its CN */
     bool has_alternative_name; /* a subjectAltName is there, whatever is in it */
     size_t name_count;
     const struct identity *names; /* SIP identities by RFC 5922 7.1: sorted by bytes, no doubles */
@@ -24,12 +26,16 @@ struct peer_identity {
 
 /* CN: the last one of the subject counts alone; none when it is empty, longer than CN_MAX_OCTETS,
  * not clean UTF-8 (NUL, control characters), or of a string type that cannot hold what it holds.
- * Names: each subjectAltName URI of scheme sip, with user as that user, without as that domain; DNS
- * names only if there is no sip: URI at all, valid or not. No wildcards, no IP addresses, no ports
- * or parameters. The first PEER_NAMES_MAX valid ones. A subjectAltName that cannot be read, or
- * stands twice, gives no names. ERROR_MEMORY, ERROR_MALFORMED (no readable notAfter). */
-enum error peer_identity_read(X509 *certificate, const char *store,
+ * Names, each if it is among `sources` (enum identity_source): each subjectAltName URI of scheme
+ * sip, with user as that user, without as that domain; each e-mail address as a sip: URI; DNS names
+ * only if there is no sip: URI at all, valid or not, permitted or not, and no e-mail address that
+ * counts; the CN as a domain only if there is no subjectAltName. No wildcards, no IP addresses, no
+ * ports or parameters. The first PEER_NAMES_MAX valid ones. A subjectAltName that cannot be read,
+ * or stands twice, gives no names. ERROR_MEMORY, ERROR_MALFORMED (no readable notAfter). */
+enum error peer_identity_read(X509 *certificate, const char *store, unsigned sources,
                               struct peer_identity **out) MUST_CHECK;
+/* False: its notAfter is no time. */
+bool certificate_not_after(X509 *certificate, uint64_t *unix_s) MUST_CHECK;
 /* The CN alone, by the same rules: its size, 0 for none. out has CN_MAX_OCTETS + 1 bytes. */
 size_t peer_identity_cn(X509 *certificate, char *out);
 void peer_identity_free(struct peer_identity *identity);

@@ -4,6 +4,7 @@
 #include "proxy/tls/trust_store.h"
 
 #include "common/mem.h"
+#include "proxy/tls/peer_identity.h"
 
 #include <openssl/err.h>
 #include <openssl/objects.h>
@@ -15,7 +16,7 @@
 
 struct trust_store {
     char *name;
-    int security_level;
+    struct trust_rules rules;
     X509_STORE *store;
     STACK_OF(X509) * anchors;
 };
@@ -59,14 +60,14 @@ static enum error fill_store(struct trust_store *s)
     return ERROR_NONE;
 }
 
-enum error trust_store_create(const char *name, struct slice pem, int security_level,
+enum error trust_store_create(const char *name, struct slice pem, const struct trust_rules *rules,
                               struct trust_store **out)
 {
     *out = NULL;
     struct trust_store *s = mem_zero(1, sizeof(*s));
     if (!s)
         return ERROR_MEMORY;
-    s->security_level = security_level;
+    s->rules = *rules;
     s->name = mem_text(slice_of(name));
     s->store = X509_STORE_new();
     s->anchors = sk_X509_new_null();
@@ -98,6 +99,11 @@ const char *trust_store_name(const struct trust_store *store)
     return store->name;
 }
 
+const struct trust_rules *trust_store_rules(const struct trust_store *store)
+{
+    return &store->rules;
+}
+
 const STACK_OF(X509) * trust_store_anchors(const struct trust_store *store)
 {
     return store->anchors;
@@ -117,23 +123,37 @@ bool trust_store_overlaps(const struct trust_store *a, const struct trust_store 
     return false;
 }
 
-/* A client's certificate, or a CA of one: extended key usage absent, or naming what a SIP client
- * is. */
-static bool usage_fits(X509 *certificate)
+static bool is_sip_domain(const ASN1_OBJECT *purpose)
+{
+    static const unsigned char sip_domain[] = { 0x2b, 6, 1, 5, 5, 7, 3, 20 };
+
+    return OBJ_length(purpose) == sizeof(sip_domain) &&
+           memcmp(OBJ_get0_data(purpose), sip_domain, sizeof(sip_domain)) == 0;
+}
+
+static bool purpose_fits(const ASN1_OBJECT *purpose, enum key_usage_rule rule, bool is_leaf)
+{
+    int nid = OBJ_obj2nid(purpose);
+
+    if (is_sip_domain(purpose))
+        return true;
+    if (rule == KEY_USAGE_REQUIRE)
+        return !is_leaf && nid == NID_anyExtendedKeyUsage;
+    return nid == NID_client_auth || nid == NID_anyExtendedKeyUsage;
+}
+
+/* An authority's extended key usage limits what it may issue for, as all verifiers read it. */
+static bool usage_fits(X509 *certificate, enum key_usage_rule rule, bool is_leaf)
 {
     int critical;
+    if (rule == KEY_USAGE_IGNORE)
+        return true;
     EXTENDED_KEY_USAGE *usage = X509_get_ext_d2i(certificate, NID_ext_key_usage, &critical, NULL);
-    if (!usage)
-        return critical == -1; /* absent; -2 twice, others unreadable */
+    if (!usage) /* critical is -1 if absent, -2 if it stands twice, others if unreadable */
+        return critical == -1 && (rule == KEY_USAGE_ACCEPT || !is_leaf);
     bool fits = false;
-    for (int i = 0; i < sk_ASN1_OBJECT_num(usage) && !fits; i++) {
-        static const unsigned char sip_domain[] = { 0x2b, 6, 1, 5, 5, 7, 3, 20 };
-        const ASN1_OBJECT *purpose = sk_ASN1_OBJECT_value(usage, i);
-        int nid = OBJ_obj2nid(purpose);
-        fits = nid == NID_client_auth || nid == NID_anyExtendedKeyUsage ||
-               (OBJ_length(purpose) == sizeof(sip_domain) &&
-                memcmp(OBJ_get0_data(purpose), sip_domain, sizeof(sip_domain)) == 0);
-    }
+    for (int i = 0; i < sk_ASN1_OBJECT_num(usage) && !fits; i++)
+        fits = purpose_fits(sk_ASN1_OBJECT_value(usage, i), rule, is_leaf);
     sk_ASN1_OBJECT_pop_free(usage, ASN1_OBJECT_free);
     return fits;
 }
@@ -158,7 +178,7 @@ static int check_floor(X509 *certificate, bool is_anchor)
     return X509_V_OK;
 }
 
-static int check_chain(const STACK_OF(X509) * chain)
+static int check_chain(const struct trust_store *store, const STACK_OF(X509) * chain)
 {
     int last = sk_X509_num(chain) - 1;
     for (int i = 0; i <= last; i++) {
@@ -166,7 +186,7 @@ static int check_chain(const STACK_OF(X509) * chain)
         int error = check_floor(certificate, i == last);
         if (error != X509_V_OK)
             return error;
-        if (!usage_fits(certificate))
+        if (!usage_fits(certificate, store->rules.key_usage, i == 0))
             return X509_V_ERR_INVALID_PURPOSE;
     }
     /* The handshake's signature is made with the leaf's key. */
@@ -175,28 +195,78 @@ static int check_chain(const STACK_OF(X509) * chain)
     return X509_V_OK;
 }
 
-int trust_store_verify(const struct trust_store *store, X509 *leaf, STACK_OF(X509) * untrusted)
+static int keep_chain(const STACK_OF(X509) * certificates, struct trust_chain *chain)
 {
+    chain->not_after_unix_s = UINT64_MAX;
+    for (int i = 0; i < sk_X509_num(certificates); i++) {
+        uint64_t not_after_unix_s;
+        if (!certificate_not_after(sk_X509_value(certificates, i), &not_after_unix_s))
+            return X509_V_ERR_ERROR_IN_CERT_NOT_AFTER_FIELD;
+        if (not_after_unix_s < chain->not_after_unix_s)
+            chain->not_after_unix_s = not_after_unix_s;
+    }
+    return X509_V_OK;
+}
+
+static int verify(const struct trust_store *store, X509_STORE_CTX *ctx)
+{
+    X509_VERIFY_PARAM *param = X509_STORE_CTX_get0_param(ctx);
+    X509_VERIFY_PARAM_set_depth(param, TRUST_STORE_DEPTH);
+    X509_VERIFY_PARAM_set_auth_level(param, store->rules.security_level);
+    /* An anchor may be an intermediate: what the operator listed is trusted, its root need not be.
+     */
+    if (X509_VERIFY_PARAM_set_flags(param, X509_V_FLAG_PARTIAL_CHAIN) != 1)
+        return X509_V_ERR_UNSPECIFIED;
+    if (X509_verify_cert(ctx) == 1)
+        return check_chain(store, X509_STORE_CTX_get0_chain(ctx));
+    int error = X509_STORE_CTX_get_error(ctx);
+    return error == X509_V_OK ? X509_V_ERR_UNSPECIFIED : error;
+}
+
+static int verify_once(const struct trust_store *store, X509 *leaf, STACK_OF(X509) * untrusted,
+                       struct trust_chain *chain)
+{
+    *chain = (struct trust_chain){ 0 };
     X509_STORE_CTX *ctx = X509_STORE_CTX_new();
     if (!ctx || X509_STORE_CTX_init(ctx, store->store, leaf, untrusted) != 1) {
         X509_STORE_CTX_free(ctx);
         return X509_V_ERR_OUT_OF_MEM;
     }
-    X509_VERIFY_PARAM *param = X509_STORE_CTX_get0_param(ctx);
-    X509_VERIFY_PARAM_set_depth(param, TRUST_STORE_DEPTH);
-    X509_VERIFY_PARAM_set_auth_level(param, store->security_level);
-    /* An anchor may be an intermediate: what the operator listed is trusted, its root need not be.
-     */
-    int error = X509_VERIFY_PARAM_set_flags(param, X509_V_FLAG_PARTIAL_CHAIN) == 1
-                    ? X509_V_OK
-                    : X509_V_ERR_UNSPECIFIED;
-    if (error == X509_V_OK && X509_verify_cert(ctx) != 1) {
-        error = X509_STORE_CTX_get_error(ctx);
-        if (error == X509_V_OK)
-            error = X509_V_ERR_UNSPECIFIED;
-    }
+    int error = verify(store, ctx);
     if (error == X509_V_OK)
-        error = check_chain(X509_STORE_CTX_get0_chain(ctx));
+        error = keep_chain(X509_STORE_CTX_get0_chain(ctx), chain);
+    if (error != X509_V_OK)
+        *chain = (struct trust_chain){ 0 };
     X509_STORE_CTX_free(ctx);
+    return error;
+}
+
+/* Whether one before it has the same subject: an authority that several others have certified. */
+static bool has_twin(const STACK_OF(X509) * certificates, int at)
+{
+    const X509_NAME *subject = X509_get_subject_name(sk_X509_value(certificates, at));
+    for (int i = 0; i < at; i++)
+        if (X509_NAME_cmp(X509_get_subject_name(sk_X509_value(certificates, i)), subject) == 0)
+            return true;
+    return false;
+}
+
+/* OpenSSL takes the first issuer that fits and never turns back: each other one of the same name is
+ * offered first once. No signature is checked before a chain reaches an anchor. */
+int trust_store_verify(const struct trust_store *store, X509 *leaf, STACK_OF(X509) * untrusted,
+                       struct trust_chain *chain)
+{
+    int error = verify_once(store, leaf, untrusted, chain);
+    for (int i = 1;
+         error == X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY && i < sk_X509_num(untrusted); i++) {
+        if (!has_twin(untrusted, i))
+            continue;
+        STACK_OF(X509) *other = sk_X509_dup(untrusted);
+        X509 *twin = other ? sk_X509_delete(other, i) : NULL;
+        if (twin && sk_X509_unshift(other, twin) > 0 &&
+            verify_once(store, leaf, other, chain) == X509_V_OK)
+            error = X509_V_OK;
+        sk_X509_free(other);
+    }
     return error;
 }

@@ -7,6 +7,7 @@
 
 #include "common/error.h"
 #include "common/slice.h"
+#include "proxy/tls/trust_rules.h"
 
 #include <openssl/x509.h>
 #include <openssl/x509_vfy.h>
@@ -17,24 +18,31 @@
 
 struct trust_store;
 
-/* `pem`: certificates; all in it become anchors, intermediates too. security_level as OpenSSL
+/* `pem`: certificates; all in it become anchors, intermediates too. Security level as OpenSSL
  * counts (0 to 5; 2 refuses SHA-1 signatures and RSA below 2048 bits in the chain). At level 0
  * SHA-1 and RSA of 1024 bits pass, MD5 and smaller keys never do. ERROR_MALFORMED: no certificate
  * in it, or one that cannot be read; ERROR_MEMORY, ERROR_LIBRARY. */
-enum error trust_store_create(const char *name, struct slice pem, int security_level,
+enum error trust_store_create(const char *name, struct slice pem, const struct trust_rules *rules,
                               struct trust_store **out) MUST_CHECK;
 void trust_store_free(struct trust_store *store);
 const char *trust_store_name(const struct trust_store *store);
+const struct trust_rules *trust_store_rules(const struct trust_store *store);
 const STACK_OF(X509) * trust_store_anchors(const struct trust_store *store);
 
 /* Whether a key or a subject name is anchor in both: then which store verifies would depend on
  * their order. */
 bool trust_store_overlaps(const struct trust_store *a, const struct trust_store *b);
 
+/* What is kept of a chain that was verified. */
+struct trust_chain {
+    uint64_t not_after_unix_s; /* the earliest of its certificates, the anchor's too */
+};
+
 /* Verifies leaf and what the peer sent with it against this store alone, at the present time:
- * signatures, validity, CA:true, path length, name constraints, key usage, and an extended key
- * usage that is absent or has any, clientAuth or id-kp-sipDomain (RFC 5924) in every certificate.
- * X509_V_OK or the X509_V_ERR_ code. */
-int trust_store_verify(const struct trust_store *store, X509 *leaf, STACK_OF(X509) * untrusted);
+ * signatures, validity, CA:true, path length, name constraints, key usage, and the extended key
+ * usage as the store's rules say. X509_V_OK, with *chain filled, or the X509_V_ERR_ code, with
+ * *chain all zero. */
+int trust_store_verify(const struct trust_store *store, X509 *leaf, STACK_OF(X509) * untrusted,
+                       struct trust_chain *chain);
 
 #endif

@@ -63,6 +63,7 @@ static struct peer_identity *make_certificate(const char *store, const char *cn,
     assert_non_null(block);
     snprintf(block->store, sizeof block->store, "%s", store);
     snprintf(block->cn, sizeof block->cn, "%s", cn);
+    block->identity.takes_mappings = true;
     block->identity.store = block->store;
     block->identity.cn = block->cn;
     block->identity.cn_size = strlen(cn);

@@ -302,6 +302,7 @@ static void open_connection(unsigned who)
     snprintf(block->cn, sizeof(block->cn), "%s", cn_of[who]);
     block->identity.store = block->store;
     block->identity.cn = block->cn;
+    block->identity.takes_mappings = true;
     block->identity.cn_size = 2;
     assert_int_equal(peer_open_device(peers, &block->identity, c->endpoint, &c->endpoint->peer),
                      ERROR_NONE);

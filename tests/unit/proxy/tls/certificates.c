@@ -64,6 +64,22 @@ static void add_extension(X509 *certificate, X509 *issuer, int nid, const char *
     X509_EXTENSION_free(extension);
 }
 
+static void add_unknown(X509 *certificate, const char *policy)
+{
+    unsigned char nothing[] = { 5, 0 };
+    if (!policy)
+        return;
+    bool critical = strncmp(policy, "critical,", 9) == 0;
+    ASN1_OBJECT *object = OBJ_txt2obj(critical ? policy + 9 : policy, 1);
+    ASN1_OCTET_STRING *value = ASN1_OCTET_STRING_new();
+    must(object && value && ASN1_OCTET_STRING_set(value, nothing, sizeof(nothing)) == 1, policy);
+    X509_EXTENSION *extension = X509_EXTENSION_create_by_OBJ(NULL, object, critical, value);
+    must(extension && X509_add_ext(certificate, extension, -1) == 1, policy);
+    X509_EXTENSION_free(extension);
+    ASN1_OCTET_STRING_free(value);
+    ASN1_OBJECT_free(object);
+}
+
 static void add_subject(X509 *certificate, const struct test_certificate_spec *spec)
 {
     X509_NAME *name = X509_NAME_new();
@@ -120,6 +136,7 @@ struct test_certificate test_certificate_make(const struct test_certificate_spec
     add_extension(c, by, NID_ext_key_usage, spec->usage);
     add_extension(c, by, NID_subject_alt_name, spec->alternative_names);
     add_extension(c, by, NID_name_constraints, spec->name_constraints);
+    add_unknown(c, spec->unknown);
     must(X509_sign(c, issuer ? issuer->key : made.key,
                    EVP_get_digestbyname(spec->digest ? spec->digest : "SHA256")) > 0,
          "X509_sign");

@@ -26,6 +26,7 @@ struct test_certificate_spec {
     const char *usage;             /* extendedKeyUsage, OpenSSL's syntax */
     const char *key_usage;
     const char *name_constraints;
+    const char *unknown; /* an extension that nobody knows: "[critical,]OID" */
     enum test_ca ca;
     int path_length;      /* of a CA: 0 = none said, n + 1 = n */
     long from_s, until_s; /* from now; 0 = a day ago, in ten days */

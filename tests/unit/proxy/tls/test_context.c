@@ -25,8 +25,9 @@ static struct tls_context *make_context_asking(int corp_level, enum client_certi
     char *device = test_certificate_pem(device_ca.certificate);
     char *corp = test_certificate_pem(corp_ca.certificate);
     char *certificate = test_certificate_pem(server.certificate), *key = test_key_pem(server.key);
-    struct tls_store_spec stores[] = { { "device", slice_of(device), 2 },
-                                       { "corp", slice_of(corp), corp_level } };
+    struct tls_store_spec stores[] = { { "device", slice_of(device), TRUST_RULES_USUAL },
+                                       { "corp", slice_of(corp), TRUST_RULES_USUAL } };
+    stores[1].rules.security_level = corp_level;
     struct tls_context_spec spec = { .certificate_pem = slice_of(certificate),
                                      .key_pem = slice_of(key),
                                      .client_certificate = asked,
@@ -376,7 +377,7 @@ static void test_a_context_needs_fitting_parts(void **state)
     char *ca = test_certificate_pem(device_ca.certificate),
          *other_key = test_key_pem(device_ca.key);
     char *certificate = test_certificate_pem(server.certificate), *key = test_key_pem(server.key);
-    struct tls_store_spec store = { "device", slice_of(ca), 2 };
+    struct tls_store_spec store = { "device", slice_of(ca), TRUST_RULES_USUAL };
     struct tls_context_spec good = { .certificate_pem = slice_of(certificate),
                                      .key_pem = slice_of(key),
                                      .stores = &store,
@@ -393,7 +394,7 @@ static void test_a_context_needs_fitting_parts(void **state)
     bad = good;
     bad.ciphers = "NOSUCHCIPHER";
     expect_refused(bad);
-    struct tls_store_spec empty = { "device", SLICE(""), 2 };
+    struct tls_store_spec empty = { "device", SLICE(""), TRUST_RULES_USUAL };
     bad = good;
     bad.stores = &empty;
     expect_refused(bad);

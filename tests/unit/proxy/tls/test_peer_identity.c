@@ -16,7 +16,7 @@
 static struct peer_identity *read_made(X509 *certificate)
 {
     struct peer_identity *p;
-    assert_int_equal(peer_identity_read(certificate, "device", &p), ERROR_NONE);
+    assert_int_equal(peer_identity_read(certificate, "device", SOURCES_USUAL, &p), ERROR_NONE);
     return p;
 }
 
@@ -293,7 +293,8 @@ static void test_without_memory_there_is_no_identity(void **state)
         test_certificate_make(&(struct test_certificate_spec){ .cn = "a" }, NULL);
     struct peer_identity *p;
     mem_fail_nth_for_tests(1);
-    assert_int_equal(peer_identity_read(made.certificate, "device", &p), ERROR_MEMORY);
+    assert_int_equal(peer_identity_read(made.certificate, "device", SOURCES_USUAL, &p),
+                     ERROR_MEMORY);
     mem_fail_nth_for_tests(0);
     assert_null(p);
     test_certificate_free(&made);

@@ -13,6 +13,7 @@
 #define CA_USAGE "critical,keyCertSign,cRLSign"
 
 static struct test_certificate root;
+static struct trust_chain kept;
 
 static int make_root(void **state)
 {
@@ -35,7 +36,9 @@ static struct trust_store *store_of(const char *name, const struct test_certific
 {
     struct trust_store *store;
     char *pem = test_certificate_pem(anchor->certificate);
-    assert_int_equal(trust_store_create(name, slice_of(pem), level, &store), ERROR_NONE);
+    struct trust_rules rules = TRUST_RULES_USUAL;
+    rules.security_level = level;
+    assert_int_equal(trust_store_create(name, slice_of(pem), &rules, &store), ERROR_NONE);
     free(pem);
     return store;
 }
@@ -48,7 +51,7 @@ static int verify(const struct test_certificate *anchor, int level,
     STACK_OF(X509) *untrusted = sk_X509_new_null();
     if (via)
         sk_X509_push(untrusted, via->certificate);
-    int error = trust_store_verify(store, leaf->certificate, untrusted);
+    int error = trust_store_verify(store, leaf->certificate, untrusted, &kept);
     sk_X509_free(untrusted);
     trust_store_free(store);
     return error;
@@ -177,10 +180,10 @@ static void test_T13_depth_is_bounded(void **state)
         sk_X509_push(untrusted, chain[i].certificate);
     }
     leaf = test_certificate_make(LEAF(.usage = NULL), &chain[CAS - 1]);
-    assert_int_not_equal(trust_store_verify(store, leaf.certificate, untrusted), X509_V_OK);
+    assert_int_not_equal(trust_store_verify(store, leaf.certificate, untrusted, &kept), X509_V_OK);
     test_certificate_free(&leaf);
     leaf = test_certificate_make(LEAF(.usage = NULL), &chain[TRUST_STORE_DEPTH - 1]);
-    assert_int_equal(trust_store_verify(store, leaf.certificate, untrusted), X509_V_OK);
+    assert_int_equal(trust_store_verify(store, leaf.certificate, untrusted, &kept), X509_V_OK);
     test_certificate_free(&leaf);
     for (int i = 0; i < CAS; i++)
         test_certificate_free(&chain[i]);
@@ -320,17 +323,20 @@ static void test_what_is_no_certificate_makes_no_store(void **state)
     (void)state;
     struct trust_store *store;
     char *pem = test_certificate_pem(root.certificate);
-    assert_int_equal(trust_store_create("device", SLICE(""), 2, &store), ERROR_MALFORMED);
-    assert_int_equal(trust_store_create("device", SLICE("hello\n"), 2, &store), ERROR_MALFORMED);
+    assert_int_equal(trust_store_create("device", SLICE(""), &TRUST_RULES_USUAL, &store),
+                     ERROR_MALFORMED);
+    assert_int_equal(trust_store_create("device", SLICE("hello\n"), &TRUST_RULES_USUAL, &store),
+                     ERROR_MALFORMED);
     /* The second of two is damaged: not one anchor fewer than the operator meant. */
     char two[16384];
     int size = snprintf(two, sizeof(two), "%s%s", pem, pem);
     two[(size_t)size - strlen(pem) / 2] = '!';
-    assert_int_equal(trust_store_create("device", (struct slice){ two, (size_t)size }, 2, &store),
+    assert_int_equal(trust_store_create("device", (struct slice){ two, (size_t)size },
+                                        &TRUST_RULES_USUAL, &store),
                      ERROR_MALFORMED);
-    assert_int_equal(
-        trust_store_create("device", (struct slice){ two, strlen(pem) + 40 }, 2, &store),
-        ERROR_MALFORMED);
+    assert_int_equal(trust_store_create("device", (struct slice){ two, strlen(pem) + 40 },
+                                        &TRUST_RULES_USUAL, &store),
+                     ERROR_MALFORMED);
     assert_null(store);
     free(pem);
 }

@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What a trust store asks of a chain, and what it lets a certificate say. */
+#ifndef HOLDLINE_TLS_TRUST_RULES_H
+#define HOLDLINE_TLS_TRUST_RULES_H
+
+/* Of the extended key usage, in every certificate of a chain (RFC 5280 4.2.1.12, RFC 5924). */
+enum key_usage_rule {
+    KEY_USAGE_REQUIRE =
+        0,            /* the leaf names id-kp-sipDomain; an authority that has one, too, or any */
+    KEY_USAGE_ACCEPT, /* absent, or one of any, clientAuth, id-kp-sipDomain */
+    KEY_USAGE_IGNORE, /* not looked at */
+};
+
+/* Where identities of a peer may come from; a set. */
+enum identity_source {
+    SOURCE_MAPPING = 1 << 0,   /* rows of the database for its CN */
+    SOURCE_SAN_URI = 1 << 1,   /* sip: URIs of the subjectAltName */
+    SOURCE_SAN_DNS = 1 << 2,   /* its DNS names, if there is no sip: URI */
+    SOURCE_CN_DOMAIN = 1 << 3, /* the CN as a domain, if there is no subjectAltName at all */
+    SOURCE_SAN_EMAIL = 1 << 4, /* its e-mail addresses as sip: URIs */
+};
+#define SOURCES_USUAL (SOURCE_MAPPING | SOURCE_SAN_URI | SOURCE_SAN_DNS)
+
+#define TRUST_LEVEL_USUAL 2 /* a store below it is warned of */
+
+struct trust_rules {
+    int security_level; /* OpenSSL's, 0 to 5 */
+    enum key_usage_rule key_usage;
+    unsigned sources; /* of enum identity_source */
+};
+#define TRUST_RULES_USUAL                                       \
+    ((struct trust_rules){ .security_level = TRUST_LEVEL_USUAL, \
+                           .key_usage = KEY_USAGE_ACCEPT,       \
+                           .sources = SOURCES_USUAL })
+
+#endif
