@@ -94,6 +94,7 @@ class Writer(threading.Thread):
     def run(self):
         while not self.ending.is_set():
             try:
+                self.server = self.lab.postgres.process.pid
                 self.connection = psycopg2_connect(self.lab)
                 with self.connection.cursor() as cursor:
                     cursor.execute(f"SET lock_timeout = '2s'; SET search_path = public; {self.settings}")
@@ -174,8 +175,8 @@ class Writer(threading.Thread):
                             break
                 except (OSError, EOFError, RespError):
                     began = time.monotonic()  # mapperd was not there
-                if not self.lab.postgres.running():
-                    return
+                if self.lab.postgres.process.pid != self.server or not self.lab.postgres.running():
+                    return  # the commit may be lost with it
                 if time.monotonic() - began > 30:
                     self.faults.append(f"{cn} is not seen at version {version} after 30 s")
                     return
@@ -346,3 +347,64 @@ def test_T51_postgresql_crashes_among_random_transactions(fresh_lab):
     wait_for_commits(writers, 20)
     rest(lab, writers, [])
     watcher.end()
+
+
+# ---- mapperd reads from a streaming standby, everybody else writes to its primary
+
+
+def on_standby(make_lab):
+    lab = make_lab(postgres_settings={"wal_log_hints": "on"})
+    replica = lab.make_replica()
+    lab.postgres.sql(SETUP)
+    hosts = f"host={lab.postgres.folder},{replica.folder} port={replica.port} dbname=holdline"
+    lab.mapperd_settings.update(
+        database=replica.conninfo("holdline_mapperd"),
+        primary=f"{hosts} user=holdline_mapperd target_session_attrs=read-write",
+    )
+    lab.restart_program("mapperd")
+    return lab, replica
+
+
+@pytest.mark.limit(180)
+def test_T51_random_transactions_seen_through_a_standby_that_lags_is_cut_off_and_promoted(make_lab):
+    lab, replica = on_standby(make_lab)
+    first, chance = lab.postgres, random.Random(SEED + 2)
+    held = hold_open(lab)
+    watcher, writers = begin(lab)
+    for _ in range(3):
+        wait_for_commits(writers, chance.randrange(10, 60))
+        replica.sql("SELECT pg_wal_replay_pause()")
+        commits = sum(w.commits for w in writers)
+        wait_until(lambda: sum(w.commits for w in writers) > commits + 5)  # nobody waits for it
+        if chance.random() < 0.5:
+            with watcher.lock:
+                lab.kill_program("mapperd")
+            lab.launch("mapperd")
+        replica.sql("SELECT pg_wal_replay_resume()")
+    replica.cut_off()
+    wait_until(lambda: sum(w.commits for w in writers) > commits + 20)
+    replica.follow_again(first)
+    wait_for_commits(writers, 30)
+    # The primary is lost in the midst of it, with what had not reached the standby.
+    first.crash()
+    replica.promote()
+    lab.postgres, lab.replicas["b"] = replica, first
+    wait_for_commits(writers, 60)
+    rest(lab, writers, held)
+    watcher.end()
+
+
+@pytest.mark.limit(180)
+def test_T51_a_primary_crashes_with_synchronous_commit_off_behind_the_standby_that_is_read(make_lab):
+    """What is lost had never reached the standby: nothing that was seen there goes back, whatever numbers come again."""
+    lab, replica = on_standby(make_lab)
+    chance = random.Random(SEED + 3)
+    watcher, writers = begin(lab, settings="SET synchronous_commit = off; ")
+    for _ in range(3):
+        wait_for_commits(writers, chance.randrange(10, 60))
+        lab.postgres.crash()
+        lab.postgres.start(**lab.postgres_settings)
+    wait_for_commits(writers, 20)
+    rest(lab, writers, [])
+    watcher.end()
+    assert "history-lost" not in lab.log_of("mapperd").read_text()
