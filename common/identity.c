@@ -323,6 +323,42 @@ bool identity_is_number(const struct identity *i)
     return true;
 }
 
+/* ---- Services ---- */
+
+#define SERVICE_PREFIX "urn:service:"
+
+enum error identity_from_service(struct identity *out, struct slice name)
+{
+    struct slice rest, label;
+    bool more;
+
+    *out = (struct identity){ .size = 0 };
+    (void)cut_prefix(&name, SLICE(SERVICE_PREFIX));
+    if (name.size > IDENTITY_MAX - strlen(SERVICE_PREFIX))
+        return ERROR_TOO_LARGE;
+    rest = name;
+    do {
+        more = next_label(&rest, &label);
+        if (!label_is_valid(label))
+            return ERROR_MALFORMED;
+    } while (more);
+    memcpy(out->text, SERVICE_PREFIX, strlen(SERVICE_PREFIX));
+    out->size = (uint16_t)strlen(SERVICE_PREFIX);
+    for (size_t i = 0; i < name.size; i++)
+        out->text[out->size++] = to_lower(name.data[i]);
+    out->user_size = out->size;
+    return ERROR_NONE;
+}
+
+struct slice identity_service(const struct identity *i)
+{
+    size_t prefix = strlen(SERVICE_PREFIX);
+
+    if (i->size <= prefix || memcmp(i->text, SERVICE_PREFIX, prefix) != 0)
+        return SLICE("");
+    return (struct slice){ i->text + prefix, i->size - prefix };
+}
+
 /* ---- CNs ---- */
 
 /* Whether it is canonical as it stands, as nearly all that is asked about is. */

@@ -62,6 +62,14 @@ bool identity_covered_by(const struct identity *i, struct slice entry);
  * leading '+'. Anything else matches no number rule. */
 bool identity_is_number(const struct identity *i);
 
+/* A service of RFC 5031 as a target: out is `urn:service:` and the name in lower case (labels of
+ * letters, digits and hyphens with dots between them), without user part or domain in the sense of
+ * the functions above: nobody holds it. Takes the name, with or without urn:service:.
+ * ERROR_MALFORMED, ERROR_TOO_LARGE. */
+enum error identity_from_service(struct identity *out, struct slice name) MUST_CHECK;
+/* The name, such as sos.fire; empty when it is no service. */
+struct slice identity_service(const struct identity *i);
+
 /* Forms of CNs, column cn_form of trust_store. */
 enum cn_form { CN_FORM_NONE = 0, CN_FORM_MAC, CN_FORM_EXACT };
 

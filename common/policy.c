@@ -124,6 +124,13 @@ static bool read_target(struct slice s, struct policy_rule *rule)
         rule->target_kind = TARGET_NUMBER;
         return is_number(rule->target);
     }
+    if (cut(s, SLICE("service:"), &rule->target)) {
+        struct identity service;
+
+        rule->target_kind = TARGET_SERVICE;
+        return identity_from_service(&service, rule->target) == ERROR_NONE &&
+               slice_equal(identity_service(&service), rule->target);
+    }
     return false;
 }
 
@@ -238,6 +245,12 @@ static bool has_prefix(struct slice s, struct slice prefix)
     return s.size >= prefix.size && memcmp(s.data, prefix.data, prefix.size) == 0;
 }
 
+/* sos.fire is a service of sos, and sosfire is not. */
+static bool is_service_of(struct slice service, struct slice of)
+{
+    return has_prefix(service, of) && (service.size == of.size || service.data[of.size] == '.');
+}
+
 static bool target_matches(const struct policy_rule *rule, const struct policy_request *request)
 {
     const struct identity *target = request->target;
@@ -255,6 +268,8 @@ static bool target_matches(const struct policy_rule *rule, const struct policy_r
         return slice_equal(identity_domain(target), rule->target);
     case TARGET_NUMBER:
         return identity_is_number(target) && has_prefix(identity_user(target), rule->target);
+    case TARGET_SERVICE:
+        return is_service_of(identity_service(target), rule->target);
     }
     return false;
 }
@@ -310,8 +325,7 @@ static struct decision decide_by_rights(const struct policy_peer *peer,
         return deny(REASON_NONE);
     case USER_DISABLED:
         return deny(REASON_USER_DISABLED);
-    case USER_FOREIGN: /* RIGHTS has no rules for a user of another domain */
-        return request->to_ourselves ? allow : deny(REASON_NO_RIGHT);
+    case USER_FOREIGN: /* the rules of who is not ours */
     case USER_UNKNOWN: /* held through a whole domain: the rules of its domain and of everyone */
     case USER_KNOWN:
         break;

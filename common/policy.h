@@ -33,7 +33,8 @@ enum target_kind {
     TARGET_OURS,
     TARGET_USER,
     TARGET_DOMAIN,
-    TARGET_NUMBER
+    TARGET_NUMBER,
+    TARGET_SERVICE /* of RFC 5031, and what is below it */
 };
 struct policy_rule {
     uint64_t id;

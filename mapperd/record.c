@@ -238,6 +238,7 @@ bool record_peer_next(struct slice *rest, struct slice *identity)
 void record_rule_add(struct buffer *out, const struct record_rule *rule)
 {
     add_u64(out, (uint64_t)rule->position);
+    add_u64(out, rule->number);
     add_u64(out, rule->id);
     add_text(out, rule->text);
 }
@@ -247,7 +248,8 @@ enum error record_rule_next(struct slice *rest, struct record_rule *rule)
     uint64_t position;
     if (rest->size == 0)
         return ERROR_NOT_FOUND;
-    if (!take_u64(rest, &position) || !take_u64(rest, &rule->id) || !take_text(rest, &rule->text))
+    if (!take_u64(rest, &position) || !take_u64(rest, &rule->number) ||
+        !take_u64(rest, &rule->id) || !take_text(rest, &rule->text))
         return ERROR_MALFORMED;
     rule->position = (int64_t)position;
     return ERROR_NONE;

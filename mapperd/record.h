@@ -93,9 +93,11 @@ void record_credential_add(struct buffer *out, struct buffer *scratch,
                            const struct record_credential *credential);
 enum error record_credential_read(struct slice value, struct record_peer *credentials) MUST_CHECK;
 
-/* Rules: a block is a run of (position, id, text), in that order; the text is the wire's. */
+/* Rules: a block is a run of (position, number, id, text), in the order of decision: by position,
+ * then the longest number first, then by id; the text is the wire's. */
 struct record_rule {
     int64_t position;
+    uint64_t number; /* octets of a target that is a number; 0: another target */
     uint64_t id;
     struct slice text;
 };

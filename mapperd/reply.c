@@ -192,9 +192,18 @@ struct user_answer {
     struct slice state;   /* as the wire says it */
     bool ours, permitted; /* permitted: rules apply, bindings may be given */
     struct identity identity;
-    struct record_user user;
+    struct record_user user; /* foreign: the group of who is not ours */
     bool user_row;
 };
+
+/* Who is not ours is in one of two groups, which no user of ours can be in: `anonymous` (that is
+ * what the proxy asks for who has proved nothing), else `foreign`. */
+static void add_foreign_group(struct slice text, struct record_user *user)
+{
+    bool anonymous = slice_equal(text, SLICE("anonymous.invalid"));
+    user->groups[0] = anonymous ? SLICE("anonymous") : SLICE("foreign");
+    user->group_count = 1;
+}
 
 static enum error find_user(struct server *server, struct slice text, struct user_answer *answer)
 {
@@ -203,6 +212,7 @@ static enum error find_user(struct server *server, struct slice text, struct use
     memset(&answer->user, 0, sizeof(answer->user));
     answer->state = SLICE("foreign");
     answer->ours = answer->permitted = answer->user_row = false;
+    add_foreign_group(text, &answer->user);
     if (identity_from_text(&answer->identity, text) != ERROR_NONE)
         return ERROR_NONE; /* a number without domain, or nothing at all: not one of ours */
     enum error e =
@@ -212,6 +222,7 @@ static enum error find_user(struct server *server, struct slice text, struct use
     e = record_domain_read(value, &domain);
     if (e != ERROR_NONE)
         return e;
+    answer->user.group_count = 0;
     answer->ours = true;
     answer->state = SLICE("unknown");
     e = store_get(&server->reader, STORE_USER, identity_text(&answer->identity), &value);
@@ -263,11 +274,13 @@ static enum error add_block(struct server *server, struct sources *sources, enum
 static enum error collect(struct server *server, const struct user_answer *answer,
                           struct sources *sources)
 {
+    enum error e = ERROR_NONE;
     sources->count = 0;
-    if (!answer->permitted)
+    if (answer->ours && !answer->permitted)
         return ERROR_NONE;
-    enum error e = add_block(server, sources, RECORD_RULES_EVERYONE, SLICE(""));
-    if (e == ERROR_NONE)
+    if (answer->ours)
+        e = add_block(server, sources, RECORD_RULES_EVERYONE, SLICE(""));
+    if (e == ERROR_NONE && answer->ours)
         e = add_block(server, sources, RECORD_RULES_DOMAIN, identity_domain(&answer->identity));
     for (size_t i = 0; e == ERROR_NONE && i < answer->user.group_count; i++)
         e = add_block(server, sources, RECORD_RULES_GROUP, answer->user.groups[i]);
@@ -278,7 +291,9 @@ static enum error collect(struct server *server, const struct user_answer *answe
 
 static bool comes_before(const struct record_rule *a, const struct record_rule *b)
 {
-    return a->position != b->position ? a->position < b->position : a->id < b->id;
+    if (a->position != b->position)
+        return a->position < b->position;
+    return a->number != b->number ? a->number > b->number : a->id < b->id;
 }
 
 /* The next rule of all; NOT_FOUND at the end. */
@@ -359,7 +374,7 @@ void reply_rights(struct server *server, struct buffer *out, struct slice identi
     resp_add_array(out, 4 + extent.count + extent.cut);
     reply_add_head(server, out);
     resp_add_bulk(out, answer.state);
-    size_t groups = answer.permitted ? answer.user.group_count : 0;
+    size_t groups = answer.permitted || !answer.ours ? answer.user.group_count : 0;
     resp_add_array(out, groups);
     for (size_t i = 0; i < groups; i++)
         resp_add_bulk(out, answer.user.groups[i]);

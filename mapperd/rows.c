@@ -129,6 +129,11 @@ static bool split_position(struct slice text, int64_t *position, struct slice *r
     return true;
 }
 
+static uint64_t number_size(const struct policy_rule *rule)
+{
+    return rule->target_kind == TARGET_NUMBER ? rule->target.size : 0;
+}
+
 static void add_rule(struct rows_record *r, struct slice owner, struct slice text)
 {
     struct record_rule rule = { 0 };
@@ -137,6 +142,7 @@ static void add_rule(struct rows_record *r, struct slice owner, struct slice tex
     if (split_position(text, &rule.position, &rule.text) &&
         policy_rule_parse(rule.text, &parsed) == ERROR_NONE) {
         rule.id = parsed.id;
+        rule.number = number_size(&parsed);
         record_rule_add(&r->value, &rule);
         return;
     }
@@ -155,6 +161,7 @@ static void add_rule(struct rows_record *r, struct slice owner, struct slice tex
     }
     int size = snprintf(stand_in, sizeof(stand_in), "%llu deny * * * - - -", number);
     rule.id = number;
+    rule.number = UINT64_MAX; /* before whatever else stands at this position */
     rule.text = (struct slice){ stand_in, (size_t)size };
     record_rule_add(&r->value, &rule);
 }
@@ -167,6 +174,7 @@ static void add_end(struct rows_record *r, struct slice owner, struct slice text
     report(r, "rights_rule", owner, SLICE("more than 4096 rules"));
     if (!split_position(text, &rule.position, &rest))
         rule.position = INT64_MIN;
+    rule.number = UINT64_MAX;
     record_rule_add(&r->value, &rule);
 }
 

@@ -184,16 +184,18 @@ RANGES(DOMAIN, "domain", 5000,
 #define SECONDS(column)                                                                      \
     "coalesce(CASE WHEN isfinite(" column ") THEN greatest(floor(extract(epoch FROM " column \
     ")), 0)::int8::text END, '-')"
+#define RULES_ORDER                                                                    \
+    "r.position, CASE r.target_kind WHEN 'number' THEN -coalesce(length(r.target), 0)" \
+    " ELSE 0 END, r.id"
 #define RULES                                                                                      \
-    "array_agg(r.position || ' ' || r.id || ' ' || r.effect || ' ' || coalesce(r.trust_store, "    \
-    "'*')"                                                                                         \
-    " || ' ' || coalesce(array_to_string(r.methods, ','), '*') || ' ' ||"                          \
+    "array_agg(r.position || ' ' || r.id || ' ' || r.effect || ' ' ||"                             \
+    " coalesce(r.trust_store, '*') || ' ' ||"                                                      \
+    " coalesce(array_to_string(r.methods, ','), '*') || ' ' ||"                                    \
     " CASE r.target_kind WHEN 'any' THEN '*' WHEN 'ours' THEN 'ours'"                              \
     " ELSE r.target_kind || ':' || coalesce(r.target, '') END || ' ' ||" SECONDS(                  \
         "r.valid_from") " || ' ' ||" SECONDS("r.valid_until") " || ' ' || "                        \
                                                               "coalesce(r.calls_per_minute::text," \
-                                                              " '-')"                              \
-                                                              " ORDER BY r.position, r.id)"
+                                                              " '-') ORDER BY " RULES_ORDER ")"
 
 const struct database_statement STATEMENT_READ_RULES = {
     "read-rules",

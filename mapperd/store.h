@@ -36,7 +36,7 @@ enum store_table {
     STORE_TABLE_COUNT
 };
 
-#define STORE_FORMAT 4
+#define STORE_FORMAT 5
 
 struct store;
 

@@ -2365,6 +2365,11 @@ CREATE FUNCTION public.rights_rule_make_canonical() RETURNS trigger
 DECLARE
     method text;
 BEGIN
+    -- Those who are not ours are two groups without members; written so, they need no second word.
+    IF NEW.who_kind IN ('foreign', 'anonymous') AND NEW.who IS NULL THEN
+        NEW.who := NEW.who_kind;
+        NEW.who_kind := 'group';
+    END IF;
     IF NEW.who IS NOT NULL THEN
         NEW.who := CASE NEW.who_kind
             WHEN 'user' THEN identity_canonical(NEW.who)
@@ -2377,6 +2382,7 @@ BEGIN
             WHEN 'user' THEN identity_canonical(NEW.target)
             WHEN 'domain' THEN domain_canonical(NEW.target)
             WHEN 'number' THEN number_canonical(NEW.target)
+            WHEN 'service' THEN service_canonical(NEW.target)
             ELSE NEW.target
         END;
         IF NEW.target_kind = 'user' AND strpos(NEW.target, '@') = 0 THEN
@@ -2411,6 +2417,24 @@ END
 $_$;
 
 COMMENT ON FUNCTION public.rights_rule_make_canonical() IS 'Makes the values of a rule canonical on the way in.';
+
+CREATE FUNCTION public.service_canonical(service text) RETURNS text
+    LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE
+    SET search_path TO 'pg_catalog', 'public', 'pg_temp'
+    AS $_$
+DECLARE
+    name text := regexp_replace(lower(btrim(service) COLLATE "C"), '^urn:service:', '');
+BEGIN
+    IF name !~ '^[a-z0-9-]{1,63}(\.[a-z0-9-]{1,63}){0,7}$' COLLATE "C" THEN
+        RAISE EXCEPTION USING ERRCODE = 'check_violation',
+            MESSAGE = format('%s is not a service', shown(service)),
+            HINT = 'Write it as in RFC 5031: sos, sos.fire or urn:service:sos.police.';
+    END IF;
+    RETURN name;
+END
+$_$;
+
+COMMENT ON FUNCTION public.service_canonical(service text) IS 'A service of RFC 5031 in lower case, without urn:service:.';
 
 CREATE FUNCTION public.set_credential(identity text, realm text, password text, username text DEFAULT NULL::text) RETURNS void
     LANGUAGE plpgsql
@@ -2704,13 +2728,14 @@ END) STORED COLLATE pg_catalog."C",
     CONSTRAINT rights_rule_effect_must_be_allow_or_deny CHECK ((effect = ANY (ARRAY['allow'::text, 'deny'::text]))),
     CONSTRAINT rights_rule_methods_must_be_1_to_32_names CHECK ((array_to_string(methods, ','::text, '?'::text) ~ ('^[A-Z][A-Z0-9_-]{0,31}(,[A-Z][A-Z0-9_-]{0,31}){0,31}$'::text COLLATE "C"))),
     CONSTRAINT rights_rule_position_from_1000000_is_for_rules_of_tenants CHECK (((tenant IS NULL) = ("position" < 1000000))),
-    CONSTRAINT rights_rule_target_kind_must_be_any_ours_user_domain_or_number CHECK ((target_kind = ANY (ARRAY['any'::text, 'ours'::text, 'user'::text, 'domain'::text, 'number'::text]))),
+    CONSTRAINT rights_rule_target_kind_must_be_ours_user_domain_number_service CHECK ((target_kind = ANY (ARRAY['any'::text, 'ours'::text, 'user'::text, 'domain'::text, 'number'::text, 'service'::text]))),
     CONSTRAINT rights_rule_target_must_be_null_for_any_and_ours_and_only_then CHECK (((target_kind = ANY (ARRAY['any'::text, 'ours'::text])) = (target IS NULL))),
     CONSTRAINT rights_rule_target_must_be_of_its_kind CHECK ((
 CASE target_kind
     WHEN 'user'::text THEN (target ~ '^([A-Za-z0-9_.!~*''()&=+$,;?/-]|%[0-9A-F]{2})+@[a-z0-9.-]+$'::text)
     WHEN 'domain'::text THEN (target ~ '^[a-z0-9.-]+$'::text)
     WHEN 'number'::text THEN (target ~ '^\+?[0-9]{1,32}$'::text)
+    WHEN 'service'::text THEN (target ~ '^[a-z0-9-]{1,63}(\.[a-z0-9-]{1,63}){0,7}$'::text)
     ELSE true
 END AND (octet_length(target) <= 254))),
     CONSTRAINT rights_rule_valid_from_must_be_after_1970 CHECK (((valid_from > '1970-01-01 00:00:00+00'::timestamp with time zone) AND (valid_from < '9999-01-01 00:00:00+00'::timestamp with time zone))),
@@ -2719,23 +2744,23 @@ END AND (octet_length(target) <= 254))),
     CONSTRAINT rights_rule_who_must_be_null_for_everyone_and_only_then CHECK (((who_kind = 'everyone'::text) = (who IS NULL)))
 );
 
-COMMENT ON TABLE public.rights_rule IS 'What users may do. Of all rules that a user has (everyone''s, its domain''s, its groups'', its own), ordered by position, then id, the first that matches decides; when none does, the request is denied.';
+COMMENT ON TABLE public.rights_rule IS 'What callers may do. Of all rules that one has (everyone''s, its domain''s, its groups'', its own), ordered by position, then numbers before other targets and the longest number first, then id, the first that matches decides; when none does, the request is denied.';
 
 COMMENT ON COLUMN public.rights_rule.id IS 'Named in logs and by mapctl check.';
 
 COMMENT ON COLUMN public.rights_rule."position" IS 'Lower is earlier. The shipped rule stands at 1000, a new one at 100; those of tenants from 1000000 on.';
 
-COMMENT ON COLUMN public.rights_rule.who_kind IS 'Whose rule it is: everyone, domain, group or user.';
+COMMENT ON COLUMN public.rights_rule.who_kind IS 'Whose rule it is: everyone (all users of our domains), domain, group or user; foreign and anonymous, for who is not ours, become the groups of these names.';
 
-COMMENT ON COLUMN public.rights_rule.who IS 'The domain, group or user (user@domain); NULL for everyone.';
+COMMENT ON COLUMN public.rights_rule.who IS 'The domain, group or user (user@domain); NULL for everyone. The group foreign: who has an identity in a domain that is not ours; anonymous: who has proved none.';
 
 COMMENT ON COLUMN public.rights_rule.trust_store IS 'Matches only devices whose certificate is of this trust store; NULL: any device.';
 
 COMMENT ON COLUMN public.rights_rule.methods IS 'SIP methods, such as {INVITE,MESSAGE}; NULL: every method.';
 
-COMMENT ON COLUMN public.rights_rule.target_kind IS 'What the request will reach: any; ours (a user of our domains); user; domain; number (a telephone number that begins with target).';
+COMMENT ON COLUMN public.rights_rule.target_kind IS 'What the request will reach: any; ours (a user of our domains); user; domain; number (a telephone number that begins with target); service (RFC 5031: target and what is below it).';
 
-COMMENT ON COLUMN public.rights_rule.target IS 'user@domain, domain, or the beginning of a number; NULL for any and ours.';
+COMMENT ON COLUMN public.rights_rule.target IS 'user@domain, domain, the beginning of a number, or a service (sos, sos.fire); NULL for any and ours.';
 
 COMMENT ON COLUMN public.rights_rule.effect IS 'allow or deny.';
 
@@ -2743,7 +2768,7 @@ COMMENT ON COLUMN public.rights_rule.valid_from IS 'The rule does not match befo
 
 COMMENT ON COLUMN public.rights_rule.valid_until IS 'The rule does not match from this moment on; NULL: no end.';
 
-COMMENT ON COLUMN public.rights_rule.calls_per_minute IS 'Bound on calls that this rule allows to one user in a minute; NULL: none.';
+COMMENT ON COLUMN public.rights_rule.calls_per_minute IS 'Bound on calls that this rule lets through in a minute: to a user on all its phones together, to a device for all names that have no row in sip_user. NULL: none.';
 
 COMMENT ON COLUMN public.rights_rule.created_at IS 'When the row was inserted.';
 
@@ -3447,6 +3472,7 @@ CREATE TABLE public.tenant (
     may_allow_domains text[] DEFAULT '{}'::text[] NOT NULL,
     may_allow_numbers text[] DEFAULT '{}'::text[] NOT NULL,
     created_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT tenant_groups_must_not_be_foreign_or_anonymous CHECK ((NOT (groups && ARRAY['foreign'::text, 'anonymous'::text]))),
     CONSTRAINT tenant_lists_must_not_have_null_or_empty_texts CHECK (((array_position((((trust_stores || groups) || may_allow_domains) || may_allow_numbers), NULL::text) IS NULL) AND (array_position((((trust_stores || groups) || may_allow_domains) || may_allow_numbers), ''::text) IS NULL)))
 );
 
@@ -3559,7 +3585,8 @@ COMMENT ON COLUMN public.user_group.created_at IS 'When the row was inserted.';
 CREATE TABLE public.user_group_member (
     group_name text NOT NULL COLLATE pg_catalog."C",
     identity text NOT NULL COLLATE pg_catalog."C",
-    created_at timestamp with time zone DEFAULT now() NOT NULL
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT user_group_member_users_are_never_foreign_or_anonymous CHECK ((group_name <> ALL (ARRAY['foreign'::text, 'anonymous'::text])))
 );
 
 COMMENT ON TABLE public.user_group_member IS 'Which users are in which groups. The user must have a row in sip_user.';
@@ -4363,6 +4390,8 @@ REVOKE ALL ON FUNCTION public.rights_rule_keep_bounds() FROM PUBLIC;
 REVOKE ALL ON FUNCTION public.rights_rule_limit() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION public.rights_rule_make_canonical() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION public.service_canonical(service text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION public.set_credential(identity text, realm text, password text, username text) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.set_credential(identity text, realm text, password text, username text) TO holdline_admin;

@@ -226,20 +226,6 @@ static enum peer_state find_peer_state(const struct authorization *a)
     return answer ? answer->peer.state : PEER_NONE;
 }
 
-/* A foreign user whom a route vouches for: no rules are about him; users of ours may be called. */
-static struct decision decide_asserted(const struct authorization *a, struct decision decision)
-{
-    enum user_state from =
-        may_be_ours(a->facts.from) ? rights_state(a, AUTHORIZATION_FROM) : USER_FOREIGN;
-
-    if (a->peer->kind != PEER_ROUTE || from != USER_FOREIGN || decision.reason != REASON_NO_RIGHT ||
-        decision.entry.size == 0 || !is_ours(a->target_state))
-        return decision;
-    decision.effect = EFFECT_ALLOW;
-    decision.reason = REASON_ALLOWED;
-    return decision;
-}
-
 /* As a new request. `rights` NULL: what the peer alone allows to say; REASON_NONE then means that
  * nothing speaks against it so far. */
 static struct decision decide_new(struct authorization *a, const struct policy_rights *rights)
@@ -264,8 +250,6 @@ static struct decision decide_new(struct authorization *a, const struct policy_r
     if (!collect_entries(a, &peer, &made))
         return deny(REASON_OUT_OF_MEMORY);
     decision = decide(&peer, &request, rights);
-    if (rights)
-        decision = decide_asserted(a, decision);
     if (decision.entry.size > IDENTITY_MAX)
         decision = deny(REASON_INTERNAL);
     memcpy(a->entry, decision.entry.data, decision.entry.size);

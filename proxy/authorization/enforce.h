@@ -19,8 +19,8 @@
  * ours. All but LOCATE come from the cache as a rule. A device that doesn't hold From, known from
  * the cache, is refused without a further question.
  *
- * A route that may begin requests may do so for From within its may_assert: to users of our domains
- * when From's domain is not ours, else by the rules as anyone.
+ * A route that may begin requests may do so for From within its may_assert, by the rules as anyone;
+ * who is not ours has the rules of the group `foreign`.
  *
  * A call (INVITE, not in a dialog) under a rule with a bound counts when it is allowed, once,
  * however often it is decided again (call_rates.h): for its user; who has no row of his own is as

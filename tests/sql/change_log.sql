@@ -93,7 +93,7 @@ SELECT pg_temp.logged() IS NOT NULL AS forget \gset
 INSERT INTO rights_rule (who_kind, who, effect) VALUES ('everyone', NULL, 'deny'), ('domain', 'example.org', 'deny'),
     ('group', 'staff', 'deny'), ('group', 'staff', 'allow'), ('user', 'c@example.org', 'deny');
 SELECT is(pg_temp.logged(), 'domain example.org, group staff, rules , user c@example.org', 'INSERT of rules logs each scope once');
-UPDATE rights_rule SET who_kind = 'everyone', who = NULL WHERE who_kind = 'group' AND effect = 'allow';
+UPDATE rights_rule SET who_kind = 'everyone', who = NULL WHERE who = 'staff' AND effect = 'allow';
 SELECT is(pg_temp.logged(), 'group staff, rules ', 'UPDATE of a rule logs the scope it leaves and the one it enters');
 UPDATE rights_rule SET position = 5 WHERE who_kind = 'user';
 SELECT is(pg_temp.logged(), 'user c@example.org', 'UPDATE of a rule''s position');

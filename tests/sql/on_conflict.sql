@@ -41,9 +41,9 @@ SELECT lives_ok(format('INSERT INTO %s VALUES %s ON CONFLICT %s DO NOTHING', tar
 SELECT is((SELECT count(*) FROM change_log), 0::bigint, 'what does nothing is no change');
 SELECT lives_ok(format('INSERT INTO %s VALUES %s ON CONFLICT %s DO UPDATE SET %s', target, given, on_key, action), target || ': DO UPDATE') FROM upsert ORDER BY n;
 SELECT is((SELECT concat_ws(' ', (SELECT count(*) FROM domain), (SELECT count(*) FROM sip_user), (SELECT count(*) FROM cn_mapping), (SELECT count(*) FROM device_info),
-    (SELECT count(*) FROM user_group), (SELECT count(*) FROM user_group_member), (SELECT count(*) FROM trust_store))), '1 1 1 1 1 1 2', 'each found its row');
+    (SELECT count(*) FROM user_group), (SELECT count(*) FROM user_group_member), (SELECT count(*) FROM trust_store))), '1 1 1 1 3 1 2', 'each found its row, beside the two groups that are shipped');
 SELECT is((SELECT concat_ws(' ', d.state, u.display_name, i.label, g.description, s.cn_prefixes)
-    FROM domain d, sip_user u, device_info i, user_group g, trust_store s WHERE s.name = 'device'), 'disabled Alice b x {SEP}', 'and updated it');
+    FROM domain d, sip_user u, device_info i, user_group g, trust_store s WHERE s.name = 'device' AND g.name = 'staff'), 'disabled Alice b x {SEP}', 'and updated it');
 SELECT is((SELECT string_agg(DISTINCT kind, ' ' ORDER BY kind) FROM change_log), 'domain group peer store user', 'each is logged');
 
 -- One statement that has the same key twice, in two spellings.

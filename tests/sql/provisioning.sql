@@ -156,7 +156,8 @@ SELECT is(pg_temp.refusal(statement), refusal, refusal) FROM (VALUES
 
 -- Rules.
 SELECT pg_temp.same('SELECT position, who_kind, who, trust_store, methods, target_kind, target, effect FROM rights_rule',
-    $$VALUES (1000, 'everyone', NULL, NULL, NULL::text[], 'ours', NULL, 'allow')$$, 'the shipped set: ours to ours, nothing else leaves');
+    $$VALUES (1000, 'everyone', NULL, NULL, NULL::text[], 'ours', NULL, 'allow'), (1000, 'group', 'foreign', NULL, NULL, 'ours', NULL, 'allow')$$,
+    'the shipped set: ours to ours, others to ours, nothing else leaves');
 INSERT INTO user_group (name) VALUES ('staff');
 INSERT INTO user_group_member (group_name, identity) VALUES ('staff', 'sip:Alice@example.ORG');
 INSERT INTO rights_rule (who_kind, who, trust_store, methods, target_kind, target, effect, valid_from, valid_until, calls_per_minute)
@@ -181,9 +182,12 @@ SELECT is(pg_temp.refusal('INSERT INTO rights_rule ' || written), refusal, refus
     ($$(methods, effect) VALUES ('{"INVITE,BYE"}', 'allow')$$, '23514 "INVITE,BYE" is not a SIP method HINT Write names such as {INVITE,MESSAGE}; NULL in place of the whole list for every method.'),
     ($$(target, effect) VALUES ('example.org', 'allow')$$, '23514 constraint rights_rule_target_must_be_null_for_any_and_ours_and_only_then'),
     ($$(target_kind, effect) VALUES ('domain', 'allow')$$, '23514 constraint rights_rule_target_must_be_null_for_any_and_ours_and_only_then'),
-    ($$(target_kind, target, effect) VALUES ('prefix', '+49', 'allow')$$, '23514 constraint rights_rule_target_kind_must_be_any_ours_user_domain_or_number'),
+    ($$(target_kind, target, effect) VALUES ('prefix', '+49', 'allow')$$, '23514 constraint rights_rule_target_kind_must_be_ours_user_domain_number_service'),
     ($$(target_kind, target, effect) VALUES ('number', '+49x', 'allow')$$, '23514 "+49x" is not a number HINT Write digits, with + before a country code, such as +4930 or 0900.'),
     ($$(target_kind, target, effect) VALUES ('user', 'example.org', 'allow')$$, '23514 target "example.org" is a domain, not a user HINT Write user@domain, or target_kind ''domain''.'),
+    ($$(target_kind, target, effect) VALUES ('service', 'sos fire', 'allow')$$, '23514 "sos fire" is not a service HINT Write it as in RFC 5031: sos, sos.fire or urn:service:sos.police.'),
+    ($$(target_kind, target, effect) VALUES ('service', 'sos..fire', 'allow')$$, '23514 "sos..fire" is not a service HINT Write it as in RFC 5031: sos, sos.fire or urn:service:sos.police.'),
+    ($$(who_kind, who, effect) VALUES ('foreign', 'partner.example', 'allow')$$, '23514 constraint rights_rule_who_kind_must_be_everyone_domain_group_or_user'),
     ($$(effect, valid_from) VALUES ('allow', 'infinity')$$, '23514 constraint rights_rule_valid_from_must_be_after_1970'),
     ($$(effect, valid_from, valid_until) VALUES ('allow', '2026-01-02', '2026-01-01')$$, '23514 constraint rights_rule_valid_until_must_be_later_than_valid_from'),
     ($$(effect, calls_per_minute) VALUES ('allow', 0)$$, '23514 constraint rights_rule_calls_per_minute_must_be_1_to_1000000_of_an_allow'),
@@ -193,6 +197,14 @@ SELECT matches(pg_temp.refusal(format('INSERT INTO rights_rule (methods, effect)
     ARRAY(SELECT 'M' || n FROM generate_series(1, 33) n))), 'rights_rule_methods_must_be_1_to_32_names', 'methods are bounded');
 SELECT is(pg_temp.refusal($$INSERT INTO user_group (name) VALUES ('the staff')$$),
     '23514 constraint user_group_name_must_be_1_to_64_of_letters_digits_dot_hyphen', 'a group with a space');
+-- Who is not ours.
+INSERT INTO rights_rule (position, who_kind, target_kind, target, effect) VALUES (1, 'anonymous', 'service', ' URN:service:SOS.Fire', 'allow'),
+    (1, 'foreign', 'service', 'sos', 'allow');
+SELECT pg_temp.same('SELECT who_kind, who, target FROM rights_rule WHERE position = 1 ORDER BY id',
+    $$VALUES ('group', 'anonymous', 'sos.fire'), ('group', 'foreign', 'sos')$$, 'foreign and anonymous are groups; a service is canonical');
+DELETE FROM rights_rule WHERE position = 1;
+SELECT is(pg_temp.refusal($$INSERT INTO user_group_member VALUES ('foreign', 'Alice@example.org')$$),
+    '23514 constraint user_group_member_users_are_never_foreign_or_anonymous', 'no user of ours is foreign');
 SELECT is(pg_temp.refusal($$DELETE FROM user_group WHERE name = 'staff'$$), '23503 constraint rights_rule_who_group_fkey',
     'a group with rules stays: its denials would go with it');
 DELETE FROM rights_rule WHERE who_kind = 'group';

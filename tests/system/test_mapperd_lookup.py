@@ -139,9 +139,10 @@ def test_rights_are_merged_in_order_from_everyone_domain_groups_and_the_user(fre
         "allow * * * - - -",
     ]
     ids = [int(rule.split(" ")[0]) for rule in rules]
-    assert ids[1] < ids[2]  # equal positions: by id
+    assert ids[1] < ids[2]  # equal positions: numbers first, then by id
     assert len(rights(lab, "nobody@example.org")[2]) == 3
-    assert rights(lab, "someone@elsewhere.example") == ("foreign", [], [])
+    assert rights(lab, "someone@elsewhere.example") == ("foreign", ["foreign"], [])
+    assert rights(lab, "anonymous.invalid") == ("foreign", ["anonymous"], [])
     sql(lab, "DELETE FROM user_group_member WHERE group_name = 'staff'")
     wait_until(lambda: rights(lab, user)[1] == ["sales"])
     assert len(rights(lab, user)[2]) == 5

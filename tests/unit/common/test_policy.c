@@ -152,7 +152,18 @@ static const struct scene scenes[] = {
       .rules = { ANY },
       .reason = REASON_ALLOWED,
       .rule_id = 1 },
-    { .name = "foreign user", .user = USER_FOREIGN, .rules = { ANY }, .reason = REASON_NO_RIGHT },
+    { .name = "foreign user has the rules of who is not ours",
+      .user = USER_FOREIGN,
+      .rules = { ANY },
+      .reason = REASON_ALLOWED,
+      .rule_id = 1 },
+    { .name = "foreign user without rules", .user = USER_FOREIGN, .reason = REASON_NO_RIGHT },
+    { .name = "foreign user reaches ours and nobody else",
+      .user = USER_FOREIGN,
+      .target = "x@other.example",
+      .target_state = USER_FOREIGN,
+      .rules = { "5 allow * * ours - - -" },
+      .reason = REASON_NO_RIGHT },
     { .name = "foreign user, to ourselves",
       .user = USER_FOREIGN,
       .to_ourselves = true,
@@ -251,6 +262,33 @@ static const struct scene scenes[] = {
       .target = "bob@a.example.org",
       .rules = { "5 allow * * domain:example.org - - -" },
       .reason = REASON_NO_RIGHT },
+    { .name = "service",
+      .target = "urn:service:sos",
+      .target_state = USER_FOREIGN,
+      .rules = { "4 deny * * number:1 - - -", "5 allow * * service:sos - - -" },
+      .reason = REASON_ALLOWED,
+      .rule_id = 5 },
+    { .name = "below a service",
+      .target = "urn:service:sos.fire",
+      .target_state = USER_FOREIGN,
+      .rules = { "5 allow * * service:sos - - -" },
+      .reason = REASON_ALLOWED,
+      .rule_id = 5 },
+    { .name = "above a service",
+      .target = "urn:service:sos",
+      .target_state = USER_FOREIGN,
+      .rules = { "5 allow * * service:sos.fire - - -" },
+      .reason = REASON_NO_RIGHT },
+    { .name = "a service that only begins so",
+      .target = "urn:service:sosfire",
+      .target_state = USER_FOREIGN,
+      .rules = { "5 allow * * service:sos - - -" },
+      .reason = REASON_NO_RIGHT },
+    { .name = "a service is none of ours",
+      .target = "urn:service:sos",
+      .target_state = USER_FOREIGN,
+      .rules = { "5 allow * * ours - - -" },
+      .reason = REASON_NO_RIGHT },
     { .name = "number",
       .target = "+4930123@pbx.example.org",
       .rules = { "5 allow * * number:+4930 - - -" },
@@ -345,7 +383,10 @@ static const struct identity *identity_or(const char *text, const char *usual, s
         text = usual;
     if (!text || !*text)
         return NULL;
-    assert_int_equal(identity_from_text(out, slice_of(text)), ERROR_NONE);
+    if (strncmp(text, "urn:", 4) == 0)
+        assert_int_equal(identity_from_service(out, slice_of(text)), ERROR_NONE);
+    else
+        assert_int_equal(identity_from_text(out, slice_of(text)), ERROR_NONE);
     return out;
 }
 
@@ -465,8 +506,7 @@ static void test_all_states_allow_only_where_they_should(void **state)
                                    .rules = { ANY } };
                 bool peer_may =
                     peer == PEER_KNOWN || peer == PEER_UNKNOWN; /* it has a certificate name */
-                bool user_may = user == USER_KNOWN || user == USER_UNKNOWN ||
-                                (user == USER_FOREIGN && ourselves);
+                bool user_may = user == USER_KNOWN || user == USER_UNKNOWN || user == USER_FOREIGN;
                 assert_int_equal(play(&s).effect,
                                  peer_may && user_may ? EFFECT_ALLOW : EFFECT_DENY);
             }

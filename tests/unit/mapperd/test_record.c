@@ -36,7 +36,7 @@ static void write_all(struct buffer *out, int kind)
                                   .form = CN_FORM_MAC,
                                   .prefixes = { SLICE("SEP"), SLICE("") },
                                   .prefix_count = 2 };
-    struct record_rule rule = { -5, 9, SLICE("9 allow * * * - - -") };
+    struct record_rule rule = { -5, 3, 9, SLICE("9 allow * * * - - -") };
     struct record_binding binding = example();
     struct record_credential credential = { SLICE("example.org"), SLICE("alice"), SLICE("ab12"),
                                             SLICE("") };

@@ -505,7 +505,7 @@ static void give_route_answers(const char *target_state)
     stage_turn(&stage);
     stage_expect(&stage.questions, "RIGHTS carol@elsewhere.net");
     stage_expect(&stage.questions, "LOCATE alice@example.org");
-    stage_rights(&stage, 7, 10, "foreign", NULL, NULL);
+    stage_rights(&stage, 7, 10, "foreign", "foreign", "2 allow * * ours - - -");
     stage_locate(&stage, 7, 10, target_state, NULL);
 }
 
