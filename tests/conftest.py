@@ -54,14 +54,10 @@ def pytest_collection_modifyitems(session, config, items):
         config.hook.pytest_deselected(items=[i for i in items if i not in quick])
         items[:] = quick
     items.sort(key=lambda item: (place(item), variant_of(item) == "tsan"))
-    if any("lab" in getattr(item, "fixturenames", ()) for item in items):
-        items.append(SharedLabsEnd.from_parent(session, name="shared_labs_end_cleanly"))
 
 
 def pytest_sessionfinish(session):
     collectors.end_shared_cluster(session)
-    for lab in shared_labs(session).values():
-        lab.end()
 
 
 # ---- Labs
@@ -113,12 +109,6 @@ class Lab(Stack):
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
-def shared_labs(session):
-    if not hasattr(session, "shared_labs"):
-        session.shared_labs = {}
-    return session.shared_labs
-
-
 def variant_of(item):
     callspec = getattr(item, "callspec", None)
     return callspec.params.get("variant", "asan") if callspec else "asan"
@@ -135,10 +125,27 @@ def variant(request):
     return getattr(request, "param", "asan")
 
 
+@pytest.fixture(scope="session")
+def shared_labs():
+    """The labs that tests share, by variant, one set for each process of the runner. At its end they
+    must stop with status 0, which says that nothing has leaked in any of them: else the last test
+    is the one that has an error."""
+    labs, errors = {}, []
+    yield labs
+    for name, one in labs.items():
+        try:
+            one.finish()
+        except LabError as error:
+            errors.append(f"shared lab, {name}: {error}")
+        finally:
+            one.end()
+    assert not errors, "\n".join(errors)
+
+
 @pytest.fixture
-def lab(request, variant):
+def lab(shared_labs, variant):
     """The lab that tests share, one for each variant."""
-    labs = shared_labs(request.session)
+    labs = shared_labs
     if variant not in labs:
         new = Lab(variant=variant)
         try:
@@ -208,27 +215,6 @@ def pytest_pyfunc_call(pyfuncitem):
         signal.alarm(0)
         signal.signal(signal.SIGALRM, before)
         if shared is not None and not shared.running():
-            shared_labs(pyfuncitem.session).pop(shared.variant, None)
+            pyfuncitem.funcargs["shared_labs"].pop(shared.variant, None)
             shared.end()
     return True
-
-
-class SharedLabsEnd(pytest.Item):
-    """Last of all: the labs that tests shared end with status 0, which says that nothing has leaked
-    in any of them."""
-
-    def runtest(self):
-        labs = shared_labs(self.session)
-        errors = []
-        for name in list(labs):
-            one = labs.pop(name)
-            try:
-                one.finish()
-            except LabError as error:
-                errors.append(f"{name}: {error}")
-            finally:
-                one.end()
-        assert not errors, "\n".join(errors)
-
-    def reportinfo(self):
-        return self.path, None, self.name
