@@ -7,6 +7,7 @@
 #   tests/unit/PROGRAM/**/test_*.c   one cmocka program each, linked with libPROGRAM.a
 #   tests/fuzz/fuzz_NAME.c           one fuzzer each; a plain main unless VARIANT=fuzz
 #   tests/bench/NAME/*.c             one program of the benchmarks each
+#   tests/model/*.c                  one program, which answers what models written in Python ask
 # The rest of tests/unit and tests/fuzz is shared by the tests.
 
 VARIANT  ?= release
@@ -85,9 +86,10 @@ replay_main  := tests/fuzz/replay_main.c
 src_testlib  := $(filter-out $(src_unit) $(src_fuzz) $(replay_main),$(src_unit_all) $(src_fuzz_all))
 src_bench    := $(call find_c,$(wildcard tests/bench/*/))
 benches      := $(sort $(foreach f,$(src_bench),$(word 3,$(subst /, ,$(f)))))
+src_model    := $(call find_c,tests/model)
 
 sources := $(src_common) $(foreach p,$(PROGRAMS),$(src_$(p)) $(wildcard $(p)/main.c)) \
-           $(src_unit) $(src_testlib) $(src_fuzz) $(wildcard $(replay_main)) $(src_bench)
+           $(src_unit) $(src_testlib) $(src_fuzz) $(wildcard $(replay_main)) $(src_bench) $(src_model)
 
 # ---- Targets for people --------------------------------------------------------------------------
 
@@ -95,7 +97,7 @@ sources := $(src_common) $(foreach p,$(PROGRAMS),$(src_$(p)) $(wildcard $(p)/mai
 .DELETE_ON_ERROR:
 .SECONDARY:
 .SUFFIXES:
-.PHONY: all programs deps check test demo run lab lab-down lab-restart bench benches lint fuzz \
+.PHONY: all programs deps check test demo run lab lab-down lab-restart bench benches lint fuzz coverage \
         bare install schema clean help FORCE
 
 ## all: build the programs (VARIANT=release, asan, tsan, fuzz, coverage; WERROR=1)
@@ -139,6 +141,10 @@ lab-restart:
 ## bench: measure against the peers (ONLY=name)
 bench: packages-build packages-demo packages-bench all benches
 	@tests/bench/run $(ONLY)
+
+## coverage: lines and branches that the tests of the deciding code walk
+coverage: packages-build packages-test units-coverage
+	@tests/coverage/coverage
 
 ## lint: format, include direction, static analysis
 lint: packages-build packages-test
@@ -228,6 +234,13 @@ build/$(1)/bench/$(2): $(patsubst %.c,build/$(1)/obj/%.o,$(call bench_sources,$(
 	$$(call link,$(1)) $(libs_all) -lm
 endef
 
+# $(call model_program,VARIANT)
+define model_program
+build/$(1)/model/answers: $(src_model:%.c=build/$(1)/obj/%.o) build/$(1)/lib/libproxy.a \
+        build/$(1)/lib/libcommon.a
+	$$(call link,$(1)) $(libs_proxy)
+endef
+
 link = @mkdir -p $(@D) && echo '  LINK $@' && \
        $(cc_$(1)) $(LDFLAGS_all) $(ldflags_$(1)) $(LDFLAGS) -o $@ $(filter %.o %.a,$^)
 
@@ -243,9 +256,10 @@ $(foreach p,$(runnable),$(eval $(call program,$(1),$(p))))
 $(foreach t,$(src_unit),$(eval $(call unit_test,$(1),$(t),$(word 3,$(subst /, ,$(t))))))
 $(foreach f,$(src_fuzz),$(eval $(call fuzzer,$(1),$(f))))
 $(foreach b,$(benches),$(eval $(call bench_program,$(1),$(b))))
+$(eval $(call model_program,$(1)))
 .PHONY: programs-$(1) units-$(1) fuzzers-$(1)
 programs-$(1): $(call binaries,$(1)) $(foreach l,common $(PROGRAMS),build/$(1)/lib/lib$(l).a)
-units-$(1): $(src_unit:%.c=build/$(1)/%)
+units-$(1): $(src_unit:%.c=build/$(1)/%) build/$(1)/model/answers
 fuzzers-$(1): $(src_fuzz:%.c=build/$(1)/%)
 -include $(sources:%.c=build/$(1)/obj/%.d)
 endef

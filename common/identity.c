@@ -94,13 +94,13 @@ static bool is_separator(char c)
 /* The length of the number at the front of the decoded user, before its parameters; 0 when it is
  * none. `phone` allows what only a tel: URI has: hexadecimal digits, '*', and '#', which stands
  * there as %23. A user that is no number keeps its dots: alice.b is not aliceb. */
-static size_t number_size(struct slice user, bool phone)
+static size_t number_size(const struct identity *user, bool phone)
 {
-    size_t i = user.size && user.data[0] == '+' ? 1 : 0, digits = 0;
+    size_t i = user->text[0] == '+' ? 1 : 0, digits = 0;
 
-    for (; i < user.size && user.data[i] != ';'; i++) {
-        char c = user.data[i];
-        if (phone && c == '%' && user.size - i >= 3 && memcmp(user.data + i, "%23", 3) == 0) {
+    for (; i < user->size && user->text[i] != ';'; i++) {
+        char c = user->text[i];
+        if (phone && strncmp(user->text + i, "%23", 3) == 0) {
             i += 2;
             digits++;
         } else if (is_digit(c) || (phone && (hex_value(c) >= 0 || c == '*'))) {
@@ -114,7 +114,7 @@ static size_t number_size(struct slice user, bool phone)
 
 static bool drop_separators(struct identity *out, bool phone)
 {
-    size_t number = number_size(identity_text(out), phone), to = 0;
+    size_t number = number_size(out, phone), to = 0;
 
     if (number == 0)
         return !phone; /* a tel: URI is a number or nothing */

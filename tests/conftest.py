@@ -18,7 +18,7 @@ import pytest
 from tests import collectors
 from tests.lab.stack import LabError, Stack
 
-ORDER = ("unit", "fuzz", "sql", "system")
+ORDER = ("unit", "model", "fuzz", "sql", "system")
 LIMIT_S = 120
 
 

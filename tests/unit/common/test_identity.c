@@ -310,6 +310,8 @@ static void test_form_none_has_no_canonical_form(void **state)
                      ERROR_MALFORMED);
     assert_string_equal(out, "");
     assert_int_equal(size, 0);
+    assert_int_equal(cn_canonical((enum cn_form)99, NULL, 0, SLICE("a"), out, NULL),
+                     ERROR_MALFORMED);
     assert_int_equal(cn_canonical(CN_FORM_MAC, NULL, 0, (struct slice){ NULL, 0 }, out, &size),
                      ERROR_MALFORMED);
 }
