@@ -169,7 +169,8 @@ def test_redis_cli_stat_reads_info(lab):
     sql(lab, "INSERT INTO cn_mapping (cn, identity) VALUES (%s, %s)", cn, user)
     wait_until(lambda: resp(lab, "PEER", "device", cn)[2] == "known")
     with subprocess.Popen(
-        ["redis-cli", "-s", lab.mapperd_socket, "--stat", "-i", "1"],
+        # It writes to a pipe by whole blocks: often, so that one is soon full.
+        ["redis-cli", "-s", lab.mapperd_socket, "--stat", "-i", "0.02"],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

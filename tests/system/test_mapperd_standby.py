@@ -113,10 +113,10 @@ def test_polls_on_a_standby_do_not_read_again_what_lies_behind_an_open_transacti
     with held.cursor() as cursor:
         cursor.execute("SELECT pg_current_xact_id()")
     new_mapping(lab)
-    before, changes = int(info(lab)["log_rows"]), 10000
+    before, changes = int(info(lab)["log_rows"]), 3000
     lab.postgres.sql(
         "SET synchronous_commit = off; SET holdline.notify = off;"
-        "DO $$ BEGIN FOR n IN 1..10000 LOOP"
+        "DO $$ BEGIN FOR n IN 1..3000 LOOP"
         " INSERT INTO cn_mapping (cn, identity) VALUES (lpad(upper(to_hex(n)), 12, '0'), 'busy@example.org');"
         " COMMIT; END LOOP; END $$"
     )

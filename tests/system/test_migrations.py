@@ -47,7 +47,7 @@ def dump(cluster, database):
     text = run(cluster, "pg_dump", "--exclude-schema=sqitch", "--inserts", database)
     text = re.sub(r"^\\(un)?restrict .*$", "", text, flags=re.MULTILINE)
     # Numbers that were taken are not given back; each verify takes some.
-    text = re.sub(r"('public\.audit_id_seq'), \d+", r"\1, 0", text)
+    text = re.sub(r"('public\.audit_id_seq'), \d+, (true|false)", r"\1, 0", text)
     text = re.sub(r"'\d{4}-\d\d-\d\d \d\d:\d\d:\d\d[^']*'", "'a moment'", text)
     return text
 
@@ -58,20 +58,26 @@ def fresh_database(cluster, name):
     return name
 
 
-@pytest.mark.limit(400)  # two runs of sqitch and two dumps for each
-def test_each_migration_deploys_verifies_reverts_and_all_deploy_again(cluster):
+def step(cluster, database, way, change):
+    """One script as sqitch runs it, without what sqitch itself takes to start."""
+    script = MIGRATIONS / way / f"{change}.sql"
+    run(cluster, "psql", "-Xq", "-v", "ON_ERROR_STOP=1", "-d", database, "-f", script)
+
+
+def test_each_migration_deploys_verifies_reverts_and_deploys_again(cluster):
     database = fresh_database(cluster, "there_and_back")
-    dumps = [dump(cluster, database)]
+    before = dump(cluster, database)
     for change in CHANGES:
-        sqitch(cluster, database, "deploy", "--verify", "--to", change)
-        dumps.append(dump(cluster, database))
-    for at in reversed(range(len(CHANGES))):
-        previous = ["--to", "@HEAD^"] if at else []
-        sqitch(cluster, database, "revert", "-y", *previous)
-        assert dump(cluster, database) == dumps[at], f"revert of {CHANGES[at]} leaves something"
-    sqitch(cluster, database, "deploy", "--verify")
-    assert dump(cluster, database) == dumps[-1], "deployed again they give something else"
-    sqitch(cluster, database, "verify")
+        step(cluster, database, "deploy", change)
+        step(cluster, database, "verify", change)
+        after = dump(cluster, database)
+        step(cluster, database, "revert", change)
+        assert dump(cluster, database) == before, f"revert of {change} leaves something"
+        step(cluster, database, "deploy", change)
+        before = dump(cluster, database)
+        assert before == after, f"{change} deployed again gives something else"
+    for change in CHANGES:
+        step(cluster, database, "verify", change)
 
 
 def test_everything_reverts_with_rows_in_every_table_and_deploys_again(cluster):
