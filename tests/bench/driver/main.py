@@ -13,6 +13,7 @@ from . import (
     change,
     fleet,
     generator,
+    handshake,
     instructions,
     lookup,
     machine,
@@ -23,7 +24,7 @@ from . import (
 )
 from .results import Results, table
 
-MODULES = (parking, lookup, message, refusal, change, bindings, fleet, provisioning, instructions)
+MODULES = (parking, lookup, message, handshake, refusal, change, bindings, fleet, provisioning, instructions)
 BENCHES = {module.NAME: module for module in MODULES}
 
 
