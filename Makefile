@@ -230,8 +230,8 @@ endef
 bench_sources = $(filter tests/bench/$(1)/%,$(src_bench))
 define bench_program
 build/$(1)/bench/$(2): $(patsubst %.c,build/$(1)/obj/%.o,$(call bench_sources,$(2))) \
-        $(PROGRAMS:%=build/$(1)/lib/lib%.a) build/$(1)/lib/libcommon.a
-	$$(call link,$(1)) $(libs_all) -lm
+        build/$(1)/lib/libtestlib.a $(PROGRAMS:%=build/$(1)/lib/lib%.a) build/$(1)/lib/libcommon.a
+	$$(call link,$(1)) $(libs_all) -lcmocka -lm
 endef
 
 # $(call model_program,VARIANT)

@@ -9,6 +9,7 @@ import tempfile
 from tests.lab.postgres import ROOT
 
 from . import (
+    authorization,
     bindings,
     change,
     fleet,
@@ -24,7 +25,19 @@ from . import (
 )
 from .results import Results, table
 
-MODULES = (parking, lookup, message, handshake, refusal, change, bindings, fleet, provisioning, instructions)
+MODULES = (
+    parking,
+    lookup,
+    message,
+    handshake,
+    authorization,
+    refusal,
+    change,
+    bindings,
+    fleet,
+    provisioning,
+    instructions,
+)
 BENCHES = {module.NAME: module for module in MODULES}
 
 
