@@ -249,6 +249,7 @@ const struct config_route *config_route_of_host(const struct config *config,
 static void config_free(struct config *config)
 {
     config_free_listeners(config);
+    config_free_crls(config);
     config_file_free(config->file);
     mem_free(config->routes);
     arena_free(&config->arena);

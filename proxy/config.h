@@ -11,6 +11,7 @@
 #include "common/mem.h"
 #include "proxy/net/address.h"
 #include "proxy/tls/client_certificate.h"
+#include "proxy/tls/trust_rules.h"
 
 #include <stdatomic.h>
 #include <stdio.h>
@@ -22,7 +23,20 @@
 #define CONFIG_WORKERS_MAX      64
 
 struct config_file;
+struct revocation_set;
+struct revocations;
 struct tls_context;
+struct trust_store;
+
+/* A trust store with revocation lists, for who watches their files. */
+struct config_crl_store {
+    const char *name;
+    const char **files;
+    size_t file_count;
+    struct trust_rules rules;
+    struct trust_store *anchors; /* main's, to verify the lists with */
+    struct revocations *list;    /* as it was read with the configuration */
+};
 
 struct config_listener {
     const char *name;
@@ -86,6 +100,9 @@ struct config {
     size_t listener_count;
     struct config_route *routes;
     size_t route_count;
+    struct config_crl_store *crl_stores;
+    size_t crl_store_count;
+    struct revocation_set *revocations; /* of these, as read with the configuration */
 };
 
 /* Reads and checks: files can be read, key fits certificate, names that are used exist, no anchor
@@ -108,6 +125,11 @@ const struct config_route *config_route_of_domain(const struct config *config, s
 /* The route whose address is this host, whatever the port; the first in file order; NULL: none. */
 const struct config_route *config_route_of_host(const struct config *config,
                                                 const struct address *host);
+
+/* Reads the store's lists from their files again. On failure *file and *why say what is wrong.
+ * Main's thread. */
+enum error config_read_crls(const struct config_crl_store *store, struct revocations **out,
+                            const char **file, const char **why) MUST_CHECK;
 
 /* Names in the log what the configuration permits and should not for longer than needed: old
  * versions of TLS, stores of a low security level. Main's thread, at start and after a reload. */

@@ -12,6 +12,22 @@
 enum error config_read_listeners(struct config *config, const struct config_file *file) MUST_CHECK;
 void config_free_listeners(struct config *config);
 
+/* The bytes of files, one after the other; to be forgotten. */
+struct pem_text {
+    char *data;
+    size_t size;
+};
+/* Appends the file and a line end. ERROR_SYSTEM: errno says why; ERROR_MEMORY. */
+enum error config_append_file(struct pem_text *text, const char *path) MUST_CHECK;
+void config_forget(struct pem_text *text);
+
+/* The CRLs of a section trust_store, whose anchors are `pem`; a store without any is left out. */
+enum error config_read_crl_store(struct config *config, const struct config_file *file,
+                                 const struct config_section *section, struct slice pem,
+                                 struct trust_rules *rules) MUST_CHECK;
+enum error config_finish_crls(struct config *config) MUST_CHECK;
+void config_free_crls(struct config *config);
+
 /* A copy that lives as long as the configuration; NULL without memory. */
 const char *config_keep_text(struct config *config, const char *text);
 

@@ -19,10 +19,7 @@
 struct store_source {
     const char *name;
     struct trust_rules rules;
-    struct pem_text {
-        char *data;
-        size_t size;
-    } pem;
+    struct pem_text pem;
     bool usable;
 };
 
@@ -33,7 +30,7 @@ struct sources {
 
 /* ---- Files ---- */
 
-static void forget(struct pem_text *text)
+void config_forget(struct pem_text *text)
 {
     if (text->data)
         OPENSSL_cleanse(text->data, text->size);
@@ -54,8 +51,7 @@ static bool read_fully(int fd, char *out, size_t size)
     return true;
 }
 
-/* Appends the file and a line end. ERROR_SYSTEM: errno says why. */
-static enum error append_file(struct pem_text *text, const char *path)
+enum error config_append_file(struct pem_text *text, const char *path)
 {
     struct stat st;
     enum error e = ERROR_SYSTEM;
@@ -79,7 +75,7 @@ static enum error append_file(struct pem_text *text, const char *path)
     }
     size_t whole = text->size + size;
     data[whole++] = '\n';
-    forget(text);
+    config_forget(text);
     *text = (struct pem_text){ data, whole };
     e = ERROR_NONE;
 out:
@@ -166,8 +162,8 @@ static enum error read_rules(const struct config_file *file, const struct config
     return e;
 }
 
-static enum error read_store(const struct config_file *file, const struct config_section *s,
-                             struct store_source *store)
+static enum error read_store(struct config *c, const struct config_file *file,
+                             const struct config_section *s, struct store_source *store)
 {
     enum error e = read_rules(file, s, &store->rules);
     store->name = config_section_title(s);
@@ -175,7 +171,7 @@ static enum error read_store(const struct config_file *file, const struct config
     for (size_t i = 0; i < count; i++) {
         const char *path = config_section_list_at(s, "ca", i);
         size_t from = store->pem.size;
-        enum error one = append_file(&store->pem, path);
+        enum error one = config_append_file(&store->pem, path);
         if (one == ERROR_NONE)
             one = try_ca(file, s, path, &store->pem, from);
         else
@@ -188,11 +184,14 @@ static enum error read_store(const struct config_file *file, const struct config
                    file, s, NULL,
                    "trust_store %s: write small letters, digits, _ or -, as in the database",
                    store->name));
+    if (e == ERROR_NONE)
+        e = config_read_crl_store(c, file, s, text_slice(&store->pem), &store->rules);
     store->usable = e == ERROR_NONE;
     return e;
 }
 
-static enum error read_stores(const struct config_file *file, struct sources *sources)
+static enum error read_stores(struct config *c, const struct config_file *file,
+                              struct sources *sources)
 {
     enum error e = config_check_titles(file, "trust_store");
     size_t count = config_section_count(file, "trust_store");
@@ -200,7 +199,7 @@ static enum error read_stores(const struct config_file *file, struct sources *so
         return config_complain(file, NULL, "trust_store", "more than %d", CONFIG_TRUST_STORES_MAX);
     for (size_t i = 0; i < count; i++) {
         e = config_worse(
-            e, read_store(file, config_section_at(file, "trust_store", i), &sources->stores[i]));
+            e, read_store(c, file, config_section_at(file, "trust_store", i), &sources->stores[i]));
         sources->count++;
     }
     return e;
@@ -332,10 +331,10 @@ static enum error read_tls(struct config *c, const struct config_file *file,
                                "a tls listener needs certificate and key; name PEM files"));
     if (*certificate_path)
         e = config_worse(e, complain_of_file(file, s, "certificate", certificate_path,
-                                             append_file(&certificate, certificate_path)));
+                                             config_append_file(&certificate, certificate_path)));
     if (*key_path)
-        e = config_worse(e,
-                         complain_of_file(file, s, "key", key_path, append_file(&key, key_path)));
+        e = config_worse(
+            e, complain_of_file(file, s, "key", key_path, config_append_file(&key, key_path)));
     if (e == ERROR_NONE) {
         struct tls_context_spec spec = { .certificate_pem = text_slice(&certificate),
                                          .key_pem = text_slice(&key),
@@ -346,8 +345,8 @@ static enum error read_tls(struct config *c, const struct config_file *file,
                                          .store_count = store_count };
         e = build_contexts(c, file, s, &spec, listener);
     }
-    forget(&certificate);
-    forget(&key);
+    config_forget(&certificate);
+    config_forget(&key);
     return e;
 }
 
@@ -427,7 +426,8 @@ enum error config_read_listeners(struct config *config, const struct config_file
     struct sources sources = { .count = 0 };
     size_t count = config_section_count(file, "listener");
     enum error e = config_check_titles(file, "listener");
-    e = config_worse(e, read_stores(file, &sources));
+    e = config_worse(e, read_stores(config, file, &sources));
+    e = config_worse(e, config_finish_crls(config));
     if (count == 0 || count > CONFIG_LISTENERS_MAX)
         e = config_worse(e,
                          config_complain(file, NULL, "listener", "write 1 to %d sections listener",
@@ -441,7 +441,7 @@ enum error config_read_listeners(struct config *config, const struct config_file
                                           &sources, &config->listeners[i]));
     }
     for (size_t i = 0; i < sources.count; i++)
-        forget(&sources.stores[i].pem);
+        config_forget(&sources.stores[i].pem);
     return e;
 }
 

@@ -8,6 +8,7 @@
 #include "common/resp.h"
 #include "proxy/authorization/ask.h"
 #include "proxy/config.h"
+#include "proxy/crl_watch.h"
 #include "proxy/worker_base.h"
 
 #include <errno.h>
@@ -148,6 +149,17 @@ static void add_mapperd(const struct control_view *view, struct buffer *out)
                       SUM(view, cached), SUM(view, lookups_waiting), SUM(view, denials_dropped));
 }
 
+static void add_crls(const struct control_view *view, struct buffer *out)
+{
+    struct crl_figures figures;
+
+    crl_watch_get_figures(view->crls, &figures);
+    buffer_add_format(out,
+                      "# Revocation\r\ncrl_stores:%u\r\ncrl_revoked:%llu\r\ncrl_expired:%u\r\n"
+                      "crl_faulty:%u\r\n",
+                      figures.stores, figures.revoked, figures.expired, figures.faulty);
+}
+
 static void add_reasons(const struct control_view *view, struct buffer *out)
 {
     buffer_add_text(out, "# Reasons\r\n");
@@ -167,6 +179,7 @@ static void run_info(struct client *client)
     add_server(client->control, &text);
     add_traffic(client->control->view, &text);
     add_mapperd(client->control->view, &text);
+    add_crls(client->control->view, &text);
     add_reasons(client->control->view, &text);
     if (text.failed)
         resp_add_failure(&client->out, "ERR out of memory");

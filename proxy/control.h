@@ -10,6 +10,7 @@
 struct config;
 struct control;
 struct counters;
+struct crl_watch;
 struct ev_loop;
 
 /* Clients at once; a further one is closed. */
@@ -19,6 +20,7 @@ struct control_view {
     const struct config *config;
     const struct address *bound;            /* one a listener, in the configuration's order */
     const struct counters *const *counters; /* one a worker */
+    const struct crl_watch *crls;
     /* RELOAD: ERROR_NONE, or the running configuration stays and the log says why. */
     enum error (*reload)(void *owner);
     void *owner;

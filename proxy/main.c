@@ -9,6 +9,7 @@
 #include "proxy/authorization/dialog_token.h"
 #include "proxy/config.h"
 #include "proxy/control.h"
+#include "proxy/crl_watch.h"
 #include "proxy/delivery/mail.h"
 #include "proxy/net/listener.h"
 #include "proxy/worker.h"
@@ -34,6 +35,7 @@ struct proxy {
     const struct counters **counters;
     struct control_view view;
     struct control *control;
+    struct crl_watch *crls;
     struct ev_loop *loop;
 };
 
@@ -143,6 +145,7 @@ static enum error reload(void *owner)
                   error_text(error));
         return error;
     }
+    crl_watch_use(proxy->crls, next);
     for (unsigned i = 0; i < proxy->config->workers; i++)
         worker_reload(proxy->workers[i], next);
     log_set_level(next->log_level);
@@ -151,6 +154,25 @@ static enum error reload(void *owner)
     log_write(LOG_NOTICE, "reloaded", "for new connections");
     config_warn(next);
     return ERROR_NONE;
+}
+
+static void on_revoked(void *owner, struct revocation_set *set)
+{
+    struct proxy *proxy = owner;
+
+    for (unsigned i = 0; i < proxy->config->workers; i++)
+        worker_revoke(proxy->workers[i], set);
+}
+
+static enum error watch_crls(struct proxy *proxy)
+{
+    const struct crl_watch_user user = { proxy, on_revoked };
+    enum error error = crl_watch_new(proxy->loop, &user, &proxy->crls);
+
+    if (error == ERROR_NONE)
+        crl_watch_use(proxy->crls, proxy->config);
+    proxy->view.crls = proxy->crls;
+    return error;
 }
 
 static enum error prepare(struct proxy *proxy)
@@ -182,6 +204,9 @@ static enum error prepare(struct proxy *proxy)
     proxy->loop = ev_default_loop(EVFLAG_AUTO);
     if (!proxy->loop)
         return ERROR_SYSTEM;
+    error = watch_crls(proxy);
+    if (error != ERROR_NONE)
+        return error;
     error = control_new(proxy->loop, &proxy->view, &proxy->control);
     if (error != ERROR_NONE)
         log_write(LOG_ERROR, "control-failed", "%s: errno %d", config->control_socket, errno);
@@ -242,6 +267,7 @@ static enum error serve(struct proxy *proxy)
 static void release(struct proxy *proxy)
 {
     control_free(proxy->control);
+    crl_watch_free(proxy->crls);
     if (proxy->shared.office)
         post_office_close(proxy->shared.office);
     for (unsigned i = 0; proxy->workers && i < proxy->config->workers; i++)

@@ -19,6 +19,7 @@
 #include "proxy/net/net.h"
 #include "proxy/registrar/registrar.h"
 #include "proxy/request/request_layer.h"
+#include "proxy/tls/revocation.h"
 
 #include <ev.h>
 #include <pthread.h>
@@ -50,7 +51,8 @@ struct worker {
     uint64_t changes[CHANGES_MAX];
     unsigned change_count;
     struct task change_task;
-    _Atomic(const struct config *) reloaded; /* waits to be taken over; a reference */
+    _Atomic(const struct config *) reloaded;  /* waits to be taken over; a reference */
+    _Atomic(struct revocation_set *) revoked; /* the same */
     atomic_bool stop_wanted;
     bool stopping, started;
     pthread_t thread;
@@ -119,6 +121,16 @@ static void take_over_config(struct worker *worker)
     config_drop(config);
 }
 
+static void take_over_revoked(struct worker *worker)
+{
+    struct revocation_set *set = atomic_exchange(&worker->revoked, NULL);
+
+    if (!set)
+        return;
+    net_set_revoked(worker->net, set);
+    revocation_set_drop(set);
+}
+
 static void stop(struct worker *worker);
 
 static void on_mail(struct ev_loop *loop, ev_async *watcher, int events)
@@ -127,6 +139,7 @@ static void on_mail(struct ev_loop *loop, ev_async *watcher, int events)
 
     (void)loop;
     (void)events;
+    take_over_revoked(worker);
     take_over_config(worker);
     delivery_read_box(worker->delivery);
     if (atomic_load(&worker->stop_wanted))
@@ -246,6 +259,25 @@ static void on_closed(void *owner, struct connection *c, enum connection_end end
     if (endpoint->peer)
         peer_close(endpoint->peer);
     mem_free(endpoint);
+}
+
+/* As if it had lost everything: what waits or rings for it ends, then the connection. */
+static void on_revoked(void *owner, struct connection *c)
+{
+    struct worker *worker = owner;
+    struct endpoint *endpoint = connection_peer(c);
+    struct log_line line;
+
+    log_begin(&line, LOG_NOTICE, "certificate-revoked");
+    connection_log(&line, c);
+    if (endpoint && endpoint->peer)
+        log_text(&line, "device", slice_of(endpoint->peer->key));
+    log_end(&line);
+    if (endpoint) {
+        request_layer_endpoint_lost(worker->requests, endpoint);
+        endpoint->closed = true;
+    }
+    connection_close_after_flush(c, END_REVOKED);
 }
 
 static void on_failed(void *owner, struct connection *c, enum connection_end end)
@@ -405,9 +437,8 @@ static void init_watchers(struct worker *worker)
 static enum error make_net(struct worker *worker, const int *listening)
 {
     const struct config *config = worker->base.config;
-    const struct net_user user = {
-        worker, on_opened, on_message, on_malformed, on_closed, on_failed
-    };
+    const struct net_user user = { worker,     on_opened, on_message, on_malformed,
+                                   on_revoked, on_closed, on_failed };
     enum error error = net_create(&worker->base, &user, &worker->net);
 
     for (size_t i = 0; i < config->listener_count; i++) {
@@ -533,6 +564,12 @@ void worker_reload(struct worker *worker, const struct config *config)
     ev_async_send(worker->base.loop, &worker->mail);
 }
 
+void worker_revoke(struct worker *worker, struct revocation_set *set)
+{
+    revocation_set_drop(atomic_exchange(&worker->revoked, revocation_set_hold(set)));
+    ev_async_send(worker->base.loop, &worker->mail);
+}
+
 void worker_join(struct worker *worker)
 {
     if (worker->started)
@@ -559,6 +596,7 @@ void worker_free(struct worker *worker)
         ask_free(worker->ask);
     denials_free(worker->base.denials);
     config_drop(atomic_exchange(&worker->reloaded, NULL));
+    revocation_set_drop(atomic_exchange(&worker->revoked, NULL));
     timer_stop(&worker->base.timers, &worker->drain);
     timer_stop(&worker->base.timers, &worker->figures);
     timers_free(&worker->base.timers);

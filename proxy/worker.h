@@ -10,6 +10,7 @@
 struct call_rates;
 struct config;
 struct post_office;
+struct revocation_set;
 struct token_keys;
 struct worker;
 
@@ -34,6 +35,9 @@ void worker_stop(struct worker *worker);
 /* New connections are served by `config` from here on (net_reconfigure()); it takes a reference of
  * its own. Any thread; of two at once the last one counts. */
 void worker_reload(struct worker *worker, const struct config *config);
+/* These certificates are revoked from here on (net_set_revoked()); it takes a reference of its own.
+ * Any thread; of two at once the last one counts. */
+void worker_revoke(struct worker *worker, struct revocation_set *set);
 void worker_join(struct worker *worker); /* harmless when it was never started */
 void worker_free(struct worker *worker);
 

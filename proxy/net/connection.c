@@ -537,6 +537,11 @@ static void handshake_done(struct connection *c)
         connection_close(c, END_HANDSHAKE);
         return;
     }
+    if (tls_session_is_revoked(&c->session)) { /* since it was verified, a moment ago */
+        log_handshake_failure(c, X509_verify_cert_error_string(X509_V_ERR_CERT_REVOKED));
+        connection_close(c, END_HANDSHAKE);
+        return;
+    }
     c->session.established = true;
     c->recognised = c->identity != NULL;
     c->expires_unix_s = c->identity ? c->identity->not_after_unix_s : 0;

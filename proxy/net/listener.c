@@ -153,6 +153,7 @@ static void take(struct net *net, struct listener *l, int fd, const struct addre
     else
         c->route = config_route_of_host(net->base->config, remote);
     c->recognised = c->route != NULL;
+    c->session.revoked = &net->revoked;
     bool ready = ssl || c->transport != TRANSPORT_TLS;
     if (!ready)
         connection_close(c, END_MEMORY);

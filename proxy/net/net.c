@@ -25,6 +25,7 @@ const char *connection_end_text(enum connection_end end)
         [END_OUTPUT_FULL] = "output-full",
         [END_OUTPUT_STALLED] = "output-stalled",
         [END_EXPIRED] = "certificate-expired",
+        [END_REVOKED] = "certificate-revoked",
         [END_FLOOD] = "flood",
         [END_MEMORY] = "out-of-memory",
     };
@@ -47,6 +48,7 @@ enum error net_create(struct worker_base *base, const struct net_user *user, str
     net->slot_max = share(base->config->bounds.max_connections, base->workers);
     net->handshake_max = share(base->config->bounds.max_handshakes, base->workers);
     net->accept_timer.fire = listener_timer_fired;
+    net->revoked = revocation_set_hold(base->config->revocations);
     net->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
     buffer_init(&net->nowhere, 1);
     net->stream_method = stream_method_create();
@@ -200,6 +202,26 @@ void net_reconfigure(struct net *net, const struct config *config)
         }
 }
 
+static void tell_revoked(struct net *net, struct connection *c)
+{
+    if (net->user.revoked)
+        net->user.revoked(net->user.owner, c);
+    else
+        connection_close_after_flush(c, END_REVOKED);
+}
+
+void net_set_revoked(struct net *net, struct revocation_set *set)
+{
+    struct revocation_set *old = net->revoked;
+    net->revoked = revocation_set_hold(set);
+    revocation_set_drop(old);
+    for (size_t i = 0; i < net->slot_count; i++) {
+        struct connection *c = net->slots[i].connection;
+        if (c && c->state == CONNECTION_OPEN && tls_session_is_revoked(&c->session))
+            tell_revoked(net, c);
+    }
+}
+
 void net_stop_listening(struct net *net)
 {
     struct listener *l;
@@ -234,6 +256,7 @@ void net_destroy(struct net *net)
     if (net->spare_fd >= 0)
         close(net->spare_fd);
     BIO_meth_free(net->stream_method);
+    revocation_set_drop(net->revoked);
     buffer_free(&net->nowhere);
     mem_free(net->slots);
     mem_free(net);

@@ -15,6 +15,7 @@ struct config;
 struct config_listener;
 struct connection;
 struct net;
+struct revocation_set;
 
 /* Why a connection ended. */
 enum connection_end {
@@ -30,6 +31,7 @@ enum connection_end {
     END_OUTPUT_FULL,     /* more than output_max waits for a peer that does not read */
     END_OUTPUT_STALLED,  /* output waits and the peer took nothing for output_timeout */
     END_EXPIRED,         /* a certificate of its chain is over */
+    END_REVOKED,         /* a certificate of its chain was revoked */
     END_FLOOD,           /* pings, key updates */
     END_MEMORY,
 };
@@ -53,6 +55,8 @@ struct net_user {
      * the connection is closed, once what the handler wrote is sent. */
     void (*malformed)(void *owner, struct connection *c, struct slice bytes,
                       enum framing_fault fault);
+    /* A certificate that the peer came in with has been revoked. NULL: it is closed. */
+    void (*revoked)(void *owner, struct connection *c);
     void (*closed)(void *owner, struct connection *c, enum connection_end end);
     /* Outbound only, instead of `closed`: it never opened, nothing of its output was sent. */
     void (*failed)(void *owner, struct connection *c, enum connection_end end);
@@ -68,6 +72,9 @@ void net_destroy(struct net *net);
 /* Starts listening on a socket from listener_bind(). The descriptor is the net's from here on, also
  * on error. The listener must live as long as base->config. ERROR_SYSTEM, ERROR_MEMORY. */
 enum error net_listen(struct net *net, const struct config_listener *listener, int fd) MUST_CHECK;
+/* What is revoked from here on, for handshakes and for connections that are open: `revoked` is
+ * called for each of these that it concerns. Takes a reference. */
+void net_set_revoked(struct net *net, struct revocation_set *set);
 void net_stop_listening(struct net *net);
 
 /* After a reload: what is accepted from now on is verified and served by the new configuration's

@@ -3,6 +3,7 @@
  * here. */
 #include "proxy/tls/context.h"
 
+#include "common/clock.h"
 #include "common/mem.h"
 
 #include <openssl/err.h>
@@ -57,6 +58,30 @@ static bool says_more(int error, int than)
             error != X509_V_ERR_UNABLE_TO_VERIFY_LEAF_SIGNATURE);
 }
 
+static const struct revocations *revoked_in(const struct tls_session *session,
+                                            const struct trust_store *store)
+{
+    return session->revoked ? revocation_set_find(*session->revoked, trust_store_name(store))
+                            : NULL;
+}
+
+bool tls_session_is_revoked(const struct tls_session *session)
+{
+    const struct revocations *list = session->store ? revoked_in(session, session->store) : NULL;
+    return list && revocations_list_any(list, session->chain.links, session->chain.link_count);
+}
+
+static int verify_in_store(const struct trust_store *store, X509 *leaf, STACK_OF(X509) * untrusted,
+                           struct tls_session *session)
+{
+    struct trust_chain *chain = &session->chain;
+    int error = trust_store_verify(store, leaf, untrusted, chain);
+    if (error != X509_V_OK)
+        return error;
+    return revocations_check(revoked_in(session, store), trust_store_rules(store), chain->links,
+                             chain->link_count, clock_unix_s());
+}
+
 static int verify_in_stores(const struct tls_context *context, X509_STORE_CTX *ctx,
                             struct tls_session *session)
 {
@@ -69,7 +94,7 @@ static int verify_in_stores(const struct tls_context *context, X509_STORE_CTX *c
     if (costly != X509_V_OK)
         return costly;
     for (size_t i = 0; i < context->store_count; i++) {
-        int error = trust_store_verify(context->stores[i], leaf, untrusted, &session->chain);
+        int error = verify_in_store(context->stores[i], leaf, untrusted, session);
         if (error == X509_V_OK) {
             session->store = context->stores[i];
             return X509_V_OK;

@@ -47,6 +47,9 @@ struct tls_session {
     enum client_certificate client_certificate; /* what the listener asks for */
     const struct trust_store *store; /* that verified the client's chain; NULL = none did */
     struct trust_chain chain;        /* of what it verified */
+    /* Set by the connection before the handshake: where the worker keeps what is revoked now. NULL:
+     * nothing is known to be. */
+    struct revocation_set *const *revoked;
     int verify_error;        /* X509_V_ERR_ of the last handshake that failed for its certificate */
     X509 *refused;           /* the leaf of that; for tls_session_refused_cn() */
     bool established;        /* set by the connection after the handshake */
@@ -68,6 +71,9 @@ size_t tls_session_refused_cn(const struct tls_session *session, char *out);
  * that succeeded: checked all the same). */
 enum error tls_session_identity(const struct tls_session *session, SSL *ssl,
                                 struct peer_identity **out) MUST_CHECK;
+
+/* Whether a certificate of the chain that was verified is on a list of its store now. */
+bool tls_session_is_revoked(const struct tls_session *session);
 
 /* Why the last OpenSSL call of this thread failed, in a few words; empties the error queue. Static
  * or thread-local. */

@@ -3,6 +3,8 @@
 #ifndef HOLDLINE_TLS_TRUST_RULES_H
 #define HOLDLINE_TLS_TRUST_RULES_H
 
+#include <stdbool.h>
+
 /* Of the extended key usage, in every certificate of a chain (RFC 5280 4.2.1.12, RFC 5924). */
 enum key_usage_rule {
     KEY_USAGE_REQUIRE =
@@ -21,16 +23,26 @@ enum identity_source {
 };
 #define SOURCES_USUAL (SOURCE_MAPPING | SOURCE_SAN_URI | SOURCE_SAN_DNS)
 
+/* Of revocation lists (RFC 5280 6.3). */
+enum crl_rule {
+    CRL_REQUIRED = 0, /* each authority of a chain but the anchor's has one that is in force */
+    CRL_IF_PRESENT,   /* one that is there counts */
+    CRL_OFF,
+};
+
 #define TRUST_LEVEL_USUAL 2 /* a store below it is warned of */
 
 struct trust_rules {
     int security_level; /* OpenSSL's, 0 to 5 */
     enum key_usage_rule key_usage;
     unsigned sources; /* of enum identity_source */
+    enum crl_rule crl;
+    bool crl_expired_accepted; /* one whose nextUpdate is over is used on */
 };
 #define TRUST_RULES_USUAL                                       \
     ((struct trust_rules){ .security_level = TRUST_LEVEL_USUAL, \
                            .key_usage = KEY_USAGE_ACCEPT,       \
-                           .sources = SOURCES_USUAL })
+                           .sources = SOURCES_USUAL,            \
+                           .crl = CRL_OFF })
 
 #endif

@@ -197,8 +197,16 @@ static int check_chain(const struct trust_store *store, const STACK_OF(X509) * c
 
 static int keep_chain(const STACK_OF(X509) * certificates, struct trust_chain *chain)
 {
+    int count = sk_X509_num(certificates);
     chain->not_after_unix_s = UINT64_MAX;
-    for (int i = 0; i < sk_X509_num(certificates); i++) {
+    for (int i = 0; i < count - 1; i++) {
+        if (chain->link_count == sizeof(chain->links) / sizeof(chain->links[0]))
+            return X509_V_ERR_CERT_CHAIN_TOO_LONG;
+        if (!chain_link_read(sk_X509_value(certificates, i), sk_X509_value(certificates, i + 1),
+                             &chain->links[chain->link_count++]))
+            return X509_V_ERR_OUT_OF_MEM;
+    }
+    for (int i = 0; i < count; i++) {
         uint64_t not_after_unix_s;
         if (!certificate_not_after(sk_X509_value(certificates, i), &not_after_unix_s))
             return X509_V_ERR_ERROR_IN_CERT_NOT_AFTER_FIELD;
@@ -208,7 +216,7 @@ static int keep_chain(const STACK_OF(X509) * certificates, struct trust_chain *c
     return X509_V_OK;
 }
 
-static int verify(const struct trust_store *store, X509_STORE_CTX *ctx)
+static int build_chain(const struct trust_store *store, X509_STORE_CTX *ctx)
 {
     X509_VERIFY_PARAM *param = X509_STORE_CTX_get0_param(ctx);
     X509_VERIFY_PARAM_set_depth(param, TRUST_STORE_DEPTH);
@@ -218,9 +226,15 @@ static int verify(const struct trust_store *store, X509_STORE_CTX *ctx)
     if (X509_VERIFY_PARAM_set_flags(param, X509_V_FLAG_PARTIAL_CHAIN) != 1)
         return X509_V_ERR_UNSPECIFIED;
     if (X509_verify_cert(ctx) == 1)
-        return check_chain(store, X509_STORE_CTX_get0_chain(ctx));
+        return X509_V_OK;
     int error = X509_STORE_CTX_get_error(ctx);
     return error == X509_V_OK ? X509_V_ERR_UNSPECIFIED : error;
+}
+
+static int verify(const struct trust_store *store, X509_STORE_CTX *ctx)
+{
+    int error = build_chain(store, ctx);
+    return error == X509_V_OK ? check_chain(store, X509_STORE_CTX_get0_chain(ctx)) : error;
 }
 
 static int verify_once(const struct trust_store *store, X509 *leaf, STACK_OF(X509) * untrusted,
@@ -268,5 +282,20 @@ int trust_store_verify(const struct trust_store *store, X509 *leaf, STACK_OF(X50
             error = X509_V_OK;
         sk_X509_free(other);
     }
+    return error;
+}
+
+int trust_store_verify_authority(const struct trust_store *store, X509 *authority,
+                                 STACK_OF(X509) * untrusted)
+{
+    X509_STORE_CTX *ctx = X509_STORE_CTX_new();
+    if (!ctx || X509_STORE_CTX_init(ctx, store->store, authority, untrusted) != 1) {
+        X509_STORE_CTX_free(ctx);
+        return X509_V_ERR_OUT_OF_MEM;
+    }
+    int error = build_chain(store, ctx);
+    X509_STORE_CTX_free(ctx);
+    if (error == X509_V_OK && X509_check_ca(authority) <= 0)
+        error = X509_V_ERR_INVALID_CA;
     return error;
 }

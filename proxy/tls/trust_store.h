@@ -7,6 +7,7 @@
 
 #include "common/error.h"
 #include "common/slice.h"
+#include "proxy/tls/revocation.h"
 #include "proxy/tls/trust_rules.h"
 
 #include <openssl/x509.h>
@@ -36,6 +37,8 @@ bool trust_store_overlaps(const struct trust_store *a, const struct trust_store 
 /* What is kept of a chain that was verified. */
 struct trust_chain {
     uint64_t not_after_unix_s; /* the earliest of its certificates, the anchor's too */
+    size_t link_count;         /* its certificates but the anchor, the leaf first */
+    struct chain_link links[TRUST_STORE_DEPTH + 1];
 };
 
 /* Verifies leaf and what the peer sent with it against this store alone, at the present time:
@@ -44,5 +47,10 @@ struct trust_chain {
  * *chain all zero. */
 int trust_store_verify(const struct trust_store *store, X509 *leaf, STACK_OF(X509) * untrusted,
                        struct trust_chain *chain);
+
+/* Whether the certificate is one that this store lets sign: a chain of authorities leads to an
+ * anchor. X509_V_OK or the X509_V_ERR_ code. */
+int trust_store_verify_authority(const struct trust_store *store, X509 *authority,
+                                 STACK_OF(X509) * untrusted);
 
 #endif

@@ -110,6 +110,33 @@ class Authority:
             )
         return builder.sign(self.key, hashes.SHA256())
 
+    def make_crl(self, revoked=(), hours=24, this_update=None, digest=None, extensions=()):
+        """A CRL that lists these certificates or serial numbers, as PEM."""
+        now = datetime.datetime.utcnow()
+        end = now + datetime.timedelta(hours=hours)
+        builder = (
+            x509.CertificateRevocationListBuilder()
+            .issuer_name(self.certificate.subject)
+            .last_update(this_update or min(now, end) - datetime.timedelta(minutes=1))
+            .next_update(end)
+        )
+        for one in revoked:
+            builder = builder.add_revoked_certificate(
+                x509.RevokedCertificateBuilder()
+                .serial_number(getattr(one, "serial_number", one))
+                .revocation_date(now - DAY)
+                .build()
+            )
+        for extension in extensions:
+            builder = builder.add_extension(extension, critical=True)
+        crl = builder.sign(self.key, digest or hashes.SHA256())
+        return crl.public_bytes(serialization.Encoding.PEM)
+
+    def write_crl(self, path, revoked=(), **options):
+        """The same in a file, which is replaced whole."""
+        write_private(path, self.make_crl(revoked, **options))
+        return pathlib.Path(path)
+
     def write_pair(self, path, subject, **options):
         """Certificate and key for subject in one file at path."""
         key = new_key()
