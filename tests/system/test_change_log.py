@@ -9,6 +9,7 @@ import psycopg2
 import pytest
 
 from tests.lab import postgres
+from tests.system.lib import wait_until
 
 POLL = (
     "SELECT pg_current_snapshot()::text, kind, key FROM change_log "
@@ -342,3 +343,40 @@ def test_T58_a_listener_stuck_in_a_transaction_holds_up_no_provisioning(connect)
     logged = "SELECT count(*) FROM change_log WHERE kind = 'peer' AND key[2] BETWEEN %s AND %s"
     assert run(writer, logged, f"{1000:012X}", f"{1299:012X}") == [(300,)]
     run(stuck, "COMMIT")
+
+
+def test_T58_beyond_its_share_of_the_queue_the_hint_is_left_out_and_the_change_goes_on(connect):
+    """The queue holds 8 GB, and its bound is a constant of the server; which share of it we leave to others is ours.
+    Here that share is smaller, and the queue really is fuller than it."""
+    writer, other, stuck, hears = connect(), connect(), connect(), connect()
+    definition = run(writer, "SELECT pg_get_functiondef('change_log_hint()'::regprocedure)")[0][0]
+    guard = "pg_notification_queue_usage() < 0.5"
+    assert definition.count(guard) == 1
+
+    def used():
+        return run(other, "SELECT pg_notification_queue_usage()")[0][0]
+
+    def heard():
+        run(hears, "SELECT 1")
+        got, hears.notifies[:] = [n.channel for n in hears.notifies], []
+        return got
+
+    run(hears, "LISTEN holdline_change")
+    run(stuck, "LISTEN others")
+    run(stuck, "BEGIN")
+    run(other, "SELECT pg_notify('others', n || repeat('x', 7900)) FROM generate_series(1, 100) n")
+    full = used()
+    assert full > 0
+    try:
+        run(writer, definition.replace(guard, f"pg_notification_queue_usage() < {full / 2:.12f}"))
+        provision(writer, 1301)
+        logged = "SELECT count(*) FROM change_log WHERE kind = 'peer' AND key[2] = %s"
+        assert run(writer, logged, f"{1301:012X}") == [(1,)]
+        assert used() == full and heard() == []
+        run(stuck, "COMMIT")  # it reads on, and the queue shrinks with the next that is said
+        run(other, "SELECT pg_notify('others', n || repeat('y', 7900)) FROM generate_series(1, 2) n")
+        wait_until(lambda: used() < full / 2)
+        provision(writer, 1302)
+        wait_until(lambda: heard() == ["holdline_change"])
+    finally:
+        run(writer, definition)
