@@ -1237,12 +1237,14 @@ $$;
 COMMENT ON FUNCTION public.change_log_hint() IS 'NOTIFY holdline_change, where it costs nothing. Off with ALTER DATABASE ... SET holdline.notify = off.';
 
 CREATE FUNCTION public.change_log_origin(OUT stamp bigint, OUT system_id bigint, OUT database_oid oid) RETURNS record
-    LANGUAGE sql
+    LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'public', 'pg_temp'
     AS $$
-    SELECT ('x' || replace(right(gen_random_uuid()::text, 17), '-', ''))::bit(64)::bigint,
-           (SELECT system_identifier FROM pg_control_system()),
-           (SELECT oid FROM pg_database WHERE datname = current_database())
+BEGIN
+    stamp := uuid_hash_extended(gen_random_uuid(), 0);
+    system_id := (pg_control_system()).system_identifier;
+    database_oid := split_part(pg_relation_filepath('pg_class'), '/', -2)::oid; -- base/OID/file
+END
 $$;
 
 COMMENT ON FUNCTION public.change_log_origin(OUT stamp bigint, OUT system_id bigint, OUT database_oid oid) IS 'What all rows of one statement share: a random stamp, this cluster, this database.';
@@ -1650,6 +1652,101 @@ $$;
 
 COMMENT ON FUNCTION public.cn_mapping_hold_store() IS 'The trust store of each mapping must exist, and stays as long as the transaction: a foreign key that looks once a statement.';
 
+CREATE FUNCTION public.cn_mapping_inserted() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'public', 'pg_temp'
+    SET work_mem TO '64MB'
+    AS $$
+DECLARE
+    -- What change_log_origin() says, without the call.
+    here_stamp CONSTANT bigint := uuid_hash_extended(gen_random_uuid(), 0);
+    here_system CONSTANT bigint := (pg_control_system()).system_identifier;
+    here_database CONSTANT oid := split_part(pg_relation_filepath('pg_class'), '/', -2)::oid;
+    moment CONSTANT timestamptz := clock_timestamp();
+    by_whom CONSTANT text := session_user;
+    by_role CONSTANT text := current_setting('role');
+    by_application CONSTANT text := current_setting('application_name');
+    by_client CONSTANT inet := inet_client_addr();
+    the_store text;
+    the_cn text;
+    the_identity text;
+    the_user text;
+    reported boolean;
+    named text[];
+    held text[];
+BEGIN
+    -- The trust store must exist, and stays as long as the transaction: a foreign key that looks once
+    -- a statement.
+    SELECT n.trust_store, n.cn, n.identity, n.user_identity, EXISTS (SELECT FROM unmapped_device)
+    INTO the_store, the_cn, the_identity, the_user, reported
+    FROM (SELECT r.* FROM new_rows r LIMIT 1) n JOIN trust_store s ON s.name = n.trust_store
+    WHERE NOT EXISTS (SELECT FROM new_rows OFFSET 1)
+    FOR KEY SHARE OF s;
+    IF FOUND THEN
+        IF reported THEN
+            DELETE FROM unmapped_device u WHERE u.trust_store = the_store AND u.cn = the_cn;
+        END IF;
+        WITH told AS (
+            INSERT INTO audit (at, who, role, application, client, table_name, operation,
+                               trust_store, cn, identity, after)
+            VALUES (moment, by_whom, by_role, by_application, by_client, 'cn_mapping',
+                    'insert', the_store, the_cn, the_identity, '{}'))
+        INSERT INTO change_log (stamp, system_id, database_oid, kind, key)
+        VALUES (here_stamp, here_system, here_database, 'peer', ARRAY[the_store, the_cn]);
+        IF the_user IS NOT NULL THEN
+            INSERT INTO sip_user (identity) VALUES (the_user) ON CONFLICT DO NOTHING;
+        END IF;
+    ELSE
+        named := ARRAY(SELECT DISTINCT n.trust_store FROM new_rows n);
+        IF named = '{}' THEN
+            RETURN NULL;
+        END IF;
+        SELECT array_agg(h.name) INTO held
+        FROM (SELECT s.name FROM trust_store s WHERE s.name = ANY (named) FOR KEY SHARE) h;
+        IF named <@ held IS NOT TRUE THEN
+            RAISE EXCEPTION USING ERRCODE = 'foreign_key_violation',
+                TABLE = 'cn_mapping', COLUMN = 'trust_store',
+                CONSTRAINT = 'cn_mapping_trust_store_must_exist',
+                MESSAGE = (SELECT format('there is no trust store %s', shown(min(n)))
+                           FROM unnest(named) n WHERE n <> ALL (coalesce(held, '{}'))),
+                HINT = 'SELECT name FROM trust_store shows those that are there.';
+        END IF;
+        -- Planned anew each time: a plan for few rows would be a slow one for a million.
+        IF EXISTS (SELECT FROM unmapped_device) THEN
+            EXECUTE
+                'WITH mapped AS ('
+                'SELECT u.trust_store, u.cn FROM public.unmapped_device u '
+                'WHERE (u.trust_store, u.cn) IN (SELECT n.trust_store, n.cn FROM new_rows n) '
+                'ORDER BY u.trust_store, u.cn FOR UPDATE) '
+                'DELETE FROM public.unmapped_device u USING mapped m '
+                'WHERE u.trust_store = m.trust_store AND u.cn = m.cn';
+        END IF;
+        INSERT INTO audit (at, who, role, application, client, table_name, operation,
+                           trust_store, cn, identity, after)
+        SELECT moment, by_whom, by_role, by_application, by_client, 'cn_mapping', 'insert',
+               n.trust_store, n.cn, n.identity, '{}'
+        FROM new_rows n;
+        INSERT INTO change_log (stamp, system_id, database_oid, kind, key)
+        SELECT here_stamp, here_system, here_database, 'peer', ARRAY[k.trust_store, k.cn]
+        FROM (SELECT DISTINCT n.trust_store, n.cn FROM new_rows n) k;
+        -- In order, so that two loads that overlap wait for each other and never deadlock.
+        INSERT INTO sip_user (identity)
+        SELECT DISTINCT n.user_identity FROM new_rows n
+        WHERE n.user_identity IS NOT NULL ORDER BY 1
+        ON CONFLICT DO NOTHING;
+    END IF;
+    -- change_log_hint(), without the call.
+    IF coalesce(current_setting('holdline.notify', true), '') NOT IN ('off', 'false', 'no', '0')
+       AND pg_notification_queue_usage() < 0.5
+       AND pg_try_advisory_xact_lock(5219509671717072485) THEN
+        PERFORM pg_notify('holdline_change', '');
+    END IF;
+    RETURN NULL;
+END
+$$;
+
+COMMENT ON FUNCTION public.cn_mapping_inserted() IS 'What a statement''s new mappings mean: their trust store must exist and stays as long as the transaction, the rows of users that they name and that are absent are made, their devices go from unmapped_device, and audit and change log say so, the log each device once.';
+
 CREATE FUNCTION public.cn_mapping_make_canonical() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'public', 'pg_temp'
@@ -1663,8 +1760,9 @@ BEGIN
     IF NEW.trust_store IS NULL OR NEW.cn IS NULL OR NEW.identity IS NULL THEN
         RETURN NEW; -- NOT NULL says it
     END IF;
-    SELECT s.cn_form, s.cn_prefixes INTO form,
-    prefixes FROM trust_store s WHERE s.name = NEW.trust_store;
+    host := substr(NEW.identity, strpos(NEW.identity, '@') + 1);
+    SELECT s.cn_form, s.cn_prefixes, EXISTS (SELECT FROM domain d WHERE d.name = host)
+    INTO form, prefixes, ours FROM trust_store s WHERE s.name = NEW.trust_store;
     -- A store that is not the tenant's is refused by the policy; its form would show in what is said
     -- here. Not asked for each row, since nearly all have nothing to be said of.
     IF (form IS NULL OR NEW.cn !~ '^[0-9A-F]{12}$') AND tenant_of_session() IS NOT NULL
@@ -1687,9 +1785,9 @@ BEGIN
        OR NEW.identity !~ ('^[A-Za-z0-9_.!~*''()&=+$,;?/-]+'
                            '@([a-z0-9]([a-z0-9-]*[a-z0-9])?\.)*[a-z]([a-z0-9-]*[a-z0-9])?$') THEN
         NEW.identity := identity_canonical(NEW.identity);
+        host := substr(NEW.identity, strpos(NEW.identity, '@') + 1);
+        ours := EXISTS (SELECT FROM domain d WHERE d.name = host);
     END IF;
-    host := substr(NEW.identity, strpos(NEW.identity, '@') + 1);
-    ours := EXISTS (SELECT FROM domain WHERE name = host);
     -- A word without dot is far more often a user whose domain was forgotten than a domain.
     IF host = NEW.identity AND strpos(host, '.') = 0 AND NOT ours
        AND tenant_of_session() IS NULL THEN
@@ -2509,6 +2607,89 @@ $$;
 
 COMMENT ON FUNCTION public.sip_user_hold_domain() IS 'The domain of each user must be ours, and stays as long as the transaction: a foreign key that looks once a statement.';
 
+CREATE FUNCTION public.sip_user_inserted() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'public', 'pg_temp'
+    AS $$
+DECLARE
+    -- What change_log_origin() says, without the call.
+    here_stamp CONSTANT bigint := uuid_hash_extended(gen_random_uuid(), 0);
+    here_system CONSTANT bigint := (pg_control_system()).system_identifier;
+    here_database CONSTANT oid := split_part(pg_relation_filepath('pg_class'), '/', -2)::oid;
+    moment CONSTANT timestamptz := clock_timestamp();
+    by_whom CONSTANT text := session_user;
+    by_role CONSTANT text := current_setting('role');
+    by_application CONSTANT text := current_setting('application_name');
+    by_client CONSTANT inet := inet_client_addr();
+    the_identity text;
+    the_state text;
+    the_name text;
+    older boolean;
+    named text[];
+    held text[];
+BEGIN
+    -- The domain must be ours, and stays as long as the transaction: a foreign key that looks once a
+    -- statement.
+    SELECT n.identity, n.state, n.display_name,
+           EXISTS (SELECT FROM cn_mapping m
+                   WHERE m.identity = n.identity AND m.user_identity IS NULL)
+    INTO the_identity, the_state, the_name, older
+    FROM (SELECT r.* FROM new_rows r LIMIT 1) n JOIN domain d ON d.name = n.domain
+    WHERE NOT EXISTS (SELECT FROM new_rows OFFSET 1)
+    FOR KEY SHARE OF d;
+    IF FOUND THEN
+        WITH told AS (
+            INSERT INTO audit (at, who, role, application, client, table_name, operation,
+                               identity, after)
+            VALUES (moment, by_whom, by_role, by_application, by_client, 'sip_user',
+                    'insert', the_identity,
+                    jsonb_strip_nulls(jsonb_build_object('state', the_state,
+                                                         'display_name', the_name))))
+        INSERT INTO change_log (stamp, system_id, database_oid, kind, key)
+        VALUES (here_stamp, here_system, here_database, 'user', ARRAY[the_identity]);
+    ELSE
+        named := ARRAY(SELECT DISTINCT n.domain FROM new_rows n);
+        IF named = '{}' THEN
+            RETURN NULL;
+        END IF;
+        SELECT array_agg(h.name) INTO held
+        FROM (SELECT d.name FROM domain d WHERE d.name = ANY (named) FOR KEY SHARE) h;
+        IF named <@ held IS NOT TRUE THEN
+            RAISE EXCEPTION USING ERRCODE = 'foreign_key_violation',
+                TABLE = 'sip_user', COLUMN = 'domain', CONSTRAINT = 'sip_user_domain_must_be_ours',
+                MESSAGE = (SELECT format('%s is not one of our domains', shown(min(n)))
+                           FROM unnest(named) n WHERE n <> ALL (coalesce(held, '{}'))),
+                HINT = 'A domain becomes ours by a row in table domain.';
+        END IF;
+        INSERT INTO audit (at, who, role, application, client, table_name, operation,
+                           identity, after)
+        SELECT moment, by_whom, by_role, by_application, by_client, 'sip_user', 'insert',
+               n.identity, jsonb_strip_nulls(jsonb_build_object('state', n.state,
+                                                                'display_name', n.display_name))
+        FROM new_rows n;
+        -- No identity stands twice in one statement's rows: the primary key says so.
+        INSERT INTO change_log (stamp, system_id, database_oid, kind, key)
+        SELECT here_stamp, here_system, here_database, 'user', ARRAY[n.identity] FROM new_rows n;
+        older := EXISTS (SELECT FROM new_rows n
+                         JOIN cn_mapping m ON m.identity = n.identity AND m.user_identity IS NULL);
+    END IF;
+    -- A mapping may be older than the day its domain became ours: the user's row takes it over.
+    IF older THEN
+        UPDATE cn_mapping m SET user_identity = n.identity
+        FROM new_rows n WHERE m.identity = n.identity AND m.user_identity IS NULL;
+    END IF;
+    -- change_log_hint(), without the call.
+    IF coalesce(current_setting('holdline.notify', true), '') NOT IN ('off', 'false', 'no', '0')
+       AND pg_notification_queue_usage() < 0.5
+       AND pg_try_advisory_xact_lock(5219509671717072485) THEN
+        PERFORM pg_notify('holdline_change', '');
+    END IF;
+    RETURN NULL;
+END
+$$;
+
+COMMENT ON FUNCTION public.sip_user_inserted() IS 'What a statement''s new users mean: their domain must be ours and stays as long as the transaction, mappings that are older than they are linked to them, and audit and change log say so.';
+
 CREATE FUNCTION public.sip_user_keep_disabled() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'public', 'pg_temp'
@@ -2575,22 +2756,6 @@ END
 $$;
 
 COMMENT ON FUNCTION public.sip_user_make_canonical() IS 'Makes a user''s identity canonical on the way in; its domain must be ours.';
-
-CREATE FUNCTION public.sip_user_take_mappings() RETURNS trigger
-    LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path TO 'pg_catalog', 'public', 'pg_temp'
-    AS $$
-BEGIN
-    IF EXISTS (SELECT FROM new_rows n
-               JOIN cn_mapping m ON m.identity = n.identity AND m.user_identity IS NULL) THEN
-        UPDATE cn_mapping m SET user_identity = n.identity
-        FROM new_rows n WHERE m.identity = n.identity AND m.user_identity IS NULL;
-    END IF;
-    RETURN NULL;
-END
-$$;
-
-COMMENT ON FUNCTION public.sip_user_take_mappings() IS 'Links mappings that are older than their user''s row.';
 
 CREATE FUNCTION public.tenant_default() RETURNS text
     LANGUAGE sql STABLE
@@ -3213,7 +3378,7 @@ CREATE TABLE public.change_log (
     database_oid oid NOT NULL,
     kind text NOT NULL,
     key text[] NOT NULL,
-    CONSTRAINT change_log_kind_must_be_known CHECK ((kind = ANY (ARRAY['peer'::text, 'user'::text, 'credential'::text, 'group'::text, 'domain'::text, 'store'::text, 'rules'::text, 'binding'::text, 'all'::text, 'mark'::text])))
+    CONSTRAINT change_log_kind_must_be_known CHECK ((kind = ANY ('{peer,user,credential,group,domain,store,rules,binding,all,mark}'::text[])))
 )
 WITH (autovacuum_vacuum_scale_factor='0', autovacuum_vacuum_threshold='20000', autovacuum_vacuum_insert_scale_factor='0', autovacuum_vacuum_insert_threshold='100000', autovacuum_analyze_scale_factor='0', autovacuum_analyze_threshold='100000', autovacuum_vacuum_cost_delay='0');
 
@@ -3686,6 +3851,8 @@ CREATE INDEX cn_mapping_user_identity ON public.cn_mapping USING btree (user_ide
 
 COMMENT ON INDEX public.cn_mapping_user_identity IS 'The mappings of a user: deleting one (foreign key), and who holds it.';
 
+COMMENT ON INDEX public.credential_pkey IS 'mapperd''s reading of a user''s credentials and their fill, in byte order.';
+
 CREATE INDEX device_info_disabled ON public.device_info USING btree (trust_store, cn) WHERE (state = 'disabled'::text);
 
 COMMENT ON INDEX public.device_info_disabled IS 'The disabled devices of a trust store: listing them, and is there one when its prefixes change.';
@@ -3734,11 +3901,17 @@ COMMENT ON INDEX public.sip_user_domain IS 'Is there a user left in a domain tha
 
 COMMENT ON INDEX public.sip_user_pkey IS 'mapperd''s reading of a user (RIGHTS) and its fill, in byte order; what refers to it.';
 
+COMMENT ON INDEX public.tenant_pkey IS 'What the operator lets a tenant do; what refers to a tenant.';
+
 CREATE INDEX tenant_role_domain ON public.tenant_role USING btree (domain);
 
 COMMENT ON INDEX public.tenant_role_domain IS 'Who provisions a domain: listing, and a tenant that is deleted (foreign key).';
 
+COMMENT ON INDEX public.tenant_role_pkey IS 'tenant_grant() and tenant_revoke(): does a role provision a domain.';
+
 COMMENT ON INDEX public.trust_store_pkey IS 'mapperd''s reading of a store and its fill, in byte order; what refers to it.';
+
+COMMENT ON INDEX public.unmapped_device_pkey IS 'report_unmapped() finds a device that was reported before; a mapping takes its device away.';
 
 CREATE INDEX user_group_member_group_name ON public.user_group_member USING btree (group_name);
 
@@ -3770,8 +3943,6 @@ CREATE TRIGGER audit_delete AFTER DELETE ON public.user_group REFERENCING OLD TA
 
 CREATE TRIGGER audit_delete AFTER DELETE ON public.user_group_member REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION public.audit_user_group_member();
 
-CREATE TRIGGER audit_insert AFTER INSERT ON public.cn_mapping REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION public.audit_cn_mapping();
-
 CREATE TRIGGER audit_insert AFTER INSERT ON public.credential REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION public.audit_credential();
 
 CREATE TRIGGER audit_insert AFTER INSERT ON public.device_info REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION public.audit_device_info();
@@ -3779,8 +3950,6 @@ CREATE TRIGGER audit_insert AFTER INSERT ON public.device_info REFERENCING NEW T
 CREATE TRIGGER audit_insert AFTER INSERT ON public.domain REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION public.audit_domain();
 
 CREATE TRIGGER audit_insert AFTER INSERT ON public.rights_rule REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION public.audit_rights_rule();
-
-CREATE TRIGGER audit_insert AFTER INSERT ON public.sip_user REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION public.audit_sip_user();
 
 CREATE TRIGGER audit_insert AFTER INSERT ON public.tenant REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION public.audit_tenant();
 
@@ -3878,15 +4047,9 @@ CREATE TRIGGER end_bindings_of_update AFTER UPDATE ON public.device_info REFEREN
 
 CREATE TRIGGER end_bindings_of_update AFTER UPDATE ON public.sip_user REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION public.binding_follow_user();
 
-CREATE TRIGGER forget_unmapped AFTER INSERT ON public.cn_mapping REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION public.cn_mapping_forget_unmapped();
-
 CREATE TRIGGER forget_unmapped_of_update AFTER UPDATE ON public.cn_mapping REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION public.cn_mapping_forget_unmapped();
 
-CREATE TRIGGER hold_domain AFTER INSERT ON public.sip_user REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION public.sip_user_hold_domain();
-
 CREATE TRIGGER hold_domain_of_update AFTER UPDATE ON public.sip_user REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION public.sip_user_hold_domain();
-
-CREATE TRIGGER hold_store AFTER INSERT ON public.cn_mapping REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION public.cn_mapping_hold_store();
 
 CREATE TRIGGER hold_store_of_update AFTER UPDATE ON public.cn_mapping REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION public.cn_mapping_hold_store();
 
@@ -3940,7 +4103,7 @@ CREATE TRIGGER log_delete AFTER DELETE ON public.user_group_member REFERENCING O
 
 CREATE TRIGGER log_insert AFTER INSERT ON public.binding REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION public.change_log_binding();
 
-CREATE TRIGGER log_insert AFTER INSERT ON public.cn_mapping REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION public.change_log_cn_mapping();
+CREATE TRIGGER log_insert AFTER INSERT ON public.cn_mapping REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION public.cn_mapping_inserted();
 
 CREATE TRIGGER log_insert AFTER INSERT ON public.credential REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION public.change_log_credential();
 
@@ -3950,7 +4113,7 @@ CREATE TRIGGER log_insert AFTER INSERT ON public.domain REFERENCING NEW TABLE AS
 
 CREATE TRIGGER log_insert AFTER INSERT ON public.rights_rule REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION public.change_log_rights_rule();
 
-CREATE TRIGGER log_insert AFTER INSERT ON public.sip_user REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION public.change_log_sip_user();
+CREATE TRIGGER log_insert AFTER INSERT ON public.sip_user REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION public.sip_user_inserted();
 
 CREATE TRIGGER log_insert AFTER INSERT ON public.trust_store REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION public.change_log_trust_store();
 
@@ -4058,8 +4221,6 @@ CREATE TRIGGER log_update AFTER UPDATE ON public.user_group REFERENCING OLD TABL
 
 CREATE TRIGGER log_update AFTER UPDATE ON public.user_group_member REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION public.change_log_user_group_member();
 
-CREATE TRIGGER make_users AFTER INSERT ON public.cn_mapping REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION public.cn_mapping_make_users();
-
 CREATE TRIGGER make_users_of_update AFTER UPDATE ON public.cn_mapping REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION public.cn_mapping_make_users();
 
 CREATE TRIGGER referred_to_delete AFTER DELETE ON public.domain REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION public.referred_to_stays();
@@ -4075,8 +4236,6 @@ CREATE TRIGGER referred_to_update AFTER UPDATE ON public.domain REFERENCING OLD 
 CREATE TRIGGER referred_to_update AFTER UPDATE ON public.trust_store REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION public.referred_to_stays();
 
 CREATE TRIGGER shrink AFTER UPDATE ON public.tenant REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION public.tenant_shrink();
-
-CREATE TRIGGER take_mappings AFTER INSERT ON public.sip_user REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION public.sip_user_take_mappings();
 
 CREATE TRIGGER version_must_rise BEFORE UPDATE ON public.binding FOR EACH ROW WHEN ((ROW(new.version_ms, new.version_by) <= ROW(old.version_ms, old.version_by))) EXECUTE FUNCTION public.binding_version_must_rise();
 
@@ -4332,6 +4491,8 @@ REVOKE ALL ON FUNCTION public.cn_mapping_forget_unmapped() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION public.cn_mapping_hold_store() FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION public.cn_mapping_inserted() FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION public.cn_mapping_make_canonical() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION public.cn_mapping_make_users() FROM PUBLIC;
@@ -4408,13 +4569,13 @@ GRANT ALL ON FUNCTION public.shown(value text) TO holdline_tenant;
 
 REVOKE ALL ON FUNCTION public.sip_user_hold_domain() FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION public.sip_user_inserted() FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION public.sip_user_keep_disabled() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION public.sip_user_keep_operators() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION public.sip_user_make_canonical() FROM PUBLIC;
-
-REVOKE ALL ON FUNCTION public.sip_user_take_mappings() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION public.tenant_default() FROM PUBLIC;
 GRANT ALL ON FUNCTION public.tenant_default() TO holdline_admin;

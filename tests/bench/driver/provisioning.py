@@ -117,6 +117,9 @@ class Bench:
 
     def triggers(self, on):
         self.sql(f"ALTER TABLE cn_mapping {'ENABLE' if on else 'DISABLE'} TRIGGER ALL")
+        if on:  # ALL has made those of logical replication fire for every row
+            self.sql("ALTER TABLE cn_mapping ENABLE REPLICA TRIGGER log_replicated")
+            self.sql("ALTER TABLE cn_mapping ENABLE ALWAYS TRIGGER log_truncate")
 
 
 def measure_inserts(bench, repetition, clients):
