@@ -8,6 +8,7 @@
 #include "mapctl/list/writer.h"
 #include "mapctl/list_options.h"
 #include "mapctl/list_output.h"
+#include "mapctl/postgres.h"
 #include "mapctl/progress.h"
 
 #include <stdlib.h>
@@ -182,7 +183,7 @@ static bool begin_copy(struct export *export)
     result = query.failed ? NULL : PQexec(export->load.connection, buffer_slice(&query).data);
     good = PQresultStatus(result) == PGRES_COPY_OUT;
     if (!good)
-        complain("the database refuses: %s", PQresultErrorMessage(result));
+        postgres_complain(export->load.connection, result, "the database refuses");
     PQclear(result);
     PQfreemem(store);
     buffer_free(&query);
@@ -195,7 +196,7 @@ static bool end_copy(struct export *export)
     bool good = PQresultStatus(result) == PGRES_COMMAND_OK;
 
     if (!good && !cancelled())
-        complain("the database refuses: %s", PQresultErrorMessage(result));
+        postgres_complain(export->load.connection, result, "the database refuses");
     PQclear(result);
     return good;
 }

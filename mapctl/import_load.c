@@ -20,15 +20,10 @@
 
 static bool failed(struct load *load, PGresult *result)
 {
-    const char *message = PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
-    const char *hint = PQresultErrorField(result, PG_DIAG_MESSAGE_HINT);
     const char *state = PQresultErrorField(result, PG_DIAG_SQLSTATE);
 
-    if (message == NULL)
-        message = PQerrorMessage(load->connection);
     if (state == NULL || strcmp(state, QUERY_CANCELED) != 0)
-        complain("the database refuses: %.*s%s%s", (int)strcspn(message, "\n"), message,
-                 hint ? "; " : "", hint ? hint : "");
+        postgres_complain(load->connection, result, "the database refuses");
     PQclear(result);
     return false;
 }
@@ -178,7 +173,7 @@ static bool send_copy(struct load *load)
         return false;
     }
     if (PQputCopyData(load->connection, rows.data, (int)rows.size) != 1) {
-        complain("the database refuses: %s", PQerrorMessage(load->connection));
+        postgres_complain(load->connection, NULL, "the database refuses");
         return false;
     }
     buffer_reset(&load->copy);

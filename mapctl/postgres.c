@@ -16,6 +16,29 @@ static void complain_libpq(const char *what, const char *message)
     complain("%s: %.*s", what, (int)strcspn(message, "\n"), message);
 }
 
+/* The DETAIL of these names the columns of a key. That of others shows a row whole, hashes and all.
+ */
+static bool detail_is_a_key(const char *state)
+{
+    static const char FOREIGN_KEY[] = "23503", UNIQUE[] = "23505";
+
+    return state != NULL && (strcmp(state, FOREIGN_KEY) == 0 || strcmp(state, UNIQUE) == 0);
+}
+
+void postgres_complain(PGconn *connection, const PGresult *result, const char *what)
+{
+    const char *message = PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
+    const char *hint = PQresultErrorField(result, PG_DIAG_MESSAGE_HINT);
+    const char *detail = detail_is_a_key(PQresultErrorField(result, PG_DIAG_SQLSTATE))
+                             ? PQresultErrorField(result, PG_DIAG_MESSAGE_DETAIL)
+                             : NULL;
+
+    if (message == NULL)
+        message = PQerrorMessage(connection);
+    complain("%s: %.*s%s%s%s%s", what, (int)strcspn(message, "\n"), message, detail ? "; " : "",
+             detail ? detail : "", hint ? "; " : "", hint ? hint : "");
+}
+
 PGconn *postgres_open(const char *conninfo)
 {
     static const char *const KEYWORDS[] = { "fallback_application_name", "connect_timeout",
@@ -99,8 +122,7 @@ static PGresult *must_be_rows(PGconn *connection, PGresult *result)
     if (result == NULL && PQtransactionStatus(connection) == PQTRANS_ACTIVE)
         complain("the database does not answer a query within %d s", POSTGRES_TIMEOUT_MS / 1000);
     else
-        complain_libpq("the database refuses a query",
-                       result ? PQresultErrorMessage(result) : PQerrorMessage(connection));
+        postgres_complain(connection, result, "the database refuses a query");
     PQclear(result);
     return NULL;
 }

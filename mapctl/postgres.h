@@ -13,6 +13,10 @@
 /* A connection by `conninfo` over the PG… environment; PQfinish() ends it. NULL: already said. */
 PGconn *postgres_open(const char *conninfo);
 
+/* Says what went wrong: the first line of the message, its HINT, and its DETAIL where that can hold
+ * no secret. NULL for `result`: what the connection says. */
+void postgres_complain(PGconn *connection, const PGresult *result, const char *what);
+
 /* Puts what `conninfo` says into the PG… environment, for programs that this one starts. False: it
  * is no connection text; already said. */
 bool postgres_export(const char *conninfo);

@@ -1821,6 +1821,44 @@ $$;
 
 COMMENT ON FUNCTION public.cn_mapping_make_users() IS 'Makes the rows of users that a statement''s mappings name and that are absent.';
 
+CREATE FUNCTION public.credential_keep_quiet() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'public', 'pg_temp'
+    AS $_$
+BEGIN
+    IF NEW.identity IS NOT NULL AND NEW.realm IS NOT NULL AND NEW.username IS NOT NULL
+       AND (substr(NEW.identity, strpos(NEW.identity, '@') + 1)
+            <> ALL (tenant_of_session())) IS NOT TRUE THEN
+        IF NEW.realm !~ '^[^\u0001-\u001f\u007f-\u009f"\\]{1,128}$' COLLATE "C"
+           OR octet_length(NEW.realm) > 254 THEN
+            RAISE EXCEPTION USING ERRCODE = 'check_violation',
+                TABLE = 'credential', COLUMN = 'realm',
+                MESSAGE = format('the realm of a credential of %s has a quote, a backslash or a '
+                                 'control character, or not 1 to 128 characters',
+                                 shown(NEW.identity)),
+                HINT = 'Write it as the challenge has it, without its quotes; NULL for the '
+                       'user''s domain.';
+        END IF;
+        IF NEW.username !~ '^[^\u0001-\u001f\u007f-\u009f"\\:]{1,128}$' COLLATE "C"
+           OR octet_length(NEW.username) > 254 THEN
+            RAISE EXCEPTION USING ERRCODE = 'check_violation',
+                TABLE = 'credential', COLUMN = 'username',
+                MESSAGE = format('the username of a credential of %s has a quote, a backslash, a '
+                                 'colon or a control character, or not 1 to 128 characters',
+                                 shown(NEW.identity)),
+                HINT = 'Write the name that the phone authenticates with; NULL for the user part '
+                       'of the identity.';
+        END IF;
+    END IF;
+    -- Something else refuses it: a policy, NOT NULL, a CHECK of the hashes.
+    NEW.ha1_sha256 := NULL;
+    NEW.ha1_md5 := NULL;
+    RETURN NEW;
+END
+$_$;
+
+COMMENT ON FUNCTION public.credential_keep_quiet() IS 'Refuses or empties a credential that a constraint would refuse, since the server''s log would have its hashes.';
+
 CREATE FUNCTION public.credential_make_canonical() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'public', 'pg_temp'
@@ -4073,6 +4111,10 @@ CREATE TRIGGER keep_form BEFORE UPDATE OF cn_form ON public.trust_store FOR EACH
 
 CREATE TRIGGER keep_operators BEFORE DELETE ON public.sip_user FOR EACH ROW EXECUTE FUNCTION public.sip_user_keep_operators();
 
+CREATE TRIGGER keep_quiet BEFORE INSERT OR UPDATE ON public.credential FOR EACH ROW WHEN ((((new.identity IS NOT NULL) AND (new.realm ~ ('^[^\u0001-\u001f\u007f-\u009f"\\]{1,128}$'::text COLLATE "C")) AND (octet_length(new.realm) <= 254) AND (new.username ~ ('^[^\u0001-\u001f\u007f-\u009f"\\:]{1,128}$'::text COLLATE "C")) AND (octet_length(new.username) <= 254) AND ((new.ha1_sha256 ~ '^[0-9a-f]{64}$'::text) IS NOT FALSE) AND ((new.ha1_md5 ~ '^[0-9a-f]{32}$'::text) IS NOT FALSE)) IS NOT TRUE)) EXECUTE FUNCTION public.credential_keep_quiet();
+
+COMMENT ON TRIGGER keep_quiet ON public.credential IS 'Has nothing to do with rows that no constraint refuses.';
+
 CREATE TRIGGER limit_insert AFTER INSERT ON public.rights_rule REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION public.rights_rule_limit();
 
 CREATE TRIGGER limit_insert AFTER INSERT ON public.user_group_member REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION public.user_group_member_limit();
@@ -4496,6 +4538,8 @@ REVOKE ALL ON FUNCTION public.cn_mapping_inserted() FROM PUBLIC;
 REVOKE ALL ON FUNCTION public.cn_mapping_make_canonical() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION public.cn_mapping_make_users() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION public.credential_keep_quiet() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION public.credential_make_canonical() FROM PUBLIC;
 

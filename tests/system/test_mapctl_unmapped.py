@@ -54,9 +54,9 @@ def test_F32_adopt_takes_only_who_was_refused_and_says_what_is_wrong(lab):
     resp(lab, "REPORT", "device", cn, user, "device-unknown")
     wait_until(lambda: listed(lab, cn))
     status, out, err = mapctl(lab, "unmapped", "adopt", cn, user, "a b@example.org")
-    assert (status, out) == (BAD, "") and "must be escaped" in err
+    assert (status, out) == (BAD, "") and 'must be escaped; Write %20 instead of " ".' in err  # with the server's HINT
     status, out, err = mapctl(lab, "unmapped", "adopt", "no mac", user)
-    assert status == BAD and "is not a MAC address" in err
+    assert status == BAD and "is not a MAC address" in err and "; Write twelve hexadecimal digits" in err
     assert listed(lab, cn)
     assert sql(lab, "SELECT 1 FROM cn_mapping WHERE cn = %s", cn) == []
     status, document = mapctl_json(lab, "unmapped", "adopt", cn, user)

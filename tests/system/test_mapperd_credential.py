@@ -5,6 +5,7 @@ import os
 import subprocess
 import time
 
+import psycopg2
 import pytest
 
 from tests.lab.resp import Resp
@@ -223,3 +224,33 @@ def test_F46_a_binding_whose_password_is_gone_behind_every_trigger_is_not_locate
     sql(lab, "ALTER TABLE credential DISABLE TRIGGER end_bindings; DELETE FROM credential")
     wait_until(lambda: resp(lab, "LOCATE", identity)[3:] == [])
     assert sql(lab, "SELECT removed FROM binding WHERE aor = %s", identity) == [(False,)]
+
+
+def test_no_hash_of_a_credential_that_is_refused_stands_in_the_servers_log(lab):
+    """Statements are logged with what they say, so they are kept out here: what remains is what the server adds."""
+    user, sha256, md5 = unique(), os.urandom(32).hex(), os.urandom(16).hex()
+    set_password(lab, user, "secret")
+    good = {"identity": f"{user}@example.org", "realm": "r", "username": user, "ha1_sha256": sha256, "ha1_md5": md5}
+    bad = [{"identity": None}, {"realm": 'a"b'}, {"realm": "a\n"}, {"realm": "x" * 129}, {"realm": ""}]
+    bad += [{"username": "a:b"}, {"username": "x" * 129}, {"ha1_sha256": sha256 + "x"}, {"ha1_md5": sha256}]
+    quiet = "SET log_min_error_statement = panic; "
+    before = lab.log_of("postgresql").stat().st_size
+    for change in bad:
+        row = {**good, **change}
+        with pytest.raises(psycopg2.IntegrityError) as refused:
+            sql(lab, f"{quiet}INSERT INTO credential ({', '.join(row)}) VALUES (%s, %s, %s, %s, %s)", *row.values())
+        assert sha256 not in str(refused.value) and md5 not in str(refused.value), change
+        if "identity" not in change:
+            row = {"ha1_sha256": sha256, "ha1_md5": md5, **change}
+            with pytest.raises(psycopg2.IntegrityError):
+                sql(
+                    lab,
+                    f"{quiet}UPDATE credential SET {', '.join(f'{c} = %s' for c in row)} WHERE identity = %s",
+                    *row.values(),
+                    good["identity"],
+                )
+    with open(lab.log_of("postgresql"), errors="replace") as log:
+        log.seek(before)
+        text = log.read()
+    assert text.count("ERROR:") >= 2 * len(bad) - 1
+    assert sha256 not in text and md5 not in text
