@@ -273,12 +273,14 @@ static enum error build_contexts(const struct config *c, const struct config_fil
         return ERROR_MEMORY;
     for (unsigned i = 0; i < c->workers; i++) {
         const char *why;
-        enum error e = tls_context_create(spec, &listener->tls[i], &why);
+        size_t which;
+        enum error e = tls_context_create(spec, &listener->tls[i], &why, &which);
         if (e == ERROR_MEMORY)
             return e;
         if (e != ERROR_NONE)
-            return config_complain(file, s, "certificate", "%s; see certificate, key and ciphers",
-                                   why);
+            return config_complain(file, s, "certificate",
+                                   "%s: %s; see certificate, key and ciphers",
+                                   config_section_list_at(s, "certificate", which), why);
     }
     return check_overlap(file, s, listener->tls[0]);
 }
@@ -309,14 +311,49 @@ static enum error read_version(const struct config_file *file, const struct conf
     return ERROR_NONE;
 }
 
+/* Our certificates and keys, while a listener is read. */
+struct own_files {
+    struct pem_text certificates[TLS_OWN_MAX], keys[TLS_OWN_MAX];
+    struct tls_own_spec specs[TLS_OWN_MAX];
+    size_t count;
+};
+
+static enum error read_own_file(const struct config_file *file, const struct config_section *s,
+                                const char *option, size_t index, struct pem_text *text)
+{
+    const char *path = config_section_list_at(s, option, index);
+    return complain_of_file(file, s, option, path, config_append_file(text, path));
+}
+
+static enum error read_own(const struct config_file *file, const struct config_section *s,
+                           struct own_files *own)
+{
+    size_t certificates = config_section_list_count(s, "certificate");
+    size_t keys = config_section_list_count(s, "key");
+    enum error e = ERROR_NONE;
+    if (certificates == 0 || keys == 0)
+        return config_complain(file, s, keys ? "certificate" : "key",
+                               "a tls listener needs certificate and key; name PEM files");
+    if (certificates != keys || keys > TLS_OWN_MAX)
+        return config_complain(file, s, "key",
+                               "%zu keys for %zu certificates; name one for each, in their order",
+                               keys, certificates);
+    for (; own->count < keys; own->count++) {
+        size_t i = own->count;
+        e = config_worse(e, read_own_file(file, s, "certificate", i, &own->certificates[i]));
+        e = config_worse(e, read_own_file(file, s, "key", i, &own->keys[i]));
+        own->specs[i] =
+            (struct tls_own_spec){ text_slice(&own->certificates[i]), text_slice(&own->keys[i]) };
+    }
+    return e;
+}
+
 static enum error read_tls(struct config *c, const struct config_file *file,
                            const struct config_section *s, const struct sources *sources,
                            struct config_listener *listener)
 {
     struct tls_store_spec stores[CONFIG_TRUST_STORES_MAX];
-    struct pem_text certificate = { NULL, 0 }, key = { NULL, 0 };
-    const char *certificate_path = config_section_text(s, "certificate");
-    const char *key_path = config_section_text(s, "key");
+    struct own_files own = { .count = 0 };
     size_t store_count;
     enum error e = ERROR_NONE;
     if (!client_certificate_from_text(config_section_text(s, "client_certificate"),
@@ -325,19 +362,10 @@ static enum error read_tls(struct config *c, const struct config_file *file,
     e = config_worse(e, read_version(file, s, c, listener));
     e = config_worse(
         e, choose_stores(file, s, listener->client_certificate, sources, stores, &store_count));
-    if (!*certificate_path || !*key_path)
-        e = config_worse(
-            e, config_complain(file, s, *key_path ? "certificate" : "key",
-                               "a tls listener needs certificate and key; name PEM files"));
-    if (*certificate_path)
-        e = config_worse(e, complain_of_file(file, s, "certificate", certificate_path,
-                                             config_append_file(&certificate, certificate_path)));
-    if (*key_path)
-        e = config_worse(
-            e, complain_of_file(file, s, "key", key_path, config_append_file(&key, key_path)));
+    e = config_worse(e, read_own(file, s, &own));
     if (e == ERROR_NONE) {
-        struct tls_context_spec spec = { .certificate_pem = text_slice(&certificate),
-                                         .key_pem = text_slice(&key),
+        struct tls_context_spec spec = { .own = own.specs,
+                                         .own_count = own.count,
                                          .ciphers = config_section_text(s, "ciphers"),
                                          .version_min = version_of(listener->tls_min),
                                          .client_certificate = listener->client_certificate,
@@ -345,8 +373,10 @@ static enum error read_tls(struct config *c, const struct config_file *file,
                                          .store_count = store_count };
         e = build_contexts(c, file, s, &spec, listener);
     }
-    config_forget(&certificate);
-    config_forget(&key);
+    for (size_t i = 0; i < own.count; i++) {
+        config_forget(&own.certificates[i]);
+        config_forget(&own.keys[i]);
+    }
     return e;
 }
 
@@ -413,7 +443,7 @@ static enum error read_listener(struct config *c, const struct config_file *file
         return config_worse(e, config_complain(file, s, "transport", "write tls or tcp"));
     if (listener->transport == TRANSPORT_TLS)
         return config_worse(e, read_tls(c, file, s, sources, listener));
-    if (*config_section_text(s, "certificate") || *config_section_text(s, "key") ||
+    if (config_section_list_count(s, "certificate") || config_section_list_count(s, "key") ||
         config_section_list_count(s, "trust_stores") > 0)
         e = config_complain(
             file, s, "transport",

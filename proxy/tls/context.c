@@ -5,6 +5,7 @@
 
 #include "common/clock.h"
 #include "common/mem.h"
+#include "proxy/tls/own_certificates.h"
 
 #include <openssl/err.h>
 #include <openssl/pem.h>
@@ -16,6 +17,7 @@
 struct tls_context {
     SSL_CTX *ssl;
     enum client_certificate client_certificate;
+    struct own_certificates *own;
     struct trust_store **stores;
     size_t store_count;
 };
@@ -137,49 +139,6 @@ static void info_callback(const SSL *ssl, int where, int value)
 
 /* ---- Making one ---- */
 
-static int no_password(char *buffer, int size, int writing, void *argument)
-{
-    (void)buffer, (void)size, (void)writing, (void)argument;
-    return -1; /* never asks at a terminal */
-}
-
-static enum error use_certificate(SSL_CTX *ssl, struct slice pem)
-{
-    BIO *bio = BIO_new_mem_buf(pem.data, (int)pem.size);
-    if (!bio)
-        return ERROR_MEMORY;
-    enum error e = ERROR_MALFORMED;
-    X509 *certificate = PEM_read_bio_X509(bio, NULL, no_password, NULL);
-    if (certificate && SSL_CTX_use_certificate(ssl, certificate) == 1)
-        e = ERROR_NONE;
-    X509_free(certificate);
-    while (e == ERROR_NONE && (certificate = PEM_read_bio_X509(bio, NULL, no_password, NULL)))
-        if (SSL_CTX_add0_chain_cert(ssl, certificate) != 1) {
-            X509_free(certificate);
-            e = ERROR_MALFORMED;
-        }
-    if (e == ERROR_NONE && ERR_GET_REASON(ERR_peek_last_error()) == PEM_R_NO_START_LINE)
-        ERR_clear_error();
-    else
-        e = ERROR_MALFORMED;
-    BIO_free(bio);
-    return e;
-}
-
-static enum error use_key(SSL_CTX *ssl, struct slice pem)
-{
-    BIO *bio = BIO_new_mem_buf(pem.data, (int)pem.size);
-    if (!bio)
-        return ERROR_MEMORY;
-    EVP_PKEY *key = PEM_read_bio_PrivateKey(bio, NULL, no_password, NULL);
-    enum error e = ERROR_MALFORMED;
-    if (key && SSL_CTX_use_PrivateKey(ssl, key) == 1 && SSL_CTX_check_private_key(ssl) == 1)
-        e = ERROR_NONE;
-    EVP_PKEY_free(key);
-    BIO_free(bio);
-    return e;
-}
-
 /* The anchors' names in our CertificateRequest: a phone with several certificates chooses by them.
  */
 static enum error announce_anchors(SSL_CTX *ssl, const struct trust_store *store)
@@ -249,27 +208,37 @@ static enum error set_rules(struct tls_context *c, const struct tls_context_spec
     return ERROR_NONE;
 }
 
-static enum error build(struct tls_context *c, const struct tls_context_spec *spec,
-                        const char **why)
+static enum error add_own(struct tls_context *c, const struct tls_context_spec *spec,
+                          const char **why, size_t *which)
 {
-    if (spec->certificate_pem.size > INT_MAX || spec->key_pem.size > INT_MAX)
-        return ERROR_TOO_LARGE;
+    enum error e = own_certificates_new(&c->own);
+    for (size_t i = 0; e == ERROR_NONE && i < spec->own_count; i++) {
+        *which = i;
+        e = own_certificates_add(c->own, spec->own[i].certificate_pem, spec->own[i].key_pem, why);
+    }
+    if (e == ERROR_NONE && spec->own_count == 0)
+        e = ERROR_MALFORMED;
+    return e == ERROR_NONE ? own_certificates_use(c->own, c->ssl) : e;
+}
+
+static enum error build(struct tls_context *c, const struct tls_context_spec *spec,
+                        const char **why, size_t *which)
+{
     enum error e = set_rules(c, spec);
     if (e == ERROR_MALFORMED)
         *why = "no cipher of the list `ciphers` is known";
-    if (e == ERROR_NONE && (e = use_certificate(c->ssl, spec->certificate_pem)) == ERROR_MALFORMED)
-        *why = "the certificate cannot be used";
-    if (e == ERROR_NONE && (e = use_key(c->ssl, spec->key_pem)) == ERROR_MALFORMED)
-        *why = "the key cannot be used with the certificate (it must be without a password)";
+    if (e == ERROR_NONE)
+        e = add_own(c, spec, why, which);
     if (e == ERROR_NONE)
         e = add_stores(c, spec, why);
     return e;
 }
 
 enum error tls_context_create(const struct tls_context_spec *spec, struct tls_context **out,
-                              const char **why)
+                              const char **why, size_t *which)
 {
     *out = NULL;
+    *which = 0;
     *why = "OpenSSL refused";
     ERR_clear_error();
     struct tls_context *c = mem_zero(1, sizeof(*c));
@@ -277,7 +246,7 @@ enum error tls_context_create(const struct tls_context_spec *spec, struct tls_co
         return ERROR_MEMORY;
     c->client_certificate = spec->client_certificate;
     c->ssl = SSL_CTX_new(TLS_server_method());
-    enum error e = c->ssl ? build(c, spec, why) : ERROR_LIBRARY;
+    enum error e = c->ssl ? build(c, spec, why, which) : ERROR_LIBRARY;
     ERR_clear_error();
     if (e != ERROR_NONE) {
         tls_context_free(c);
@@ -292,6 +261,7 @@ void tls_context_free(struct tls_context *context)
     if (!context)
         return;
     SSL_CTX_free(context->ssl);
+    own_certificates_free(context->own);
     for (size_t i = 0; i < context->store_count; i++)
         trust_store_free(context->stores[i]);
     mem_free(context->stores);

@@ -23,10 +23,22 @@ struct tls_store_spec {
     struct trust_rules rules;
 };
 
-/* Slices and texts are read during the call only. */
-struct tls_context_spec {
+#define TLS_OWN_MAX 32
+
+struct tls_own_spec {
     struct slice certificate_pem; /* ours and what leads to its root */
     struct slice key_pem;
+};
+
+/* Slices and texts are read during the call only. */
+struct tls_context_spec {
+    /* 1 to TLS_OWN_MAX. A client that names a host is shown those that are for that host, by DNS
+     * name of their subjectAltName, else by CN; of several that of a key type which it can verify,
+     * ECDSA first. One that names none, or an unknown one, is shown the first, or the first of its
+     * names with another type of key. Which it is changes nothing about the client's own
+     * certificate. */
+    const struct tls_own_spec *own;
+    size_t own_count;
     const char *ciphers; /* TLS 1.2, OpenSSL's syntax; NULL = built in */
     int version_min;     /* TLS1_VERSION and on; 0 = TLS1_2_VERSION */
     enum client_certificate client_certificate;
@@ -34,10 +46,11 @@ struct tls_context_spec {
     size_t store_count;                  /* at least 1, unless client certificates are ignored */
 };
 
-/* On failure *why (static or thread-local text, valid until the next OpenSSL call) says what is
+/* *which: the number of the certificate that is meant, if it is about one.
+ * On failure *why (static or thread-local text, valid until the next OpenSSL call) says what is
  * wrong. ERROR_MALFORMED, ERROR_LIBRARY, ERROR_MEMORY. */
 enum error tls_context_create(const struct tls_context_spec *spec, struct tls_context **out,
-                              const char **why) MUST_CHECK;
+                              const char **why, size_t *which) MUST_CHECK;
 void tls_context_free(struct tls_context *context);
 const struct trust_store *tls_context_store(const struct tls_context *context, size_t index);
 

@@ -28,14 +28,15 @@ static struct tls_context *make_context_asking(int corp_level, enum client_certi
     struct tls_store_spec stores[] = { { "device", slice_of(device), TRUST_RULES_USUAL },
                                        { "corp", slice_of(corp), TRUST_RULES_USUAL } };
     stores[1].rules.security_level = corp_level;
-    struct tls_context_spec spec = { .certificate_pem = slice_of(certificate),
-                                     .key_pem = slice_of(key),
+    struct tls_own_spec own = { slice_of(certificate), slice_of(key) };
+    struct tls_context_spec spec = { .own = &own,
+                                     .own_count = 1,
                                      .client_certificate = asked,
                                      .stores = stores,
                                      .store_count = asked == CLIENT_CERTIFICATE_IGNORED ? 0 : 2 };
     struct tls_context *made;
     const char *why;
-    assert_int_equal(tls_context_create(&spec, &made, &why), ERROR_NONE);
+    assert_int_equal(tls_context_create(&spec, &made, &why, &(size_t){ 0 }), ERROR_NONE);
     free(device);
     free(corp);
     free(certificate);
@@ -366,7 +367,7 @@ static void expect_refused(struct tls_context_spec spec)
 {
     struct tls_context *made;
     const char *why = NULL;
-    assert_int_equal(tls_context_create(&spec, &made, &why), ERROR_MALFORMED);
+    assert_int_equal(tls_context_create(&spec, &made, &why, &(size_t){ 0 }), ERROR_MALFORMED);
     assert_null(made);
     assert_non_null(why);
 }
@@ -378,24 +379,29 @@ static void test_a_context_needs_fitting_parts(void **state)
          *other_key = test_key_pem(device_ca.key);
     char *certificate = test_certificate_pem(server.certificate), *key = test_key_pem(server.key);
     struct tls_store_spec store = { "device", slice_of(ca), TRUST_RULES_USUAL };
-    struct tls_context_spec good = { .certificate_pem = slice_of(certificate),
-                                     .key_pem = slice_of(key),
-                                     .stores = &store,
-                                     .store_count = 1 };
+    const struct tls_own_spec good_own = { slice_of(certificate), slice_of(key) };
+    struct tls_own_spec own = good_own;
+    struct tls_context_spec good = {
+        .own = &own, .own_count = 1, .stores = &store, .store_count = 1
+    };
     struct tls_context_spec bad = good;
-    bad.key_pem = slice_of(other_key);
+    own.key_pem = slice_of(other_key);
     expect_refused(bad);
     bad = good;
-    bad.key_pem = SLICE("nothing");
+    own = good_own;
+    own.key_pem = SLICE("nothing");
     expect_refused(bad);
     bad = good;
-    bad.certificate_pem = SLICE("");
+    own = good_own;
+    own.certificate_pem = SLICE("");
     expect_refused(bad);
     bad = good;
+    own = good_own;
     bad.ciphers = "NOSUCHCIPHER";
     expect_refused(bad);
     struct tls_store_spec empty = { "device", SLICE(""), TRUST_RULES_USUAL };
     bad = good;
+    own = good_own;
     bad.stores = &empty;
     expect_refused(bad);
     free(ca);
