@@ -252,6 +252,7 @@ static void config_free(struct config *config)
     config_free_crls(config);
     config_file_free(config->file);
     mem_free(config->routes);
+    mem_free(config->trusted_peers);
     arena_free(&config->arena);
     mem_free(config);
 }
@@ -268,6 +269,7 @@ static enum error read_all(struct config *c, const char *path, const struct conf
     if (running)
         c->workers = running->workers; /* each needs contexts of its own */
     e = config_worse(e, read_routes(c, file));
+    e = config_worse(e, config_read_trusted_peers(c, file));
     return config_worse(e, config_read_listeners(c, file));
 }
 

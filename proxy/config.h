@@ -23,6 +23,7 @@
 #define CONFIG_WORKERS_MAX      64
 
 struct config_file;
+struct peer_identity;
 struct revocation_set;
 struct revocations;
 struct tls_context;
@@ -61,6 +62,16 @@ struct config_route {
     bool inbound;                      /* may send new requests */
     const struct identity *may_assert; /* domains or users that its From may name */
     size_t may_assert_count;
+};
+
+/* A peer that names users of other domains in From, known by its certificate (F13). */
+struct config_trusted_peer {
+    const char *name, *store;
+    char cn[CN_MAX_OCTETS + 1]; /* "": any */
+    struct identity san;        /* size 0: any */
+    const struct identity *may_assert;
+    size_t may_assert_count; /* 0: all that are not ours */
+    bool own_domains;        /* what is listed counts where it is ours, too */
 };
 
 struct config_timers {
@@ -103,6 +114,8 @@ struct config {
     struct config_crl_store *crl_stores;
     size_t crl_store_count;
     struct revocation_set *revocations; /* of these, as read with the configuration */
+    struct config_trusted_peer *trusted_peers;
+    size_t trusted_peer_count;
 };
 
 /* Reads and checks: files can be read, key fits certificate, names that are used exist, no anchor
@@ -134,6 +147,13 @@ enum error config_read_crls(const struct config_crl_store *store, struct revocat
 /* Names in the log what the configuration permits and should not for longer than needed: old
  * versions of TLS, stores of a low security level. Main's thread, at start and after a reload. */
 void config_warn(const struct config *config);
+
+/* The first in file order whose store, CN and name are this certificate's; NULL: not trusted. */
+const struct config_trusted_peer *config_trusted_peer_of(const struct config *config,
+                                                         const struct peer_identity *certificate);
+/* Whether the trusted peer's word is enough for this From. `foreign`: its domain is not ours. */
+bool config_trusted_peer_asserts(const struct config_trusted_peer *trusted,
+                                 const struct identity *identity, bool foreign);
 
 /* --help-config. */
 void config_print_options(FILE *out);

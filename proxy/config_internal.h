@@ -28,6 +28,10 @@ enum error config_read_crl_store(struct config *config, const struct config_file
 enum error config_finish_crls(struct config *config) MUST_CHECK;
 void config_free_crls(struct config *config);
 
+/* config_trusted.c */
+enum error config_read_trusted_peers(struct config *config,
+                                     const struct config_file *file) MUST_CHECK;
+
 /* A copy that lives as long as the configuration; NULL without memory. */
 const char *config_keep_text(struct config *config, const char *text);
 

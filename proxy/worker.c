@@ -192,9 +192,11 @@ static enum error open_peer(struct worker *worker, struct connection *c, struct 
         }
         endpoint->certificate = certificate_hash(identity);
         error = peer_open_device(worker->peers, identity, endpoint, &endpoint->peer);
-        if (error == ERROR_NONE)
-            peer_look_now(endpoint->peer); /* a request may come with this very read */
-        return error;
+        if (error != ERROR_NONE)
+            return error;
+        peer_trust(endpoint->peer, config_trusted_peer_of(worker->base.config, identity));
+        peer_look_now(endpoint->peer); /* a request may come with this very read */
+        return ERROR_NONE;
     }
     if (!route)
         return ERROR_NONE; /* a stranger on the routes' listener: everything of it gets 403 */

@@ -4,6 +4,7 @@
 #include "common/log.h"
 #include "common/mem.h"
 #include "proxy/authorization/call_rates.h"
+#include "proxy/config.h"
 
 #include <assert.h>
 #include <stdio.h>
@@ -28,6 +29,37 @@ static bool is_located(const struct authorize_facts *facts, const struct identit
     return facts->want_locate && located(facts) && located(facts)->user_size > 0 &&
            may_be_ours(located(facts)) &&
            slice_equal(identity_text(located(facts)), identity_text(identity));
+}
+
+static enum user_state rights_state(const struct authorization *a, enum authorization_slot slot)
+{
+    const struct answer *answer = a->waiters[slot].answer;
+
+    return answer ? answer->rights.rights.state : USER_NONE;
+}
+
+/* What a trusted peer's word alone admits From by; empty: nothing. */
+static struct slice asserted_entry(const struct authorization *a, bool foreign)
+{
+    const struct identity *from = a->facts.from;
+    struct slice domain = identity_domain(from);
+
+    if (!a->peer->trusted || !config_trusted_peer_asserts(a->peer->trusted, from, foreign))
+        return SLICE("");
+    return domain.size ? domain : identity_text(from);
+}
+
+static bool from_is_foreign(const struct authorization *a)
+{
+    return !may_be_ours(a->facts.from) || rights_state(a, AUTHORIZATION_FROM) == USER_FOREIGN;
+}
+
+/* Whether its domain is ours is asked at the same time, so the decision looks at it once more. */
+static bool dialog_is_asserted(const struct authorization *a)
+{
+    struct slice entry = asserted_entry(a, true);
+
+    return entry.size && a->facts.side->entry == token_keys_entry_hash(a->facts.keys, entry);
 }
 
 /* The device holds what the dialog's side was admitted by. Valid once PEER is answered. */
@@ -67,7 +99,7 @@ static bool peer_answered(const struct authorization *a)
 /* As a new request: not in a dialog, or in one by an entry that is not held any more. */
 static bool is_full_check(const struct authorization *a)
 {
-    return !a->facts.side || (peer_answered(a) && !dialog_entry_held(a));
+    return !a->facts.side || (peer_answered(a) && !dialog_entry_held(a) && !dialog_is_asserted(a));
 }
 
 static bool is_needed(const struct authorization *a, enum authorization_slot slot)
@@ -163,13 +195,6 @@ static struct decision deny(enum reason reason)
     };
 }
 
-static enum user_state rights_state(const struct authorization *a, enum authorization_slot slot)
-{
-    const struct answer *answer = a->waiters[slot].answer;
-
-    return answer ? answer->rights.rights.state : USER_NONE;
-}
-
 static bool is_ours(enum user_state state)
 {
     return state == USER_UNKNOWN || state == USER_KNOWN || state == USER_DISABLED;
@@ -188,8 +213,8 @@ static enum user_state find_target_state(const struct authorization *a)
     return rights_state(a, AUTHORIZATION_TARGET);
 }
 
-/* What the peer holds, in one array: mapperd's entries, then the certificate's names. *made is to
- * be freed. */
+/* What the peer holds, in one array: mapperd's entries, then the certificate's names, then what a
+ * trusted peer's word is enough for. *made is to be freed. */
 static bool collect_entries(const struct authorization *a, struct policy_peer *out,
                             struct slice **made)
 {
@@ -198,22 +223,24 @@ static bool collect_entries(const struct authorization *a, struct policy_peer *o
     size_t names = certificate ? certificate->name_count : a->peer->may_assert_count;
     const struct identity *name = certificate ? certificate->names : a->peer->may_assert;
     size_t entries = peer_entry_count(a->peer, answer);
+    struct slice asserted = asserted_entry(a, from_is_foreign(a));
 
     *made = NULL;
-    if (names == 0) {
+    if (names == 0 && asserted.size == 0) {
         out->entries = answer ? answer->peer.entries : NULL;
         out->entry_count = entries;
         return true;
     }
-    *made = mem_alloc((entries + names) * sizeof **made);
+    *made = mem_alloc((entries + names + 1) * sizeof **made);
     if (!*made)
         return false;
     for (size_t i = 0; i < entries; i++)
         (*made)[i] = answer->peer.entries[i];
     for (size_t i = 0; i < names; i++)
         (*made)[entries + i] = identity_text(&name[i]);
+    (*made)[entries + names] = asserted;
     out->entries = *made;
-    out->entry_count = entries + names;
+    out->entry_count = entries + names + (asserted.size > 0);
     return true;
 }
 
@@ -223,6 +250,8 @@ static enum peer_state find_peer_state(const struct authorization *a)
 
     if (a->peer->kind == PEER_ROUTE)
         return PEER_KNOWN;
+    if (answer && answer->peer.state == PEER_UNKNOWN && a->peer->trusted)
+        return PEER_KNOWN; /* by the configuration */
     return answer ? answer->peer.state : PEER_NONE;
 }
 
@@ -278,13 +307,15 @@ static struct decision decide_early(struct authorization *a)
         return deny(REASON_CERTIFICATE_REQUIRED);
     if (!peer_answered(a))
         return deny(REASON_NONE);
+    if (a->peer->trusted && find_peer_state(a) != PEER_DISABLED && !a->facts.side)
+        return deny(REASON_NONE); /* whether From is ours decides what its word is worth */
     if (!a->facts.side)
         return decide_new(a, NULL);
     if (device_of(a) != a->facts.side->device)
         return deny(REASON_TOKEN_OTHER_DEVICE);
     if (find_peer_state(a) == PEER_DISABLED)
         return deny(REASON_DEVICE_DISABLED);
-    return dialog_entry_held(a) ? deny(REASON_NONE) : decide_new(a, NULL);
+    return is_full_check(a) && !a->peer->trusted ? decide_new(a, NULL) : deny(REASON_NONE);
 }
 
 static struct decision decide_late(struct authorization *a)
@@ -304,7 +335,8 @@ static struct decision decide_late(struct authorization *a)
     if (rights_state(a, AUTHORIZATION_TO) == USER_DISABLED ||
         (a->facts.to && a->locate && a->locate->locate.state == USER_DISABLED))
         return deny(REASON_USER_DISABLED);
-    if (is_full_check(a))
+    if (is_full_check(a) ||
+        (!dialog_entry_held(a) && asserted_entry(a, from_is_foreign(a)).size == 0))
         return decide_new(a, rights);
     if (rights->state == USER_NONE || rights->state == USER_DISABLED)
         return deny(rights->state == USER_NONE ? REASON_NONE : REASON_USER_DISABLED);
@@ -384,6 +416,8 @@ static void log_decision(const struct authorization *a)
     } else {
         log_text(&line, "peer", slice_of(a->peer->key));
     }
+    if (a->peer->trusted)
+        log_word(&line, "trusted", a->peer->trusted->name);
     log_text(&line, "from", identity_text(facts->from));
     if (to)
         log_text(&line, "to", identity_text(to));

@@ -22,6 +22,9 @@
  * A route that may begin requests may do so for From within its may_assert, by the rules as anyone;
  * who is not ours has the rules of the group `foreign`.
  *
+ * A trusted peer's word is enough for From of the domains that the configuration lists for it, if
+ * they are not ours (config_trusted_peer_asserts()); all else of it is decided as anyone's.
+ *
  * A call (INVITE, not in a dialog) under a rule with a bound counts when it is allowed, once,
  * however often it is decided again (call_rates.h): for its user; who has no row of his own is as
  * many as his device likes to name, so there the device counts.

@@ -7,6 +7,7 @@
 #include "common/random.h"
 #include "proxy/authorization/denials.h"
 #include "proxy/authorization/tag.h"
+#include "proxy/config.h"
 
 #include <assert.h>
 #include <openssl/evp.h>
@@ -271,9 +272,10 @@ static bool has_identity(const struct peer *peer, const struct answer *answer)
     case PEER_DISABLED:
         return false;
     case PEER_UNKNOWN:
-        return peer->certificate->name_count > 0;
+        return peer->trusted || peer->certificate->name_count > 0;
     case PEER_KNOWN:
-        return peer_entry_count(peer, answer) > 0 || peer->certificate->name_count > 0;
+        return peer->trusted || peer_entry_count(peer, answer) > 0 ||
+               peer->certificate->name_count > 0;
     }
     return false;
 }
@@ -598,6 +600,14 @@ enum error peer_open_device(struct peers *peers, struct peer_identity *certifica
     run_queue_add(&peers->base->run_queue, &peer->task);
     *out = peer;
     return ERROR_NONE;
+}
+
+void peer_trust(struct peer *peer, const struct config_trusted_peer *trusted)
+{
+    assert(peer->condition == PEER_ASKING);
+    peer->trusted = trusted;
+    if (trusted && !trusted->cn[0] && !trusted->san.size)
+        peer->certificate->takes_mappings = false;
 }
 
 void peer_look_now(struct peer *peer)

@@ -51,8 +51,9 @@ struct peer {
     uint64_t device;                   /* token_keys_device_hash() of it; 0 before */
     struct peer_identity *certificate; /* of a device; owned */
     struct address source;             /* where its connection comes from; AF_UNSPEC: not known */
-    bool inbound;                      /* of a route: may begin requests */
-    const struct identity *may_assert; /* of a route; the configuration's */
+    const struct config_trusted_peer *trusted; /* of a device; NULL: it is none. See peer_trust() */
+    bool inbound;                              /* of a route: may begin requests */
+    const struct identity *may_assert;         /* of a route; the configuration's */
     size_t may_assert_count;
     /* peer.c's own: */
     struct peers *peers;
@@ -80,6 +81,7 @@ struct peers_user {
     void (*lost)(void *owner, struct peer *peer); /* nothing left */
 };
 
+struct config_trusted_peer;
 struct peers;
 
 /* `keys` and `ask` outlive it. */
@@ -94,6 +96,9 @@ void peers_changed(struct peers *peers, uint64_t tag);
 /* Both give one reference, the connection's. Takes `certificate` over, also on failure. */
 enum error peer_open_device(struct peers *peers, struct peer_identity *certificate, void *owner,
                             struct peer **out) MUST_CHECK;
+/* The configuration trusts this device (`trusted` outlives it): an identity is what it says. To be
+ * called before its first evaluation. */
+void peer_trust(struct peer *peer, const struct config_trusted_peer *trusted);
 /* Its first evaluation, now instead of from the run queue: an answer in the cache gives the device
  * key before the first request is read. evaluated() may be called from inside. */
 void peer_look_now(struct peer *peer);

@@ -338,7 +338,8 @@ static enum reason prepare(struct request *request, struct buffer *unsupported)
     if (reason == REASON_ALLOWED)
         reason = dialog_open_token(request);
     if (reason == REASON_ALLOWED && request->target.foreign_route && !request->in_dialog)
-        reason = REASON_ROUTE_NOT_PERMITTED;
+        reason = request->endpoint->peer->trusted ? target_follow_route(&request->target)
+                                                  : REASON_ROUTE_NOT_PERMITTED;
     if (reason == REASON_ALLOWED && m->method == METHOD_ACK && !request->in_dialog)
         reason = REASON_DIALOG_UNKNOWN;
     return reason;
@@ -393,8 +394,9 @@ static enum reason over_bound(const struct request_layer *layer, const struct en
     const struct config_bounds *bounds = &layer->base->config->bounds;
     bool ends_call = m->method == METHOD_ACK || m->method == METHOD_BYE;
     unsigned factor = ends_call ? 2 : 1;
-    unsigned own = endpoint->peer->kind == PEER_ROUTE ? bounds->park_per_trusted_peer
-                                                      : bounds->park_per_device;
+    unsigned own = endpoint->peer->kind == PEER_ROUTE || endpoint->peer->trusted
+                       ? bounds->park_per_trusted_peer
+                       : bounds->park_per_device;
 
     if (layer->stopping && !ends_call)
         return REASON_PARK_BOUND_TOTAL;

@@ -5,6 +5,10 @@
 
 #include "proxy/sip/header.h"
 
+#include <stdio.h>
+
+#define URI_HOST_PORT_MAX (IDENTITY_MAX + 8)
+
 static bool is_own(const struct own_names *names, struct slice host, uint16_t port)
 {
     for (size_t i = 0; i < names->count; i++) {
@@ -72,10 +76,36 @@ static void take_token(const struct uri *uri, struct slice *token)
         *token = value;
 }
 
+/* The configured route that a Route value names. Nothing else of a Route is ever dialled. */
+static const struct config_route *find_next_hop(const struct config *config, const struct uri *uri)
+{
+    struct identity host;
+    char text[URI_HOST_PORT_MAX];
+    struct address address;
+
+    if (uri->scheme != URI_SIP ||
+        identity_from_parts(&host, SLICE(""), uri->host, false) != ERROR_NONE)
+        return NULL;
+    for (size_t i = 0; i < config->route_count; i++) {
+        const struct config_route *route = &config->routes[i];
+
+        if (slice_equal(identity_text(&route->domain), identity_text(&host)))
+            return route;
+        snprintf(text, sizeof text, "%s:%u", host.text,
+                 uri->port ? uri->port : uri_default_port(uri));
+        if (address_from_text(&address, slice_of(text)) == ERROR_NONE &&
+            address_same_host(&route->address, &address) &&
+            address_port(&route->address) == address_port(&address))
+            return route;
+    }
+    return NULL;
+}
+
 /* Counts the values of ours on top. Two of them are normal: one for each side of a change of
  * transport (RFC 5658). */
-static enum reason read_routes(const struct message *message, const struct own_names *names,
-                               struct request_target *out, struct slice *last, unsigned *total)
+static enum reason read_routes(const struct message *message, const struct config *config,
+                               const struct own_names *names, struct request_target *out,
+                               struct slice *last, unsigned *total)
 {
     struct message_values values = message_values(message, HEADER_ROUTE);
     struct uri uri;
@@ -85,6 +115,8 @@ static enum reason read_routes(const struct message *message, const struct own_n
         *last = uri.text;
         ++*total;
         if (out->foreign_route || !target_is_ours(names, &uri)) {
+            if (!out->foreign_route)
+                out->next_hop = find_next_hop(config, &uri);
             out->foreign_route = true;
             continue;
         }
@@ -96,8 +128,8 @@ static enum reason read_routes(const struct message *message, const struct own_n
 
 /* 16.4: a strict router before us has put our Record-Route URI into the Request-URI and what stood
  * there into the last Route. */
-static enum reason undo_strict_router(const struct message *message, const struct own_names *names,
-                                      struct request_target *out)
+static enum reason undo_strict_router(const struct message *message, const struct config *config,
+                                      const struct own_names *names, struct request_target *out)
 {
     struct slice last = { NULL, 0 };
     unsigned total = 0;
@@ -111,7 +143,7 @@ static enum reason undo_strict_router(const struct message *message, const struc
         out->strict = true;
         take_token(&uri, &out->token);
     }
-    reason = read_routes(message, names, out, &last, &total);
+    reason = read_routes(message, config, names, out, &last, &total);
     if (reason != REASON_ALLOWED || !out->strict)
         return reason;
     /* The last value is the Request-URI now; it is no route any more. */
@@ -142,7 +174,7 @@ enum reason target_read(const struct message *message, const struct config *conf
     enum reason reason;
 
     *out = (struct request_target){ .uri_text = message_slice(message, message->request_uri) };
-    reason = undo_strict_router(message, names, out);
+    reason = undo_strict_router(message, config, names, out);
     if (reason != REASON_ALLOWED)
         return reason;
     if (uri_parse(out->uri_text, &out->uri) != ERROR_NONE)
@@ -155,4 +187,21 @@ enum reason target_read(const struct message *message, const struct config *conf
         out->route->transport != TRANSPORT_TLS && !out->token.data)
         return REASON_SCHEME_UNSUPPORTED;
     return reason;
+}
+
+enum reason target_follow_route(struct request_target *target)
+{
+    struct identity reached;
+    struct slice user = identity_user(&target->identity);
+
+    if (!target->next_hop || target->strict || user.size == 0 ||
+        identity_from_parts(&reached, user, identity_text(&target->next_hop->domain), false) !=
+            ERROR_NONE)
+        return REASON_ROUTE_NOT_PERMITTED;
+    if (target->uri.scheme == URI_SIPS && target->next_hop->transport != TRANSPORT_TLS)
+        return REASON_SCHEME_UNSUPPORTED;
+    target->identity = reached;
+    target->route = target->next_hop;
+    target->kind = REQUEST_TARGET_ROUTE;
+    return REASON_ALLOWED;
 }

@@ -51,7 +51,9 @@ struct request_target {
     bool strict; /* the Request-URI was ours and the last Route value takes its place (16.4) */
     unsigned own_routes; /* how many topmost Route values are ours, to be taken off */
     bool foreign_route;  /* a Route value that is not ours remains */
-    struct slice token;  /* from the topmost value of ours that has one; data == NULL: none */
+    const struct config_route
+        *next_hop;      /* that the first of them leads to; NULL: to none of ours */
+    struct slice token; /* from the topmost value of ours that has one; data == NULL: none */
 };
 
 /* REASON_ALLOWED when `out` is filled; else what to answer: MALFORMED (a Route that is none, a user
@@ -59,6 +61,11 @@ struct request_target {
  * the configuration. */
 enum reason target_read(const struct message *message, const struct config *config,
                         const struct own_names *names, struct request_target *out) MUST_CHECK;
+
+/* For a trusted peer's request with a Route that is not ours: it goes to the configured route that
+ * this Route names by its domain or address, and the target, for rights, is the user at that
+ * route's domain. ROUTE_NOT_PERMITTED: no such route, or nothing that a rule could be about. */
+enum reason target_follow_route(struct request_target *target) MUST_CHECK;
 
 /* Whether host and port of a URI name this proxy. */
 bool target_is_ours(const struct own_names *names, const struct uri *uri);
