@@ -323,6 +323,11 @@ bool identity_is_number(const struct identity *i)
     return true;
 }
 
+bool identity_is_anonymous(const struct identity *i)
+{
+    return slice_equal(identity_domain(i), SLICE("anonymous.invalid"));
+}
+
 /* ---- Services ---- */
 
 #define SERVICE_PREFIX "urn:service:"

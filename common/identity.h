@@ -62,6 +62,9 @@ bool identity_covered_by(const struct identity *i, struct slice entry);
  * leading '+'. Anything else matches no number rule. */
 bool identity_is_number(const struct identity *i);
 
+/* Of the domain anonymous.invalid (RFC 3323 4.1.1.3): says that it says nobody. */
+bool identity_is_anonymous(const struct identity *i);
+
 /* A service of RFC 5031 as a target: out is `urn:service:` and the name in lower case (labels of
  * letters, digits and hyphens with dots between them), without user part or domain in the sense of
  * the functions above: nobody holds it. Takes the name, with or without urn:service:.

@@ -366,3 +366,8 @@ struct decision decide(const struct policy_peer *peer, const struct policy_reque
     decision.entry = entry;
     return decision;
 }
+
+bool policy_holds(const struct policy_peer *peer, const struct identity *identity)
+{
+    return covering_entry(peer, identity).size > 0;
+}

@@ -84,6 +84,9 @@ struct decision {
     uint64_t edge_unix_s;
 };
 
+/* Whether one of the peer's entries covers the identity. */
+bool policy_holds(const struct policy_peer *peer, const struct identity *identity);
+
 /* Order: device state, From, To of REGISTER, user state, rules. rights: of From; its state decides
  * also for to_ourselves. What is missing (a NULL, a state NONE) denies with REASON_NONE. */
 struct decision decide(const struct policy_peer *peer, const struct policy_request *request,

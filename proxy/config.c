@@ -69,6 +69,10 @@ static enum error read_texts(struct config *c, const struct config_file *file)
     if (!log_level_from_text(level, &c->log_level))
         e = config_complain(file, NULL, "log_level",
                             "\"%s\" is none; write error, warning, notice, info or debug", level);
+    if (strcmp(config_text(file, "diversion"), "pass") == 0)
+        c->pass_diversion = true;
+    else if (strcmp(config_text(file, "diversion"), "remove") != 0)
+        e = config_complain(file, NULL, "diversion", "write remove or pass");
     c->mapperd_socket = config_keep_text(c, config_text(file, "mapperd_socket"));
     c->control_socket = config_keep_text(c, config_text(file, "control_socket"));
     c->token_keys = config_keep_text(c, config_text(file, "token_keys"));
@@ -194,6 +198,7 @@ static enum error read_route(struct config *c, const struct config_file *file,
     if (!route->name)
         return ERROR_MEMORY;
     route->inbound = config_section_boolean(s, "inbound");
+    route->trusted = config_section_boolean(s, "trusted");
     if (identity_from_text(&route->domain, slice_of(domain)) != ERROR_NONE ||
         route->domain.user_size > 0)
         e = config_complain(file, s, "domain",

@@ -60,6 +60,7 @@ struct config_route {
     struct address address;
     enum transport transport;          /* TCP */
     bool inbound;                      /* may send new requests */
+    bool trusted;                      /* of our trust domain (RFC 3325): honours Privacy */
     const struct identity *may_assert; /* domains or users that its From may name */
     size_t may_assert_count;
 };
@@ -116,6 +117,7 @@ struct config {
     struct revocation_set *revocations; /* of these, as read with the configuration */
     struct config_trusted_peer *trusted_peers;
     size_t trusted_peer_count;
+    bool pass_diversion; /* of peers that are not trusted */
 };
 
 /* Reads and checks: files can be read, key fits certificate, names that are used exist, no anchor

@@ -91,6 +91,44 @@ static bool dialog_entry_held(const struct authorization *a)
     return false;
 }
 
+/* The peer's entry that a dialog's side was admitted by. */
+static struct slice find_dialog_entry(const struct authorization *a)
+{
+    const struct answer *answer = a->waiters[AUTHORIZATION_PEER].answer;
+    const struct peer_identity *certificate = a->peer->certificate;
+
+    for (size_t i = 0; i < peer_entry_count(a->peer, answer); i++) {
+        if (a->facts.side->entry == token_keys_entry_hash(a->facts.keys, answer->peer.entries[i]))
+            return answer->peer.entries[i];
+    }
+    for (size_t i = 0; certificate && i < certificate->name_count; i++) {
+        struct slice name = identity_text(&certificate->names[i]);
+
+        if (a->facts.side->entry == token_keys_entry_hash(a->facts.keys, name))
+            return name;
+    }
+    return SLICE("");
+}
+
+/* Who speaks: From, but in a dialog of an anonymous one who is behind it. */
+static const struct identity *speaker(const struct authorization *a)
+{
+    return a->hidden.size ? &a->hidden : a->facts.from;
+}
+
+static bool is_hidden(const struct authorization *a)
+{
+    return a->facts.side && identity_is_anonymous(a->facts.from);
+}
+
+/* Once PEER is answered; before it, nobody is asked about. */
+static void look_behind(struct authorization *a)
+{
+    a->hidden.size = 0;
+    if (is_hidden(a) && identity_from_text(&a->hidden, find_dialog_entry(a)) != ERROR_NONE)
+        a->hidden.size = 0;
+}
+
 static bool peer_answered(const struct authorization *a)
 {
     return a->peer->kind == PEER_ROUTE || a->waiters[AUTHORIZATION_PEER].answer != NULL;
@@ -110,7 +148,7 @@ static bool is_needed(const struct authorization *a, enum authorization_slot slo
     case AUTHORIZATION_PEER:
         return a->peer->kind == PEER_DEVICE;
     case AUTHORIZATION_FROM:
-        return may_be_ours(facts->from);
+        return may_be_ours(speaker(a)) && (!is_hidden(a) || peer_answered(a));
     case AUTHORIZATION_TO:
         return facts->to && may_be_ours(facts->to) && !is_located(facts, facts->to) &&
                !slice_equal(identity_text(facts->to), identity_text(facts->from));
@@ -138,7 +176,7 @@ static enum lookup_outcome ask_slot(struct authorization *a, enum authorization_
         return lookup_peer(a->ask, waiter, slice_of(certificate->store),
                            (struct slice){ certificate->cn, certificate->cn_size });
     case AUTHORIZATION_FROM:
-        return lookup_rights(a->ask, waiter, identity_text(facts->from));
+        return lookup_rights(a->ask, waiter, identity_text(speaker(a)));
     case AUTHORIZATION_TO:
         return lookup_rights(a->ask, waiter, identity_text(facts->to));
     case AUTHORIZATION_TARGET:
@@ -324,7 +362,7 @@ static struct decision decide_late(struct authorization *a)
     const struct answer *from = a->waiters[AUTHORIZATION_FROM].answer;
     const struct policy_rights *rights = from ? &from->rights.rights : NULL;
 
-    if (!may_be_ours(a->facts.from))
+    if (!may_be_ours(speaker(a)))
         rights = &foreign;
     for (unsigned i = 0; i < AUTHORIZATION_SLOTS; i++) {
         if (a->waiters[i].reason != REASON_NONE)
@@ -344,6 +382,24 @@ static struct decision decide_late(struct authorization *a)
                               .reason = REASON_ALLOWED,
                               .entry = { a->entry, 0 },
                               .edge_unix_s = UINT64_MAX };
+}
+
+/* F43: nobody is transferred in another's name. */
+static struct decision check_referrer(struct authorization *a, struct decision decision)
+{
+    const struct identity *referrer = a->facts.referrer;
+    struct policy_peer peer = { .state = find_peer_state(a) };
+    struct slice *made;
+    bool holds;
+
+    if (decision.effect != EFFECT_ALLOW || !referrer ||
+        slice_equal(identity_text(referrer), identity_text(a->facts.from)))
+        return decision;
+    if (!collect_entries(a, &peer, &made))
+        return deny(REASON_OUT_OF_MEMORY);
+    holds = policy_holds(&peer, referrer);
+    mem_free(made);
+    return holds ? decision : deny(REASON_REFERRED_BY_NOT_PERMITTED);
 }
 
 /* Whose calls are counted. The first evaluation of the peer may still be on its way. */
@@ -464,6 +520,8 @@ static void advance(struct authorization *a)
         become_decided(a, deny(REASON_PARK_BOUND_TOTAL));
         return;
     }
+    if (peer_answered(a))
+        look_behind(a);
     early = decide_early(a);
     if (early.reason != REASON_NONE) {
         become_decided(a, early);
@@ -479,7 +537,7 @@ static void advance(struct authorization *a)
     a->target_state = find_target_state(a);
     a->to_ourselves =
         a->facts.target && a->facts.target->user_size == 0 && is_ours(a->target_state);
-    become_decided(a, count_call(a, decide_late(a)));
+    become_decided(a, count_call(a, check_referrer(a, decide_late(a))));
 }
 
 static void on_answer(struct lookup_waiter *waiter)

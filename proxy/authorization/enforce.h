@@ -29,9 +29,11 @@
  * however often it is decided again (call_rates.h): for its user; who has no row of his own is as
  * many as his device likes to name, so there the device counts.
  *
+ * Referred-By of a REFER must be From, or an identity of the peer (F43).
+ *
  * In a dialog: device and entry of the token's side must be the peer's now, and the user of From
- * not disabled. Another device is refused; a device that has lost that entry is decided as if the
- * request were new.
+ * not disabled; of an anonymous From (RFC 3323) that is the entry. Another device is refused; a
+ * device that has lost that entry is decided as if the request were new.
  *
  * How long it waits is the request's matter: its deadline calls authorize_end(). */
 #ifndef HOLDLINE_AUTHORIZATION_ENFORCE_H
@@ -46,9 +48,10 @@
 struct authorize_facts {
     struct slice method;
     const struct identity *from;
-    const struct identity *to;     /* of a REGISTER, else NULL */
-    const struct identity *target; /* what the request will reach; without user part: a domain */
-    bool want_locate;              /* look for bindings of the target (REGISTER: of To) */
+    const struct identity *to;       /* of a REGISTER, else NULL */
+    const struct identity *referrer; /* Referred-By of a REFER, if it has one; else NULL */
+    const struct identity *target;   /* what the request will reach; without user part: a domain */
+    bool want_locate;                /* look for bindings of the target (REGISTER: of To) */
     /* In a dialog: the sender's side of its token, and the keys its hashes were made with; else
      * NULL. target is then the other side's URI. */
     const struct dialog_side *side;
@@ -71,6 +74,7 @@ struct authorization {
     enum authorization_state state;
     /* When DECIDED: */
     struct decision decision;     /* entry points to the text below */
+    struct identity hidden;       /* in a dialog: who is behind an anonymous From; else size 0 */
     char entry[IDENTITY_MAX + 1]; /* the peer's entry that admitted it */
     bool call_counted;            /* for its rule's calls a minute */
     bool to_ourselves;            /* the target is one of our domains, without user part */

@@ -61,21 +61,43 @@ static enum error add_record_route(struct edit_list *edits, struct branch *branc
     return ERROR_NONE;
 }
 
-static bool wants_privacy(const struct message *message)
+static bool lists(struct slice rest, struct slice value)
 {
-    struct slice rest = message_value(message, HEADER_PRIVACY), part;
+    while (rest.size) {
+        size_t size = 0;
 
-    while (rest.data && rest.size) {
-        const char *end = memchr(rest.data, ';', rest.size);
-        part = slice_trim((struct slice){ rest.data, end ? (size_t)(end - rest.data) : rest.size });
-        if (slice_equal_nocase(part, SLICE("id")) || slice_equal_nocase(part, SLICE("user")))
+        while (size < rest.size && rest.data[size] != ';' && rest.data[size] != ',')
+            size++;
+        if (slice_equal_nocase(slice_trim((struct slice){ rest.data, size }), value))
             return true;
-        if (!end)
-            break;
-        rest.size -= (size_t)(end + 1 - rest.data);
-        rest.data = end + 1;
+        size += size < rest.size;
+        rest = (struct slice){ rest.data + size, rest.size - size };
     }
     return false;
+}
+
+static bool has_privacy(const struct message *message, struct slice value)
+{
+    for (const struct header *h = message_header(message, HEADER_PRIVACY); h;
+         h = message_header_next(message, h)) {
+        if (lists(message_header_value(message, h), value))
+            return true;
+    }
+    return false;
+}
+
+/* RFC 3325 7. Who hides in From wants to stay hidden, unless it says that it does not. */
+static bool wants_privacy(const struct request *request)
+{
+    const struct message *message = &request->message;
+
+    return has_privacy(message, SLICE("id")) || has_privacy(message, SLICE("user")) ||
+           (identity_is_anonymous(&request->from) && !has_privacy(message, SLICE("none")));
+}
+
+static bool is_of_trust_domain(const struct branch_target *target)
+{
+    return target->route && target->route->trusted;
 }
 
 /* P-Preferred-Identity chooses among what the peer may use; anything else in it is ignored (RFC
@@ -92,18 +114,20 @@ static struct identity asserted_identity(const struct request *request)
         uri_identity(&uri, &preferred) == ERROR_NONE && preferred.user_size &&
         peer_covers(request->endpoint->peer, &preferred))
         return preferred;
-    return request->from;
+    return request->speaker;
 }
 
 /* What the peer claims about itself goes; what was proved is written (RFC 3325). */
-static void edit_asserted_identity(struct edit_list *edits, const struct request *request)
+static void edit_asserted_identity(struct edit_list *edits, const struct branch *branch)
 {
+    const struct request *request = branch->request;
     struct identity asserted = asserted_identity(request);
 
     edit_remove(edits, HEADER_P_ASSERTED_IDENTITY);
     edit_remove(edits, HEADER_P_PREFERRED_IDENTITY);
     edit_remove(edits, HEADER_REMOTE_PARTY_ID);
-    if (request->message.method == METHOD_ACK || wants_privacy(&request->message))
+    if (request->message.method == METHOD_ACK || identity_is_anonymous(&asserted) ||
+        (wants_privacy(request) && !is_of_trust_domain(&branch->target)))
         return;
     edit_add(edits, HEADER_P_ASSERTED_IDENTITY,
              edit_format(edits, "<%s:%s>",
@@ -111,6 +135,15 @@ static void edit_asserted_identity(struct edit_list *edits, const struct request
                              ? "tel"
                              : "sip",
                          asserted.text));
+}
+
+/* Who was called before is not for a phone to say. */
+static void edit_diversion(struct edit_list *edits, const struct request *request)
+{
+    if (request->of_trusted || request->layer->base->config->pass_diversion)
+        return;
+    edit_remove(edits, HEADER_DIVERSION);
+    edit_remove(edits, HEADER_HISTORY_INFO);
 }
 
 static void edit_route(struct edit_list *edits, const struct request *request)
@@ -139,7 +172,8 @@ static enum error write_branch(struct branch *branch, const char *branch_id)
         edit_request_uri(&edits, branch->target.contact);
     else if (request->target.strict)
         edit_request_uri(&edits, request->target.uri_text);
-    edit_asserted_identity(&edits, request);
+    edit_asserted_identity(&edits, branch);
+    edit_diversion(&edits, request);
     if (!request->in_dialog && dialog_is_formed_by(request->message.method)) {
         enum error error = add_record_route(&edits, branch);
         if (error != ERROR_NONE)

@@ -322,6 +322,39 @@ static enum reason read_identity(enum error (*read)(const struct message *, stru
     return uri_identity(&uri, out) == ERROR_NONE ? REASON_ALLOWED : REASON_MALFORMED;
 }
 
+/* A value that names one user or domain; false when it is none. */
+static bool read_name(struct slice value, struct identity *out)
+{
+    struct name_addr address;
+    struct uri uri;
+
+    return value.data && header_parse_name_addr(value, &address) == ERROR_NONE &&
+           uri_parse(address.uri, &uri) == ERROR_NONE && uri_identity(&uri, out) == ERROR_NONE;
+}
+
+/* From of RFC 3323 says nobody; who it is says P-Preferred-Identity then, and that must be an
+ * identity of the peer like any From. In a dialog the token says it. */
+static void find_speaker(struct request *request)
+{
+    struct slice preferred = message_value(&request->message, HEADER_P_PREFERRED_IDENTITY);
+    struct identity name;
+
+    request->speaker = request->from;
+    if (!request->in_dialog && identity_is_anonymous(&request->from) &&
+        read_name(preferred, &name) && name.user_size)
+        request->speaker = name;
+}
+
+static enum reason read_referrer(struct request *request)
+{
+    struct slice value = message_value(&request->message, HEADER_REFERRED_BY);
+
+    request->referrer.size = 0;
+    if (request->message.method != METHOD_REFER || !value.data)
+        return REASON_ALLOWED;
+    return read_name(value, &request->referrer) ? REASON_ALLOWED : REASON_MALFORMED;
+}
+
 /* All that must be known before permission is asked for. */
 static enum reason prepare(struct request *request, struct buffer *unsupported)
 {
@@ -337,6 +370,9 @@ static enum reason prepare(struct request *request, struct buffer *unsupported)
         reason = read_identity(message_to, m, &request->to);
     if (reason == REASON_ALLOWED)
         reason = dialog_open_token(request);
+    if (reason == REASON_ALLOWED)
+        reason = read_referrer(request);
+    find_speaker(request);
     if (reason == REASON_ALLOWED && request->target.foreign_route && !request->in_dialog)
         reason = request->endpoint->peer->trusted ? target_follow_route(&request->target)
                                                   : REASON_ROUTE_NOT_PERMITTED;

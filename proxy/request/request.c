@@ -320,6 +320,13 @@ static enum error make_transaction(struct request *request)
                                   &request->server);
 }
 
+static bool is_of_trust_domain(const struct endpoint *endpoint)
+{
+    const struct config_route *route = connection_route(endpoint->connection);
+
+    return (route && route->trusted) || (endpoint->peer && endpoint->peer->trusted);
+}
+
 struct request *request_new(struct request_layer *layer, struct endpoint *endpoint,
                             const struct message *message)
 {
@@ -344,6 +351,7 @@ struct request *request_new(struct request_layer *layer, struct endpoint *endpoi
     DL_APPEND(layer->requests, request);
     layer->count++;
     request->endpoint = endpoint;
+    request->of_trusted = is_of_trust_domain(endpoint);
     DL_APPEND2(endpoint->requests, request, endpoint_prev, endpoint_next);
     request_become(request, REQUEST_RECEIVED);
     if (message_keep(&request->message, message, REQUEST_ARENA_MAX) != ERROR_NONE ||
@@ -380,7 +388,7 @@ static void on_authorization(struct authorization *authorization)
 
 static void stand_for_domain(struct request *request)
 {
-    struct slice domain = identity_domain(&request->from);
+    struct slice domain = identity_domain(&request->speaker);
     struct identity *target = &request->target.identity;
 
     memcpy(target->text, domain.data, domain.size);
@@ -417,7 +425,8 @@ void request_authorize(struct request *request)
     struct request_layer *layer = request->layer;
     struct authorize_facts facts = {
         .method = message_method(&request->message),
-        .from = &request->from,
+        .from = &request->speaker,
+        .referrer = request->referrer.size ? &request->referrer : NULL,
         .to = request->message.method == METHOD_REGISTER ? &request->to : NULL,
         .call_id = message_slice(&request->message, request->message.call_id),
     };

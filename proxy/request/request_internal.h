@@ -93,7 +93,10 @@ struct request {
     struct server_transaction *server; /* NULL for ACK, and once it has ended */
     struct request_target target;
     struct identity from, to;
-    enum transport incoming; /* that it came over */
+    struct identity speaker;  /* who it is for rights: From, or who is behind an anonymous one */
+    struct identity referrer; /* Referred-By of a REFER; size 0: none */
+    bool of_trusted;          /* its peer is in our trust domain (RFC 3325) */
+    enum transport incoming;  /* that it came over */
     struct authorization authorization;
     bool in_dialog; /* it has a token of ours that fits */
     struct dialog_token token;

@@ -354,9 +354,49 @@ static void test_clean_utf8(void **state)
     assert_false(text_is_clean_utf8((struct slice){ "a\0b", 3 }));
 }
 
+/* RFC 5031: labels without case; nothing else is one, and none is an identity that anybody holds.
+ */
+static void test_services(void **state)
+{
+    static const char *const bad[] = {
+        "",         ".",    "sos.",       ".sos",         "sos..fire",
+        "sos fire", "-sos", "sos%2efire", "urn:service:", "sos@example.org"
+    };
+    struct identity service, other;
+
+    (void)state;
+    assert_int_equal(identity_from_service(&service, SLICE("URN:Service:SOS.Fire")), ERROR_NONE);
+    assert_string_equal(service.text, "urn:service:sos.fire");
+    assert_true(slice_equal(identity_service(&service), SLICE("sos.fire")));
+    assert_int_equal(identity_domain(&service).size, 0);
+    assert_false(identity_is_number(&service));
+    assert_false(identity_covered_by(&service, SLICE("fire")));
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+        assert_int_not_equal(identity_from_service(&service, slice_of(bad[i])), ERROR_NONE);
+        assert_int_equal(identity_service(&service).size, 0);
+    }
+    assert_int_equal(identity_from_text(&other, SLICE("sos@example.org")), ERROR_NONE);
+    assert_int_equal(identity_service(&other).size, 0);
+}
+
+static void test_anonymous_is_a_domain_and_no_user_part(void **state)
+{
+    struct identity i;
+
+    (void)state;
+    assert_int_equal(identity_from_text(&i, SLICE("anonymous@Anonymous.Invalid.")), ERROR_NONE);
+    assert_true(identity_is_anonymous(&i));
+    assert_int_equal(identity_from_text(&i, SLICE("anonymous@example.org")), ERROR_NONE);
+    assert_false(identity_is_anonymous(&i));
+    assert_int_equal(identity_from_text(&i, SLICE("x@a.anonymous.invalid")), ERROR_NONE);
+    assert_false(identity_is_anonymous(&i));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_services),
+        cmocka_unit_test(test_anonymous_is_a_domain_and_no_user_part),
         cmocka_unit_test(test_identity_corpus),
         cmocka_unit_test(test_cn_corpus),
         cmocka_unit_test(test_parts_of_uris),

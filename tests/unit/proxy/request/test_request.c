@@ -76,6 +76,12 @@ enum connection_state connection_state(const struct connection *c)
 {
     return c->state;
 }
+const struct config_route *connection_route(const struct connection *c)
+{
+    (void)c;
+    return NULL;
+}
+
 enum transport connection_transport(const struct connection *c)
 {
     (void)c;
