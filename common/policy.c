@@ -2,6 +2,8 @@
 /* The decision, and the text of a rule. */
 #include "common/policy.h"
 
+#include "common/number.h"
+
 /* ---- Rules as text ---- */
 
 /* The field before the next space, or the rest. False when nothing is left, or a field is empty. */
@@ -251,6 +253,17 @@ static bool is_service_of(struct slice service, struct slice of)
     return has_prefix(service, of) && (service.size == of.size || service.data[of.size] == '.');
 }
 
+/* The rule's number is read like the request's, so that 00 in either is + in both. */
+static bool number_matches(const struct policy_rule *rule, const struct policy_request *request)
+{
+    struct number wanted, number;
+
+    return number_read(identity_user(request->target), request->international, &number) &&
+           number_read(rule->target, request->international, &wanted) &&
+           has_prefix((struct slice){ number.text, number.size },
+                      (struct slice){ wanted.text, wanted.size });
+}
+
 static bool target_matches(const struct policy_rule *rule, const struct policy_request *request)
 {
     const struct identity *target = request->target;
@@ -267,7 +280,7 @@ static bool target_matches(const struct policy_rule *rule, const struct policy_r
     case TARGET_DOMAIN:
         return slice_equal(identity_domain(target), rule->target);
     case TARGET_NUMBER:
-        return identity_is_number(target) && has_prefix(identity_user(target), rule->target);
+        return number_matches(rule, request);
     case TARGET_SERVICE:
         return is_service_of(identity_service(target), rule->target);
     }

@@ -70,6 +70,7 @@ struct policy_request {
     const struct identity *target; /* what the request will reach; NULL with to_ourselves */
     /* Of RIGHTS or LOCATE for the target: tells whether its domain is ours. */
     enum user_state target_state;
+    struct slice international; /* prefixes that mean + in a number, see number_read() */
     uint64_t now_unix_s;
 };
 

@@ -3,6 +3,7 @@
  * request needs besides (a route to a foreign domain, a registered callee) is not looked at. */
 #include "common/clock.h"
 #include "common/mem.h"
+#include "common/number.h"
 #include "common/policy.h"
 #include "mapctl/commands.h"
 #include "mapctl/remote.h"
@@ -261,6 +262,7 @@ static struct decision decide_it(const struct question *q, const struct answers 
         .to = q->registers ? &q->target : NULL,
         .to_ourselves = ours && (q->registers || q->target.user_size == 0),
         .target_state = a->target_state,
+        .international = SLICE(NUMBER_INTERNATIONAL),
         .now_unix_s = clock_unix_s(),
     };
 

@@ -69,6 +69,12 @@ static enum error read_texts(struct config *c, const struct config_file *file)
     if (!log_level_from_text(level, &c->log_level))
         e = config_complain(file, NULL, "log_level",
                             "\"%s\" is none; write error, warning, notice, info or debug", level);
+    const char *international = config_text(file, "international_prefixes");
+    c->international = arena_copy(&c->arena, slice_of(international));
+    if (!c->international.data)
+        return ERROR_MEMORY;
+    if (strspn(international, "0123456789,") != strlen(international))
+        e = config_complain(file, NULL, "international_prefixes", "write digits, such as 00,011");
     if (strcmp(config_text(file, "diversion"), "pass") == 0)
         c->pass_diversion = true;
     else if (strcmp(config_text(file, "diversion"), "remove") != 0)

@@ -99,8 +99,9 @@ struct config {
     struct arena arena; /* texts */
     char name[PROXY_NAME_MAX + 1];
     unsigned workers;
-    struct config_file *file; /* as it was read, for the comparison at a reload */
-    const char *path;         /* of the file that was read */
+    struct config_file *file;   /* as it was read, for the comparison at a reload */
+    const char *path;           /* of the file that was read */
+    struct slice international; /* prefixes that mean + in a number */
     const char *mapperd_socket, *control_socket, *token_keys, *log_file;
     enum log_level log_level;
     const char *const *aliases; /* further hosts that mean this proxy, canonical */

@@ -308,6 +308,7 @@ static struct decision decide_new(struct authorization *a, const struct policy_r
                                       .to_ourselves = a->to_ourselves,
                                       .target = facts->target,
                                       .target_state = a->target_state,
+                                      .international = a->base->config->international,
                                       .now_unix_s = a->base->now_unix_s };
     struct decision decision;
     struct slice *made;

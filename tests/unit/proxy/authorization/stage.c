@@ -2,6 +2,7 @@
 #include "tests/unit/proxy/authorization/stage.h"
 
 #include "common/log.h"
+#include "proxy/config.h"
 
 #include <errno.h>
 #include <ev.h>
@@ -17,6 +18,8 @@
 #include <cmocka.h>
 
 unsigned stage_order;
+
+static const struct config config = { .international = SLICE("00,011") };
 
 static void on_changed(void *owner, uint64_t tag)
 {
@@ -63,6 +66,7 @@ void stage_open(struct stage *stage)
     stage->base.now_mono_ms = 1000000;
     stage->base.now_unix_s = 1700000000;
     stage->base.workers = 1;
+    stage->base.config = &config;
     timers_init(&stage->base.timers);
     run_queue_init(&stage->base.run_queue);
     options.socket_path = stage->path;
