@@ -23,7 +23,7 @@ void poll_reset(struct poll *poll)
     buffer_reset(&poll->snapshot);
 }
 
-/* The numbers' texts lie in `texts`. */
+/* All but the last, which is the next position. The numbers' texts lie in `texts`. */
 static void add_parameters(const struct feed *feed, const char *position, const char *below,
                            char texts[3][24], struct database_parameters *p)
 {
@@ -56,6 +56,10 @@ static void send_reading(struct feed *feed)
         snprintf(below, sizeof(below), "%llu",
                  (unsigned long long)meta_position_xmax(buffer_slice(&poll->snapshot)));
     add_parameters(feed, feed->meta.position, poll->cut ? below : NULL, texts, &p);
+    if (poll->known)
+        database_add_binary(&p, buffer_slice(&poll->snapshot));
+    else
+        database_add_text(&p, NULL);
     send(feed, POLL_READING, &STATEMENT_POLL, &p);
 }
 
@@ -405,6 +409,7 @@ bool poll_peek(struct feed *feed)
         e = database_pipeline_add(&feed->keys, &STATEMENT_PENDING, &asked);
     }
     add_parameters(feed, position, NULL, texts, &p);
+    database_add_text(&p, NULL);
     if (e == ERROR_NONE)
         e = database_pipeline_add(&feed->keys, &STATEMENT_PEEK, &p);
     if (e == ERROR_NONE)

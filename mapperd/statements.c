@@ -87,19 +87,23 @@ const struct database_statement STATEMENT_PENDING = {
 
 /* The snapshot and the rows come from one statement, so from one snapshot. A transaction is new
  * when it was not yet begun, or still running, in the last one: its cost does not grow with what
- * stays open. $5 bounds what is read, for a position that was bounded. */
-#define POLL                                                                               \
-    "SELECT s.snapshot::text, s.lsn, c.counter, l.xid, l.stamp, l.kind, l.key"             \
-    " FROM (SELECT pg_current_snapshot() AS snapshot, " LSN " AS lsn) s"                   \
-    " LEFT JOIN public.mapperd c ON c.id = $4::int4"                                       \
-    " LEFT JOIN LATERAL ("                                                                 \
-    "  SELECT n.xid, n.stamp, n.kind, n.key FROM public.change_log n"                      \
-    "  WHERE n.xid >= pg_snapshot_xmax($1::pg_snapshot) AND ($5::xid8 IS NULL OR n.xid < " \
-    "$5::xid8)"                                                                            \
-    "   AND n.system_id = $2::int8 AND n.database_oid = $3::oid"                           \
-    "  UNION ALL"                                                                          \
-    "  SELECT o.xid, o.stamp, o.kind, o.key FROM public.change_log o"                      \
-    "  WHERE o.xid = ANY (ARRAY(SELECT x FROM pg_snapshot_xip($1::pg_snapshot) x))"        \
+ * stays open. What still runs has no visible row, and is not even looked at, however many it has
+ * written: it lies at or above xmax until another that began later has ended, then it is in the
+ * list. $6 is the position that a standby's poll will lead to, as the snapshot of a standby does
+ * not say what runs. $5 bounds what is read, for a position that was bounded. */
+#define POLL                                                                                       \
+    "SELECT s.snapshot::text, s.lsn, c.counter, l.xid, l.stamp, l.kind, l.key"                     \
+    " FROM (SELECT pg_current_snapshot() AS snapshot, " LSN " AS lsn) s"                           \
+    " LEFT JOIN public.mapperd c ON c.id = $4::int4"                                               \
+    " LEFT JOIN LATERAL ("                                                                         \
+    "  SELECT n.xid, n.stamp, n.kind, n.key FROM public.change_log n"                              \
+    "  WHERE n.xid >= pg_snapshot_xmax($1::pg_snapshot)"                                           \
+    "   AND n.xid < coalesce($5::xid8, pg_snapshot_xmax(pg_current_snapshot()))"                   \
+    "   AND n.system_id = $2::int8 AND n.database_oid = $3::oid"                                   \
+    "  UNION ALL"                                                                                  \
+    "  SELECT o.xid, o.stamp, o.kind, o.key FROM public.change_log o"                              \
+    "  WHERE o.xid = ANY (ARRAY(SELECT x FROM pg_snapshot_xip($1::pg_snapshot) x"                  \
+    "   WHERE pg_visible_in_snapshot(x, coalesce($6::text::pg_snapshot, pg_current_snapshot()))))" \
     "   AND o.system_id = $2::int8 AND o.database_oid = $3::oid) l ON true"
 
 const struct database_statement STATEMENT_POLL = { "poll", POLL };

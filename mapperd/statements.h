@@ -18,7 +18,8 @@ extern const struct database_statement STATEMENT_RECENT;
 /* $1 position, on a standby: → still in recovery, next position, it is below what is visible */
 extern const struct database_statement STATEMENT_PENDING;
 /* $1 position, $2 system id, $3 database oid, $4 mapperd id, $5 xid8 that the rows lie below, or
- * NULL: → snapshot, lsn, counter, xid, stamp, kind, key; at least one row */
+ * NULL, $6 the next position if it is known, or NULL: → snapshot, lsn, counter, xid, stamp, kind,
+ * key; at least one row */
 extern const struct database_statement STATEMENT_POLL;
 extern const struct database_statement STATEMENT_PEEK; /* the same, at most POLL_ROWS rows */
 extern const struct database_statement STATEMENT_LSN;  /* → lsn */

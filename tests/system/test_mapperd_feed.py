@@ -133,6 +133,32 @@ def test_T50_an_open_transaction_here_or_in_another_database_holds_nothing_back(
     there.close()
 
 
+def entries_read(postgres):
+    """Entries of the log's index that statements have passed, whether their rows were visible or not."""
+    postgres.sql("SELECT pg_stat_force_next_flush()")
+    return int(postgres.sql("SELECT idx_tup_read FROM pg_stat_all_indexes WHERE indexrelname = 'change_log_xid'"))
+
+
+def test_polls_do_not_look_at_the_rows_of_a_transaction_that_is_still_open(fresh_lab):
+    lab, rows = fresh_lab, 5000
+    held = psycopg2_connect(lab)
+    with held.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO cn_mapping (cn, identity) SELECT lpad(i::text, 12, '0'), 'open@example.org'"
+            " FROM generate_series(1, %s) AS i",
+            (rows,),
+        )
+    polls = int(info(lab)["polls"])
+    wait_until(lambda: int(info(lab)["polls"]) > polls + 5)  # its number lies in the position now
+    polls, before = int(info(lab)["polls"]), entries_read(lab.postgres)
+    wait_until(lambda: int(info(lab)["polls"]) > polls + 200)  # statistics come once a second
+    new_mapping(lab)
+    assert entries_read(lab.postgres) - before < 3 * rows
+    held.commit()
+    held.close()
+    wait_until(lambda: known(lab, f"{rows:012d}"))
+
+
 def test_rolled_back_rows_and_savepoints_are_seen_as_committed(lab):
     connection = psycopg2_connect(lab)
     kept, undone = cn_of(), cn_of()

@@ -6,8 +6,8 @@ import time
 import pytest
 
 from tests.lab.resp import Resp
-from tests.system.lib import cn_of, ready_phone, sql, unique, wait_until
-from tests.system.test_mapperd_feed import info, insert, known, new_mapping, served, tables
+from tests.system.lib import cn_of, psycopg2_connect, ready_phone, sql, unique, wait_until
+from tests.system.test_mapperd_feed import entries_read, info, insert, known, new_mapping, served, tables
 
 USER = "holdline_mapperd"
 
@@ -130,6 +130,28 @@ def test_polls_on_a_standby_do_not_read_again_what_lies_behind_an_open_transacti
     assert changes <= after - before < 2 * changes
     held.rollback()
     held.close()
+
+
+def test_polls_on_a_standby_do_not_look_at_the_rows_of_a_transaction_that_is_still_open(make_lab):
+    lab, replica = reads_standby(make_lab)
+    held = psycopg2_connect(lab)
+    rows = 5000
+    with held.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO cn_mapping (cn, identity) SELECT lpad(i::text, 12, '0'), 'open@example.org'"
+            " FROM generate_series(1, %s) AS i",
+            (rows,),
+        )
+    new_mapping(lab)  # behind it in the WAL: the standby has those rows
+    polls = int(info(lab)["polls"])
+    wait_until(lambda: int(info(lab)["polls"]) > polls + 5)
+    polls, before = int(info(lab)["polls"]), entries_read(replica)
+    wait_until(lambda: int(info(lab)["polls"]) > polls + 200)
+    new_mapping(lab)
+    assert entries_read(replica) - before < 3 * rows
+    held.commit()
+    held.close()
+    wait_until(lambda: known(lab, f"{rows:012d}"))
 
 
 def test_a_revocation_is_seen_as_soon_as_it_is_replayed_and_the_age_tells_of_the_delay(make_lab):
