@@ -22,6 +22,7 @@ from . import (
     parking,
     provisioning,
     refusal,
+    steady,
 )
 from .results import Results, table
 
@@ -36,6 +37,7 @@ MODULES = (
     bindings,
     fleet,
     provisioning,
+    steady,
     instructions,
 )
 BENCHES = {module.NAME: module for module in MODULES}
@@ -44,11 +46,12 @@ BENCHES = {module.NAME: module for module in MODULES}
 class Context:
     """What each bench gets: where to work, how long and how often, where figures go."""
 
-    def __init__(self, folder, results, repetitions, seconds):
+    def __init__(self, folder, results, repetitions, seconds, steady_s):
         self.folder = folder
         self.results = results
         self.repetitions = repetitions
         self.seconds = seconds
+        self.steady_s = steady_s
         self.processors = os.sched_getaffinity(0)
         self.notes = []
 
@@ -70,6 +73,7 @@ def main(arguments, usage):
     parser.add_argument("names", nargs="*")
     parser.add_argument("--repetitions", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=4)
+    parser.add_argument("--steady", type=float, default=600, metavar="S")
     options = parser.parse_args(arguments)
     for name in options.names:
         if name not in BENCHES:
@@ -78,7 +82,7 @@ def main(arguments, usage):
     output = ROOT / "build" / "bench"
     results = Results(output / "results.tsv")
     folder = pathlib.Path(tempfile.mkdtemp(prefix="run-", dir=output))
-    context = Context(folder, results, options.repetitions, options.seconds)
+    context = Context(folder, results, options.repetitions, options.seconds, options.steady)
     rows = []
     try:
         for name in options.names or BENCHES:
