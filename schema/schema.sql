@@ -1048,19 +1048,19 @@ BEGIN
         INSERT INTO change_log (stamp, system_id, database_oid, kind, key)
         SELECT w.stamp, w.system_id, w.database_oid, 'peer', ARRAY[k.trust_store, k.cn]
         FROM change_log_origin() w, (
-            SELECT DISTINCT r.trust_store, r.cn FROM new_rows r) k;
+            SELECT DISTINCT r.trust_store, r.cn FROM new_rows r ORDER BY 1, 2) k;
     ELSIF TG_OP = 'DELETE' THEN
         INSERT INTO change_log (stamp, system_id, database_oid, kind, key)
         SELECT w.stamp, w.system_id, w.database_oid, 'peer', ARRAY[k.trust_store, k.cn]
         FROM change_log_origin() w, (
-            SELECT DISTINCT r.trust_store, r.cn FROM old_rows r) k;
+            SELECT DISTINCT r.trust_store, r.cn FROM old_rows r ORDER BY 1, 2) k;
     ELSE
         INSERT INTO change_log (stamp, system_id, database_oid, kind, key)
         SELECT w.stamp, w.system_id, w.database_oid, 'peer', ARRAY[k.trust_store, k.cn]
         FROM change_log_origin() w, (
             SELECT r.trust_store, r.cn FROM old_rows r
             UNION
-            SELECT r.trust_store, r.cn FROM new_rows r) k;
+            SELECT r.trust_store, r.cn FROM new_rows r ORDER BY 1, 2) k;
     END IF;
     IF FOUND THEN
         PERFORM change_log_hint();
@@ -1417,23 +1417,24 @@ COMMENT ON FUNCTION public.change_log_row() IS 'Logs the keys of a row that a lo
 CREATE FUNCTION public.change_log_sip_user() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'public', 'pg_temp'
+    SET work_mem TO '64MB'
     AS $$
 BEGIN
     IF TG_OP = 'INSERT' THEN
         INSERT INTO change_log (stamp, system_id, database_oid, kind, key)
         SELECT w.stamp, w.system_id, w.database_oid, 'user', ARRAY[r.identity]
-        FROM change_log_origin() w, new_rows r;
+        FROM change_log_origin() w, new_rows r ORDER BY r.identity;
     ELSIF TG_OP = 'DELETE' THEN
         INSERT INTO change_log (stamp, system_id, database_oid, kind, key)
         SELECT w.stamp, w.system_id, w.database_oid, 'user', ARRAY[r.identity]
-        FROM change_log_origin() w, old_rows r;
+        FROM change_log_origin() w, old_rows r ORDER BY r.identity;
     ELSE
         INSERT INTO change_log (stamp, system_id, database_oid, kind, key)
         SELECT w.stamp, w.system_id, w.database_oid, 'user', ARRAY[k.identity]
         FROM change_log_origin() w, (
             SELECT r.identity FROM old_rows r
             UNION
-            SELECT r.identity FROM new_rows r) k;
+            SELECT r.identity FROM new_rows r ORDER BY 1) k;
     END IF;
     IF FOUND THEN
         PERFORM change_log_hint();

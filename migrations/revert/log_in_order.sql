@@ -1,0 +1,64 @@
+-- Revert holdline:log_in_order from pg
+BEGIN;
+SET LOCAL search_path = public;
+
+CREATE OR REPLACE FUNCTION change_log_cn_mapping() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER
+SET search_path = pg_catalog, public, pg_temp
+SET work_mem = '64MB'
+AS $$
+BEGIN
+    IF TG_OP = 'INSERT' THEN
+        INSERT INTO change_log (stamp, system_id, database_oid, kind, key)
+        SELECT w.stamp, w.system_id, w.database_oid, 'peer', ARRAY[k.trust_store, k.cn]
+        FROM change_log_origin() w, (
+            SELECT DISTINCT r.trust_store, r.cn FROM new_rows r) k;
+    ELSIF TG_OP = 'DELETE' THEN
+        INSERT INTO change_log (stamp, system_id, database_oid, kind, key)
+        SELECT w.stamp, w.system_id, w.database_oid, 'peer', ARRAY[k.trust_store, k.cn]
+        FROM change_log_origin() w, (
+            SELECT DISTINCT r.trust_store, r.cn FROM old_rows r) k;
+    ELSE
+        INSERT INTO change_log (stamp, system_id, database_oid, kind, key)
+        SELECT w.stamp, w.system_id, w.database_oid, 'peer', ARRAY[k.trust_store, k.cn]
+        FROM change_log_origin() w, (
+            SELECT r.trust_store, r.cn FROM old_rows r
+            UNION
+            SELECT r.trust_store, r.cn FROM new_rows r) k;
+    END IF;
+    IF FOUND THEN
+        PERFORM change_log_hint();
+    END IF;
+    RETURN NULL;
+END
+$$;
+
+CREATE OR REPLACE FUNCTION change_log_sip_user() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER
+SET search_path = pg_catalog, public, pg_temp
+AS $$
+BEGIN
+    IF TG_OP = 'INSERT' THEN
+        INSERT INTO change_log (stamp, system_id, database_oid, kind, key)
+        SELECT w.stamp, w.system_id, w.database_oid, 'user', ARRAY[r.identity]
+        FROM change_log_origin() w, new_rows r;
+    ELSIF TG_OP = 'DELETE' THEN
+        INSERT INTO change_log (stamp, system_id, database_oid, kind, key)
+        SELECT w.stamp, w.system_id, w.database_oid, 'user', ARRAY[r.identity]
+        FROM change_log_origin() w, old_rows r;
+    ELSE
+        INSERT INTO change_log (stamp, system_id, database_oid, kind, key)
+        SELECT w.stamp, w.system_id, w.database_oid, 'user', ARRAY[k.identity]
+        FROM change_log_origin() w, (
+            SELECT r.identity FROM old_rows r
+            UNION
+            SELECT r.identity FROM new_rows r) k;
+    END IF;
+    IF FOUND THEN
+        PERFORM change_log_hint();
+    END IF;
+    RETURN NULL;
+END
+$$;
+
+COMMIT;
