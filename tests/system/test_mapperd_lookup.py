@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """mapperd's answers: PEER, RIGHTS, LOCATE and EXPLAIN as Redis clients get them."""
 import re
+import signal
 import socket
 import subprocess
 import time
@@ -297,3 +298,28 @@ def test_a_client_that_never_reads_is_bounded_and_a_subscriber_that_never_reads_
 def info(lab):
     with Resp(lab.mapperd_socket) as client:
         return client.info()
+
+
+def test_lookups_made_ahead_of_a_client_that_is_stopped_are_forgotten(lab):
+    """A client with more answers than it may have waiting is stopped in the middle of what was looked
+    up ahead for it; the next one's lookup must not meet what is left of that."""
+    other, large = new_mapping(lab, f"{unique()}@example.org"), cn_of()
+    sql(
+        lab,
+        "INSERT INTO cn_mapping (cn, identity)"
+        " SELECT %s, 'many' || i || repeat('x', 40) || '@example.org' FROM generate_series(1, 3000) AS i",
+        large,
+    )
+    wait_until(lambda: len(peer(lab, large)[2]) == 3000)
+    process = lab.processes["mapperd"]
+    with Resp(lab.mapperd_socket, timeout_s=60) as many, Resp(lab.mapperd_socket, timeout_s=60) as one:
+        for _ in range(20):
+            # Stopped for a moment, so that it finds both at once; the last that came is answered first.
+            process.send(signal.SIGSTOP)
+            one.send("PEER", "device", other)
+            many.send_bytes(b"*3\r\n$4\r\nPEER\r\n$6\r\ndevice\r\n$12\r\n%s\r\n" % large.encode() * 16)
+            process.send(signal.SIGCONT)
+            assert one.receive()[2:4] == ["known", other]
+            for _ in range(16):
+                assert len(many.receive()) == 4 + 3000
+    assert process.alive()
