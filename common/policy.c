@@ -27,6 +27,8 @@ static bool read_effect(struct slice s, enum effect *effect)
         *effect = EFFECT_ALLOW;
     else if (slice_equal(s, SLICE("deny")))
         *effect = EFFECT_DENY;
+    else if (slice_equal(s, SLICE("challenge")))
+        *effect = EFFECT_CHALLENGE;
     else
         return false;
     return true;
@@ -204,6 +206,14 @@ static struct decision deny(enum reason reason)
     };
 }
 
+static struct decision allow(void)
+{
+    return (struct decision){ .effect = EFFECT_ALLOW,
+                              .reason = REASON_ALLOWED,
+                              .entry = { "", 0 },
+                              .edge_unix_s = UINT64_MAX };
+}
+
 /* The first entry that covers the identity; empty when none does. */
 static struct slice covering_entry(const struct policy_peer *peer, const struct identity *identity)
 {
@@ -295,6 +305,91 @@ static bool rule_matches(const struct policy_rule *rule, const struct policy_pee
            is_listed(request->method, rule->methods) && target_matches(rule, request);
 }
 
+/* ---- Passwords ---- */
+
+static struct decision challenge(enum reason reason)
+{
+    struct decision decision = deny(reason);
+
+    decision.effect = EFFECT_CHALLENGE;
+    return decision;
+}
+
+struct decision policy_without_password(enum password_outcome outcome)
+{
+    switch (outcome) {
+    case PASSWORD_NONE:
+        return challenge(REASON_CREDENTIALS_REQUIRED);
+    case PASSWORD_WRONG:
+        return challenge(REASON_CREDENTIALS_WRONG);
+    case PASSWORD_STALE:
+        return challenge(REASON_CREDENTIALS_STALE);
+    case PASSWORD_REPLAYED:
+        return challenge(REASON_CREDENTIALS_REPLAYED);
+    case PASSWORD_BRAKED:
+        return deny(REASON_CREDENTIALS_BRAKED);
+    case PASSWORD_RIGHT:
+        break;
+    }
+    return deny(REASON_NONE);
+}
+
+/* Whether the password that was proved is that of somebody who may use From: himself. */
+static bool password_permits(const struct policy_request *request)
+{
+    const struct policy_admission *admission = request->admission;
+
+    return admission && admission->password == PASSWORD_RIGHT && admission->user.size > 0 &&
+           request->from && slice_equal(identity_text(request->from), admission->user);
+}
+
+static bool takes_passwords(const struct policy_admission *admission)
+{
+    return admission &&
+           (admission->digest == DIGEST_FALLBACK || admission->digest == DIGEST_ALWAYS);
+}
+
+static void apply_challenge(struct decision *decision, const struct policy_request *request)
+{
+    if (password_permits(request)) {
+        decision->effect = EFFECT_ALLOW;
+        decision->reason = REASON_ALLOWED;
+    } else if (request->admission->password == PASSWORD_RIGHT) {
+        *decision = deny(REASON_FROM_NOT_PERMITTED);
+    } else {
+        *decision = policy_without_password(request->admission->password);
+    }
+}
+
+static void apply_rule(struct decision *decision, const struct policy_rule *rule,
+                       const struct policy_request *request)
+{
+    uint64_t edge_unix_s = decision->edge_unix_s;
+
+    switch (rule->effect) {
+    case EFFECT_ALLOW:
+        decision->effect = EFFECT_ALLOW;
+        decision->reason = REASON_ALLOWED;
+        break;
+    case EFFECT_CHALLENGE:
+        if (takes_passwords(request->admission)) {
+            apply_challenge(decision, request);
+            break;
+        }
+        /* fall through */
+    case EFFECT_NONE:
+    case EFFECT_DENY:
+        decision->effect = EFFECT_DENY;
+        decision->reason = REASON_RULE_DENIES;
+        break;
+    }
+    decision->edge_unix_s = edge_unix_s;
+    decision->rule_id = rule->id;
+    decision->per_minute = rule->per_minute;
+}
+
+/* ---- Rules ---- */
+
 /* The edge: a matching rule before the one that decides could come into force, or that one end. */
 static struct decision decide_by_rules(const struct policy_peer *peer,
                                        const struct policy_request *request,
@@ -316,10 +411,7 @@ static struct decision decide_by_rules(const struct policy_peer *peer,
         }
         if (rule->until_unix_s < decision.edge_unix_s)
             decision.edge_unix_s = rule->until_unix_s;
-        decision.effect = rule->effect == EFFECT_ALLOW ? EFFECT_ALLOW : EFFECT_DENY;
-        decision.reason = rule->effect == EFFECT_ALLOW ? REASON_ALLOWED : REASON_RULE_DENIES;
-        decision.rule_id = rule->id;
-        decision.per_minute = rule->per_minute;
+        apply_rule(&decision, rule, request);
         return decision;
     }
     return decision;
@@ -329,10 +421,6 @@ static struct decision decide_by_rights(const struct policy_peer *peer,
                                         const struct policy_request *request,
                                         const struct policy_rights *rights)
 {
-    struct decision allow = { .effect = EFFECT_ALLOW,
-                              .reason = REASON_ALLOWED,
-                              .edge_unix_s = UINT64_MAX };
-
     switch (rights ? rights->state : USER_NONE) {
     case USER_NONE:
         return deny(REASON_NONE);
@@ -344,38 +432,48 @@ static struct decision decide_by_rights(const struct policy_peer *peer,
         break;
     }
     if (request->to_ourselves)
-        return allow;
+        return allow();
     if (!request->target || request->target->size == 0)
         return deny(REASON_NONE);
     return decide_by_rules(peer, request, rights);
 }
 
-struct decision decide(const struct policy_peer *peer, const struct policy_request *request,
-                       const struct policy_rights *rights)
+/* ---- Who may use From ---- */
+
+/* Nobody vouches for From, which is of another domain: he may call our users. */
+static struct decision decide_stranger(const struct policy_request *request)
+{
+    struct decision decision = deny(REASON_NO_RIGHT);
+
+    if (slice_equal(request->method, SLICE("REGISTER")) || request->to)
+        return deny(REASON_TO_NOT_PERMITTED);
+    if (request->to_ourselves || is_ours(request->target_state)) {
+        decision.effect = EFFECT_ALLOW;
+        decision.reason = REASON_ALLOWED;
+    }
+    decision.entry = identity_text(request->from);
+    return decision;
+}
+
+/* From is permitted, by `entry`. `user`: whose password admits it, empty when none has to. */
+static struct decision decide_permitted(const struct policy_peer *peer,
+                                        const struct policy_request *request,
+                                        const struct policy_rights *rights, struct slice user,
+                                        enum admission admission)
 {
     struct decision decision;
-    struct slice entry;
+    struct slice entry = covering_entry(peer, request->from);
+    bool registers = request->to || slice_equal(request->method, SLICE("REGISTER"));
+    bool to_permitted = true;
 
-    switch (peer->state) {
-    case PEER_NONE:
-        return deny(REASON_NONE);
-    case PEER_DISABLED:
-        return deny(REASON_DEVICE_DISABLED);
-    case PEER_UNKNOWN: /* the names in its certificate remain */
-        if (peer->entry_count == 0)
-            return deny(REASON_DEVICE_UNKNOWN);
-        break;
-    case PEER_KNOWN:
-        break;
-    }
-    entry = covering_entry(peer, request->from);
-    if (entry.size == 0)
-        return deny(REASON_FROM_NOT_PERMITTED);
-    if ((request->to || slice_equal(request->method, SLICE("REGISTER"))) &&
-        covering_entry(peer, request->to).size == 0)
-        decision = deny(REASON_TO_NOT_PERMITTED);
-    else
-        decision = decide_by_rights(peer, request, rights);
+    if (registers && admission != ADMIT_BY_PASSWORD)
+        to_permitted = covering_entry(peer, request->to).size > 0;
+    if (registers && user.size)
+        to_permitted = to_permitted && request->to && identity_covered_by(request->to, user);
+    if (admission == ADMIT_BY_PASSWORD)
+        entry = user;
+    decision =
+        to_permitted ? decide_by_rights(peer, request, rights) : deny(REASON_TO_NOT_PERMITTED);
     decision.entry = entry;
     return decision;
 }
@@ -383,4 +481,99 @@ struct decision decide(const struct policy_peer *peer, const struct policy_reque
 bool policy_holds(const struct policy_peer *peer, const struct identity *identity)
 {
     return covering_entry(peer, identity).size > 0;
+}
+
+static struct decision decide_by_password(const struct policy_peer *peer,
+                                          const struct policy_request *request,
+                                          const struct policy_rights *rights,
+                                          enum admission admission)
+{
+    const struct policy_admission *shown = request->admission;
+
+    if (shown->password != PASSWORD_RIGHT)
+        return policy_without_password(shown->password);
+    if (!password_permits(request))
+        return deny(REASON_FROM_NOT_PERMITTED);
+    return decide_permitted(peer, request, rights, shown->user, admission);
+}
+
+static enum reason reason_of_refusal(const struct policy_peer *peer)
+{
+    return peer->state == PEER_UNKNOWN && peer->entry_count == 0 ? REASON_DEVICE_UNKNOWN
+                                                                 : REASON_FROM_NOT_PERMITTED;
+}
+
+/* With rights NULL: whether From's domain is ours is not known yet, so only what is the same for
+ * both is decided; REASON_NONE: nothing is. */
+static struct decision decide_by_admission(const struct policy_peer *peer,
+                                           const struct policy_request *request,
+                                           const struct policy_rights *rights)
+{
+    const struct policy_admission *shown = request->admission;
+    struct admission_facts facts = {
+        .digest = shown->digest,
+        .third_parties = shown->third_parties,
+        .certificate = shown->certificate,
+        .permitted =
+            shown->certificate == CERTIFICATE_VALID && covering_entry(peer, request->from).size > 0,
+        .from_ours = rights && is_ours(rights->state),
+    };
+    enum admission admission = admission_of(&facts);
+    struct decision decision = deny(REASON_NONE);
+
+    if (!rights) {
+        facts.from_ours = true;
+        if (admission_of(&facts) != admission)
+            return decision;
+    } else if (rights->state == USER_NONE) {
+        return decision;
+    }
+    switch (admission) {
+    case ADMIT_BY_CERTIFICATE:
+        decision = decide_permitted(peer, request, rights, SLICE(""), admission);
+        break;
+    case ADMIT_BY_PASSWORD:
+    case ADMIT_BY_BOTH:
+        decision = decide_by_password(peer, request, rights, admission);
+        break;
+    case ADMIT_AS_STRANGER:
+        decision = decide_stranger(request);
+        break;
+    case REFUSE_FROM:
+        decision = deny(reason_of_refusal(peer));
+        break;
+    case REFUSE_WITHOUT_CERTIFICATE:
+    case REFUSE_ANONYMOUS:
+        decision = deny(REASON_CERTIFICATE_REQUIRED);
+        break;
+    case ADMISSION_NONE:
+        break;
+    }
+    decision.admission = admission;
+    return decision;
+}
+
+static struct decision decide_by_entries(const struct policy_peer *peer,
+                                         const struct policy_request *request,
+                                         const struct policy_rights *rights)
+{
+    if (covering_entry(peer, request->from).size == 0)
+        return deny(reason_of_refusal(peer));
+    return decide_permitted(peer, request, rights, SLICE(""), ADMISSION_NONE);
+}
+
+struct decision decide(const struct policy_peer *peer, const struct policy_request *request,
+                       const struct policy_rights *rights)
+{
+    switch (peer->state) {
+    case PEER_DISABLED:
+        return deny(REASON_DEVICE_DISABLED);
+    case PEER_UNKNOWN: /* the names in its certificate remain */
+    case PEER_KNOWN:
+        return request->admission ? decide_by_admission(peer, request, rights)
+                                  : decide_by_entries(peer, request, rights);
+    case PEER_NONE:
+        break;
+    }
+    return deny(REASON_NONE);
 }

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* decide(): may this peer send this request? A pure function of what was looked up; the proxy,
- * mapctl check and the tests call the same one. Zero is never yes: whatever is missing or unknown
- * denies. */
+/* decide(): may this peer send this request, or has its sender to prove a password first? A pure
+ * function of what was looked up; the proxy, mapctl check and the tests call the same one. Zero is
+ * never yes: whatever is missing or unknown denies. */
 #ifndef HOLDLINE_COMMON_POLICY_H
 #define HOLDLINE_COMMON_POLICY_H
 
+#include "common/admission.h"
 #include "common/identity.h"
 #include "common/reason.h"
 #include "common/slice.h"
@@ -61,6 +62,26 @@ struct policy_rights {
  * without knowing the request; UINT64_MAX = never. */
 uint64_t policy_rights_edge_unix_s(const struct policy_rights *rights, uint64_t now_unix_s);
 
+/* What came of the credentials in a request. NONE: there are none for our realm, or they were not
+ * looked at yet: enforce.h looks when a challenge is the answer. */
+enum password_outcome {
+    PASSWORD_NONE = 0,
+    PASSWORD_RIGHT,
+    PASSWORD_WRONG,
+    PASSWORD_STALE,    /* a nonce of another time or connection */
+    PASSWORD_REPLAYED, /* a count that is spent */
+    PASSWORD_BRAKED    /* too many wrong ones: not looked at any more */
+};
+
+/* How the peer's listener admits. */
+struct policy_admission {
+    enum digest_mode digest;
+    enum third_parties third_parties;
+    enum certificate_shown certificate;
+    enum password_outcome password;
+    struct slice user; /* canonical user@domain whose password was RIGHT */
+};
+
 struct policy_request {
     struct slice method;
     const struct identity *from;
@@ -72,15 +93,19 @@ struct policy_request {
     enum user_state target_state;
     struct slice international; /* prefixes that mean + in a number, see number_read() */
     uint64_t now_unix_s;
+    /* NULL: no passwords, the peer's entries alone count (routes; mapctl check). */
+    const struct policy_admission *admission;
 };
 
 struct decision {
     enum effect effect;
     enum reason reason;
-    struct slice entry;  /* the peer's first entry that covers From (for the dialog token), points
-                            into the peer's */
-    uint64_t rule_id;    /* the rule that decided; 0 = none */
-    uint32_t per_minute; /* its bound on calls; 0 = none. An ALLOW counts only if it is kept */
+    /* What admitted it, for the dialog token: the peer's first entry that covers From, the user of
+     * the password, or From of a stranger; points there. */
+    struct slice entry;
+    enum admission admission; /* ADMISSION_NONE without policy_request.admission */
+    uint64_t rule_id;         /* the rule that decided; 0 = none */
+    uint32_t per_minute;      /* its bound on calls; 0 = none. An ALLOW counts only if it is kept */
     /* The next moment at which a validity window could change the outcome; UINT64_MAX = never. */
     uint64_t edge_unix_s;
 };
@@ -88,8 +113,15 @@ struct decision {
 /* Whether one of the peer's entries covers the identity. */
 bool policy_holds(const struct policy_peer *peer, const struct identity *identity);
 
-/* Order: device state, From, To of REGISTER, user state, rules. rights: of From; its state decides
- * also for to_ourselves. What is missing (a NULL, a state NONE) denies with REASON_NONE. */
+/* What decide() says to who has to prove a password and has not: RIGHT denies with REASON_NONE. */
+struct decision policy_without_password(enum password_outcome outcome);
+
+/* Order: device state, From and what admits it (a challenge comes here, so that who proves nothing
+ * learns nothing), To of REGISTER, user state, rules. rights: of From; its state decides also for
+ * to_ourselves. A stranger who is admitted may call our users, and nothing else: no rules are about
+ * him. What is missing (a NULL, a state NONE) denies with REASON_NONE. A rule
+ * `challenge` permits who has proved the password of From, and is a challenge for others; where the
+ * listener takes no passwords it denies. */
 struct decision decide(const struct policy_peer *peer, const struct policy_request *request,
                        const struct policy_rights *rights);
 

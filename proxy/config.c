@@ -161,6 +161,11 @@ static enum error read_bounds(struct config *c, const struct config_file *file)
         .expires_max_s = read_count(file, "expires_max"),
         .contacts_max = read_count(file, "contacts_max"),
     };
+    c->passwords = (struct config_passwords){
+        .nonce_lifetime_ms = (uint64_t)config_integer(file, "digest_nonce_lifetime"),
+        .failures = read_count(file, "digest_failures"),
+        .failures_per_minute = read_count(file, "digest_failures_per_minute"),
+    };
     const struct config_registrar *r = &c->registrar;
     enum error e = ERROR_NONE;
     if (c->bounds.output_max < 2 * c->bounds.max_message)

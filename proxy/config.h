@@ -6,10 +6,12 @@
 #ifndef HOLDLINE_PROXY_CONFIG_H
 #define HOLDLINE_PROXY_CONFIG_H
 
+#include "common/admission.h"
 #include "common/identity.h"
 #include "common/log.h"
 #include "common/mem.h"
 #include "proxy/net/address.h"
+#include "proxy/sip/digest_algorithm.h"
 #include "proxy/tls/client_certificate.h"
 #include "proxy/tls/trust_rules.h"
 
@@ -39,6 +41,17 @@ struct config_crl_store {
     struct revocations *list;    /* as it was read with the configuration */
 };
 
+#define DIGEST_ALGORITHMS_MAX 2
+
+/* Passwords, and who has neither one nor a certificate. */
+struct config_digest {
+    enum digest_mode mode; /* OFF on TCP */
+    enum third_parties third_parties;
+    const char *realm;                                       /* "": From's domain */
+    enum digest_algorithm algorithms[DIGEST_ALGORITHMS_MAX]; /* in the order of challenges */
+    size_t algorithm_count;
+};
+
 struct config_listener {
     const char *name;
     unsigned index;             /* in config->listeners */
@@ -48,7 +61,8 @@ struct config_listener {
     uint16_t advertise_port;
     enum transport transport; /* TLS: for devices; TCP: for routes' peers only */
     enum client_certificate client_certificate;
-    const char *tls_min;      /* "1.0" to "1.3" */
+    const char *tls_min; /* "1.0" to "1.3" */
+    struct config_digest digest;
     struct tls_context **tls; /* one a worker, by its index; NULL on TCP */
 };
 
@@ -89,6 +103,11 @@ struct config_bounds {
     unsigned park_per_device, park_total, park_per_trusted_peer, cache_entries;
 };
 
+struct config_passwords {
+    uint64_t nonce_lifetime_ms;
+    unsigned failures, failures_per_minute; /* see authorization/brake.h */
+};
+
 struct config_registrar {
     unsigned expires_min_s, expires_default_s, expires_max_s;
     unsigned contacts_max;
@@ -109,6 +128,7 @@ struct config {
     struct config_timers timers;
     struct config_bounds bounds;
     struct config_registrar registrar;
+    struct config_passwords passwords;
     struct config_listener *listeners;
     size_t listener_count;
     struct config_route *routes;

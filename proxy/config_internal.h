@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the two halves of reading the configuration share: config.c (values, routes) and
- * config_listeners.c (listeners, trust stores, TLS). */
+/* What the parts of reading the configuration share: config.c (values, routes),
+ * config_listeners.c (listeners, trust stores, TLS) and config_digest.c (passwords). */
 #ifndef HOLDLINE_PROXY_CONFIG_INTERNAL_H
 #define HOLDLINE_PROXY_CONFIG_INTERNAL_H
 
@@ -31,6 +31,11 @@ void config_free_crls(struct config *config);
 /* config_trusted.c */
 enum error config_read_trusted_peers(struct config *config,
                                      const struct config_file *file) MUST_CHECK;
+
+/* Needs the listener's transport. */
+enum error config_read_digest(struct config *config, const struct config_file *file,
+                              const struct config_section *s,
+                              struct config_listener *listener) MUST_CHECK;
 
 /* A copy that lives as long as the configuration; NULL without memory. */
 const char *config_keep_text(struct config *config, const char *text);

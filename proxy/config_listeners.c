@@ -441,6 +441,7 @@ static enum error read_listener(struct config *c, const struct config_file *file
     if (!transport_from_text(config_section_text(s, "transport"), &listener->transport) ||
         listener->transport == TRANSPORT_UDP)
         return config_worse(e, config_complain(file, s, "transport", "write tls or tcp"));
+    e = config_worse(e, config_read_digest(c, file, s, listener));
     if (listener->transport == TRANSPORT_TLS)
         return config_worse(e, read_tls(c, file, s, sources, listener));
     if (config_section_list_count(s, "certificate") || config_section_list_count(s, "key") ||

@@ -9,6 +9,7 @@
 #include "common/log.h"
 #include "common/mem.h"
 #include "proxy/authorization/ask.h"
+#include "proxy/authorization/authenticate.h"
 #include "proxy/authorization/denials.h"
 #include "proxy/authorization/peer.h"
 #include "proxy/authorization/tag.h"
@@ -256,10 +257,15 @@ static void on_closed(void *owner, struct connection *c, enum connection_end end
         request_layer_endpoint_gone(worker->requests, endpoint);
     registrar_endpoint_gone(worker->registrar, endpoint);
     delivery_endpoint_gone(worker->delivery, endpoint);
-    if (endpoint->device && endpoint->peer && endpoint->peer->kind == PEER_DEVICE)
-        delivery_flow_closed(worker->delivery, endpoint->device, endpoint->flow);
-    if (endpoint->peer)
+    if (endpoint->peer) {
+        uint64_t device;
+
+        for (size_t i = 0; endpoint->peer->kind != PEER_ROUTE &&
+                           (device = peer_device_at(endpoint->peer, i)) != 0;
+             i++)
+            delivery_flow_closed(worker->delivery, device, endpoint->flow);
         peer_close(endpoint->peer);
+    }
     mem_free(endpoint);
 }
 
@@ -300,6 +306,23 @@ static void on_peer_evaluated(void *owner, struct peer *peer)
 
     endpoint->device = peer->device;
     delivery_flow_opened(worker->delivery, endpoint->device, endpoint->flow);
+}
+
+static void on_peer_proved(void *owner, struct peer *peer, uint64_t device)
+{
+    struct worker *worker = owner;
+    struct endpoint *endpoint = peer->owner;
+
+    connection_recognise(endpoint->connection);
+    delivery_flow_opened(worker->delivery, device, endpoint->flow);
+}
+
+static void on_peer_unproved(void *owner, struct peer *peer, uint64_t device)
+{
+    struct worker *worker = owner;
+    struct endpoint *endpoint = peer->owner;
+
+    delivery_flow_closed(worker->delivery, device, endpoint->flow);
 }
 
 static void on_peer_lost(void *owner, struct peer *peer)
@@ -457,11 +480,19 @@ static enum error make_authorization(struct worker *worker)
     const struct config *config = worker->base.config;
     const struct ask_options options = { config->mapperd_socket, config->bounds.cache_entries };
     const struct ask_user user = { worker, on_changed, on_link };
-    const struct peers_user peers_user = { worker, on_peer_evaluated, NULL, on_peer_lost };
+    const struct peers_user peers_user = { .owner = worker,
+                                           .evaluated = on_peer_evaluated,
+                                           .lost = on_peer_lost,
+                                           .proved = on_peer_proved,
+                                           .unproved = on_peer_unproved };
+    const struct config_passwords *passwords = &config->passwords;
     enum error error = ask_new(&worker->base, &options, &user, &worker->ask);
 
     if (error == ERROR_NONE)
         error = denials_new(&worker->base, config->mapperd_socket, &worker->base.denials);
+    if (error == ERROR_NONE)
+        error = password_desk_new(passwords->failures, passwords->failures_per_minute,
+                                  passwords->nonce_lifetime_ms, &worker->base.desk);
     if (error == ERROR_NONE)
         error = peers_new(&worker->base, worker->ask, worker->shared->keys, &peers_user,
                           &worker->peers);
@@ -596,6 +627,7 @@ void worker_free(struct worker *worker)
         peers_free(worker->peers);
     if (worker->ask)
         ask_free(worker->ask);
+    password_desk_free(worker->base.desk);
     denials_free(worker->base.denials);
     config_drop(atomic_exchange(&worker->reloaded, NULL));
     revocation_set_drop(atomic_exchange(&worker->revoked, NULL));

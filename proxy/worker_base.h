@@ -15,6 +15,7 @@
 struct call_rates;
 struct config;
 struct denials;
+struct password_desk;
 struct ev_loop;
 
 /* Read by the control socket from another thread. Relaxed order: they are only counted. */
@@ -45,6 +46,7 @@ struct worker_base {
     uint64_t proxy_epoch; /* drawn at start: flows of another run are none of ours */
     const struct config *config;
     struct counters *counters;
+    struct password_desk *desk;    /* NULL: no password is looked at */
     struct denials *denials;       /* NULL: denials are told to nobody */
     struct call_rates *call_rates; /* of all workers; NULL: no call under a bound is let through */
 };

@@ -6,6 +6,7 @@
 #include "common/mem.h"
 #include "proxy/authorization/tag.h"
 
+#include <openssl/crypto.h>
 #include <stdlib.h>
 
 /* ---- Fields of a binding ---- */
@@ -234,6 +235,69 @@ static enum error read_locate(struct reader *reader, struct slice state)
     return ERROR_NONE;
 }
 
+/* ---- Credentials ---- */
+
+static bool read_name(struct slice text, const char *field, char out[CREDENTIAL_NAME_MAX],
+                      size_t *size)
+{
+    struct slice value;
+
+    return answer_binding_field(text, field, &value) &&
+           answer_percent_decode(value, out, CREDENTIAL_NAME_MAX, size) && *size > 0;
+}
+
+static bool read_hash(struct slice text, const char *field, size_t digits, struct slice *out)
+{
+    if (!answer_binding_field(text, field, out))
+        return false;
+    if (slice_equal(*out, SLICE("-"))) {
+        *out = SLICE("");
+        return true;
+    }
+    for (size_t i = 0; i < out->size; i++) {
+        char c = out->data[i];
+        if (!(c >= '0' && c <= '9') && !(c >= 'a' && c <= 'f'))
+            return false;
+    }
+    return out->size == digits;
+}
+
+static bool read_credential(struct slice text, struct credential *out)
+{
+    struct slice version;
+
+    return answer_binding_field(text, "v", &version) && slice_equal(version, SLICE("1")) &&
+           read_name(text, "realm", out->realm, &out->realm_size) &&
+           read_name(text, "username", out->username, &out->username_size) &&
+           read_hash(text, "sha256", 64, &out->ha1_sha256) &&
+           read_hash(text, "md5", 32, &out->ha1_md5);
+}
+
+bool answer_credential(const struct answer *answer, size_t index, struct credential *out)
+{
+    return answer->kind == LOOKUP_CREDENTIAL && index < answer->credential.count &&
+           read_credential(answer->credential.texts[index], out);
+}
+
+static enum error read_credentials(struct reader *reader, struct slice state)
+{
+    struct answer_credential *credential = &reader->answer->credential;
+    struct credential row;
+    struct slice text;
+
+    credential->state = read_user_state(state);
+    credential->texts = reader->slices;
+    while (reader->rest.size) {
+        if (!next_bulk(&reader->rest, &text) || credential->state != USER_KNOWN)
+            return ERROR_MALFORMED;
+        if (!read_credential(text, &row))
+            return ERROR_NOT_FOUND;
+        reader->slices[credential->count++] = text;
+    }
+    add_identity_tags(reader);
+    return ERROR_NONE;
+}
+
 /* ---- The block ---- */
 
 static size_t add_size(size_t sum, size_t count, size_t size)
@@ -336,8 +400,18 @@ static enum error read_content(struct reader *reader, uint64_t now_unix_s)
     case LOOKUP_LOCATE:
         error = read_locate(reader, state);
         break;
+    case LOOKUP_CREDENTIAL:
+        error = read_credentials(reader, state);
+        break;
     }
     return error == ERROR_NONE ? finish_tags(reader) : error;
+}
+
+static void free_block(struct answer *answer)
+{
+    if (answer->kind == LOOKUP_CREDENTIAL)
+        OPENSSL_cleanse(answer, answer->size);
+    mem_free(answer);
 }
 
 enum error answer_read(enum lookup_kind kind, struct slice key, const struct resp_value *value,
@@ -354,7 +428,7 @@ enum error answer_read(enum lookup_kind kind, struct slice key, const struct res
         return ERROR_MEMORY;
     error = read_content(&reader, now_unix_s);
     if (error != ERROR_NONE) {
-        mem_free(reader.answer);
+        free_block(reader.answer);
         return error;
     }
     *out = reader.answer;
@@ -364,7 +438,7 @@ enum error answer_read(enum lookup_kind kind, struct slice key, const struct res
 void answer_release(struct answer *answer)
 {
     if (answer && --answer->references == 0)
-        mem_free(answer);
+        free_block(answer);
 }
 
 bool answer_is_unknown(const struct answer *answer)
@@ -382,6 +456,8 @@ bool answer_is_unknown(const struct answer *answer)
     case LOOKUP_LOCATE:
         state = answer->locate.state;
         break;
+    case LOOKUP_CREDENTIAL: /* without a password he is as good as unknown here */
+        return answer->credential.count == 0;
     }
     return state != USER_KNOWN && state != USER_DISABLED;
 }

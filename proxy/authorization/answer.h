@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* mapperd's answer to PEER, RIGHTS or LOCATE, read once and then shared: cache, waiters and peers
- * hold references. Immutable, one block of memory, one thread. */
+/* mapperd's answer to PEER, RIGHTS, LOCATE or CREDENTIAL, read once and then shared: cache, waiters
+ * and peers hold references. Immutable, one block of memory, one thread. That of CREDENTIAL is
+ * wiped when its last reference goes. */
 #ifndef HOLDLINE_AUTHORIZATION_ANSWER_H
 #define HOLDLINE_AUTHORIZATION_ANSWER_H
 
@@ -10,7 +11,7 @@
 
 #include <stdbool.h>
 
-enum lookup_kind { LOOKUP_NONE = 0, LOOKUP_PEER, LOOKUP_RIGHTS, LOOKUP_LOCATE };
+enum lookup_kind { LOOKUP_NONE = 0, LOOKUP_PEER, LOOKUP_RIGHTS, LOOKUP_LOCATE, LOOKUP_CREDENTIAL };
 
 /* Octets of a lookup's key: STORE SP CN, or an identity. */
 #define LOOKUP_KEY_MAX (STORE_NAME_MAX + 1 + IDENTITY_MAX)
@@ -34,6 +35,12 @@ struct answer_locate {
     size_t binding_count;
 };
 
+struct answer_credential {
+    enum user_state state;
+    const struct slice *texts; /* all of them can be read by answer_credential() */
+    size_t count;
+};
+
 struct answer {
     unsigned references;
     enum lookup_kind kind;
@@ -48,6 +55,7 @@ struct answer {
         struct answer_peer peer;
         struct answer_rights rights;
         struct answer_locate locate;
+        struct answer_credential credential;
     };
 };
 
@@ -72,6 +80,18 @@ bool answer_is_unknown(const struct answer *answer);
 /* The value of field `name` of a LOCATE binding's text; `contact` reaches to the end. False, value
  * untouched: not there. The value is as it stands, percent-encoded where the protocol says so. */
 bool answer_binding_field(struct slice binding, const char *name, struct slice *value);
+
+#define CREDENTIAL_NAME_MAX 254 /* octets of realm and username, as in the table */
+
+/* One password of a user, as hashes. Hashes point into the answer: hexadecimal digits in lower
+ * case, 64 and 32; empty: there is none. */
+struct credential {
+    char realm[CREDENTIAL_NAME_MAX], username[CREDENTIAL_NAME_MAX];
+    size_t realm_size, username_size;
+    struct slice ha1_sha256, ha1_md5;
+};
+/* Of an answer to CREDENTIAL; false beyond the last. */
+bool answer_credential(const struct answer *answer, size_t index, struct credential *out);
 
 /* Decodes %XX into out[max]; false when it is malformed or longer. */
 bool answer_percent_decode(struct slice text, char *out, size_t max, size_t *size);

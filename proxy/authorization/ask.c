@@ -9,6 +9,7 @@
 #include "proxy/authorization/tag.h"
 
 #include <assert.h>
+#include <openssl/crypto.h>
 #include <utlist.h>
 
 #define HELD_MS 100
@@ -70,7 +71,7 @@ static const bool lookup_allowed[][LOOKUP_DONE + 1] = {
     [LOOKUP_HELD] = { [LOOKUP_QUEUED] = true, [LOOKUP_DONE] = true },
 };
 
-static void unshare(struct ask *ask, struct lookup *lookup)
+static void stop_sharing(struct ask *ask, struct lookup *lookup)
 {
     if (lookup->shared)
         HASH_DELETE(hh, ask->shared, lookup);
@@ -86,14 +87,14 @@ static void lookup_become(struct ask *ask, struct lookup *lookup, enum lookup_st
     lookup->state = state;
     if (state == LOOKUP_DONE) {
         assert(!lookup->waiters);
-        unshare(ask, lookup);
+        stop_sharing(ask, lookup);
         ask->lookups--;
         mem_free(lookup);
         return;
     }
     DL_APPEND(ask->lists[state], lookup);
     if (state == LOOKUP_ASKED && lookup->key[0] == LOOKUP_LOCATE)
-        unshare(ask, lookup); /* a binding written from now on must be seen */
+        stop_sharing(ask, lookup); /* a binding written from now on must be seen */
     if (state == LOOKUP_QUEUED)
         run_queue_add(&ask->base->run_queue, &ask->sending);
 }
@@ -246,6 +247,14 @@ enum lookup_outcome lookup_locate(struct ask *ask, struct lookup_waiter *waiter,
     return start(ask, waiter, LOOKUP_LOCATE, identity);
 }
 
+enum lookup_outcome lookup_credential(struct ask *ask, struct lookup_waiter *waiter,
+                                      struct slice identity)
+{
+    if (identity.size > IDENTITY_MAX)
+        return LOOKUP_FULL;
+    return start(ask, waiter, LOOKUP_CREDENTIAL, identity);
+}
+
 void lookup_leave(struct lookup_waiter *waiter)
 {
     struct lookup *lookup = waiter->lookup;
@@ -275,6 +284,13 @@ bool lookup_holds(const struct ask *ask, const struct answer *answer)
 
 /* ---- Sending ---- */
 
+static void write_of_identity(struct buffer *out, const char *command, struct slice key)
+{
+    resp_add_array(out, 2);
+    resp_add_bulk_text(out, command);
+    resp_add_bulk(out, key);
+}
+
 static void write_question(struct buffer *out, const struct lookup *lookup)
 {
     struct slice key = key_of(lookup);
@@ -291,10 +307,13 @@ static void write_question(struct buffer *out, const struct lookup *lookup)
         resp_add_bulk(out, (struct slice){ space + 1, (size_t)(key.data + key.size - space - 1) });
         break;
     case LOOKUP_RIGHTS:
+        write_of_identity(out, "RIGHTS", key);
+        break;
     case LOOKUP_LOCATE:
-        resp_add_array(out, 2);
-        resp_add_bulk_text(out, kind_of(lookup) == LOOKUP_RIGHTS ? "RIGHTS" : "LOCATE");
-        resp_add_bulk(out, key);
+        write_of_identity(out, "LOCATE", key);
+        break;
+    case LOOKUP_CREDENTIAL:
+        write_of_identity(out, "CREDENTIAL", key);
         break;
     }
 }
@@ -387,6 +406,7 @@ static void on_reply(struct ask *ask, const struct resp_value *value)
 {
     struct lookup *lookup = ask->lists[LOOKUP_ASKED];
     struct answer *answer;
+    enum error error;
 
     if (!lookup) { /* a reply to nothing */
         ask_event(ask, ASK_GARBAGE);
@@ -396,7 +416,10 @@ static void on_reply(struct ask *ask, const struct resp_value *value)
         on_failure(ask, lookup, value->text);
         return;
     }
-    switch (answer_read(kind_of(lookup), key_of(lookup), value, ask->base->now_unix_s, &answer)) {
+    error = answer_read(kind_of(lookup), key_of(lookup), value, ask->base->now_unix_s, &answer);
+    if (kind_of(lookup) == LOOKUP_CREDENTIAL && value->text.size)
+        OPENSSL_cleanse((char *)value->text.data, value->text.size); /* of the link's own buffer */
+    switch (error) {
     case ERROR_NONE:
         on_answer(ask, lookup, answer);
         answer_release(answer);

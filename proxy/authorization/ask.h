@@ -41,9 +41,9 @@
  *   LINK_LOST    QUEUED   QUEUED (no waiter: DONE) QUEUED
  *   ABANDONED    DONE     ASKED (kept for order) DONE
  *
- * Identical lookups of PEER and RIGHTS are one, from QUEUED on until the reply. LOCATE is joined
- * only while it is QUEUED: a binding written meanwhile (on another connection) must be seen, and
- * bindings are never published. */
+ * Identical lookups of PEER, RIGHTS and CREDENTIAL are one, from QUEUED on until the reply. LOCATE
+ * is joined only while it is QUEUED: a binding written meanwhile (on another connection) must be
+ * seen, and bindings are never published. */
 #ifndef HOLDLINE_AUTHORIZATION_ASK_H
 #define HOLDLINE_AUTHORIZATION_ASK_H
 
@@ -138,6 +138,11 @@ enum lookup_outcome lookup_rights(struct ask *ask, struct lookup_waiter *waiter,
                                   struct slice identity) MUST_CHECK;
 enum lookup_outcome lookup_locate(struct ask *ask, struct lookup_waiter *waiter,
                                   struct slice identity) MUST_CHECK;
+/* HA1s of a user's passwords: mapperd gives them to who has its permission `credential` alone;
+ * without it the answer is missing with REASON_MAPPERD_UNREACHABLE. Never logged; what came is
+ * wiped from the link's input. */
+enum lookup_outcome lookup_credential(struct ask *ask, struct lookup_waiter *waiter,
+                                      struct slice identity) MUST_CHECK;
 
 /* Ends the wait, gives the answer back, makes the waiter idle. Harmless when idle. Only this waiter
  * leaves; others of the same lookup go on. */

@@ -3,6 +3,7 @@
 
 #include "common/log.h"
 #include "common/mem.h"
+#include "proxy/authorization/authenticate.h"
 #include "proxy/authorization/call_rates.h"
 #include "proxy/config.h"
 
@@ -77,6 +78,8 @@ static bool dialog_entry_held(const struct authorization *a)
             token_keys_entry_hash(facts->keys, identity_text(&peer->may_assert[i])))
             return true;
     }
+    if (peer->kind == PEER_WITHOUT_CERTIFICATE)
+        return facts->side->entry == token_keys_entry_hash(facts->keys, identity_text(facts->from));
     if (!answer || answer->peer.state == PEER_DISABLED)
         return false;
     for (size_t i = 0; i < peer_entry_count(peer, answer); i++) {
@@ -131,13 +134,13 @@ static void look_behind(struct authorization *a)
 
 static bool peer_answered(const struct authorization *a)
 {
-    return a->peer->kind == PEER_ROUTE || a->waiters[AUTHORIZATION_PEER].answer != NULL;
+    return a->peer->kind != PEER_DEVICE || a->waiters[AUTHORIZATION_PEER].answer != NULL;
 }
 
 /* As a new request: not in a dialog, or in one by an entry that is not held any more. */
 static bool is_full_check(const struct authorization *a)
 {
-    return !a->facts.side || (peer_answered(a) && !dialog_entry_held(a) && !dialog_is_asserted(a));
+    return !a->facts.side || a->standing == STANDING_NOT_HELD;
 }
 
 static bool is_needed(const struct authorization *a, enum authorization_slot slot)
@@ -147,6 +150,8 @@ static bool is_needed(const struct authorization *a, enum authorization_slot slo
     switch (slot) {
     case AUTHORIZATION_PEER:
         return a->peer->kind == PEER_DEVICE;
+    case AUTHORIZATION_CREDENTIAL: /* authenticate.c asks */
+        return false;
     case AUTHORIZATION_FROM:
         return may_be_ours(speaker(a)) && (!is_hidden(a) || peer_answered(a));
     case AUTHORIZATION_TO:
@@ -175,6 +180,8 @@ static enum lookup_outcome ask_slot(struct authorization *a, enum authorization_
     case AUTHORIZATION_PEER:
         return lookup_peer(a->ask, waiter, slice_of(certificate->store),
                            (struct slice){ certificate->cn, certificate->cn_size });
+    case AUTHORIZATION_CREDENTIAL:
+        break;
     case AUTHORIZATION_FROM:
         return lookup_rights(a->ask, waiter, identity_text(speaker(a)));
     case AUTHORIZATION_TO:
@@ -290,7 +297,17 @@ static enum peer_state find_peer_state(const struct authorization *a)
         return PEER_KNOWN;
     if (answer && answer->peer.state == PEER_UNKNOWN && a->peer->trusted)
         return PEER_KNOWN; /* by the configuration */
+    if (a->peer->kind == PEER_WITHOUT_CERTIFICATE)
+        return PEER_UNKNOWN;
     return answer ? answer->peer.state : PEER_NONE;
+}
+
+/* Whether the listener has a say in who is admitted: not where a trusted peer's word is enough, who
+ * is never challenged for it. */
+static bool takes_part(const struct authorization *a)
+{
+    return a->peer->kind != PEER_ROUTE && a->facts.admission.digest != DIGEST_MODE_NONE &&
+           asserted_entry(a, from_is_foreign(a)).size == 0;
 }
 
 /* As a new request. `rights` NULL: what the peer alone allows to say; REASON_NONE then means that
@@ -309,7 +326,8 @@ static struct decision decide_new(struct authorization *a, const struct policy_r
                                       .target = facts->target,
                                       .target_state = a->target_state,
                                       .international = a->base->config->international,
-                                      .now_unix_s = a->base->now_unix_s };
+                                      .now_unix_s = a->base->now_unix_s,
+                                      .admission = takes_part(a) ? &a->admission : NULL };
     struct decision decision;
     struct slice *made;
 
@@ -339,32 +357,82 @@ static uint64_t device_of(const struct authorization *a)
     return token_keys_device_hash(a->facts.keys, slice_of(key));
 }
 
-/* What the peer alone already decides; REASON_NONE: nothing yet. */
-static struct decision decide_early(struct authorization *a)
+/* Where both are asked for, of our own users alone. False: it is not known yet whose domain From's
+ * is; *reason says why when it can't be. */
+static bool look_at_both(struct authorization *a, bool *both, enum reason *reason)
 {
-    if (a->peer->kind == PEER_WITHOUT_CERTIFICATE)
-        return deny(REASON_CERTIFICATE_REQUIRED);
-    if (!peer_answered(a))
-        return deny(REASON_NONE);
-    if (a->peer->trusted && find_peer_state(a) != PEER_DISABLED && !a->facts.side)
-        return deny(REASON_NONE); /* whether From is ours decides what its word is worth */
-    if (!a->facts.side)
-        return decide_new(a, NULL);
-    if (device_of(a) != a->facts.side->device)
+    const struct lookup_waiter *waiter = &a->waiters[AUTHORIZATION_FROM];
+
+    *both = false;
+    *reason = REASON_NONE;
+    if (a->facts.admission.digest != DIGEST_ALWAYS || a->peer->kind != PEER_DEVICE ||
+        a->peer->trusted || !may_be_ours(speaker(a)))
+        return true;
+    if (!ask_slots(a, AUTHORIZATION_FROM, AUTHORIZATION_FROM))
+        *reason = REASON_PARK_BOUND_TOTAL;
+    else if (waiter->reason != REASON_NONE)
+        *reason = waiter->reason;
+    if (*reason != REASON_NONE || !waiter->answer)
+        return false;
+    *both = is_ours(rights_state(a, AUTHORIZATION_FROM));
+    return true;
+}
+
+/* In a dialog, PEER being answered. REASON_NONE: see a->standing; NONE there: it waits. */
+static struct decision look_at_dialog(struct authorization *a)
+{
+    struct dialog_claim claim = { .by_certificate = a->peer->device || a->peer->certificate };
+    enum reason reason;
+
+    a->standing = STANDING_NONE;
+    if (a->peer->kind == PEER_WITHOUT_CERTIFICATE) /* a stranger that was admitted */
+        claim.by_certificate = a->peer->device && a->peer->device == a->facts.side->device;
+    if (claim.by_certificate && device_of(a) != a->facts.side->device)
         return deny(REASON_TOKEN_OTHER_DEVICE);
     if (find_peer_state(a) == PEER_DISABLED)
         return deny(REASON_DEVICE_DISABLED);
-    return is_full_check(a) && !a->peer->trusted ? decide_new(a, NULL) : deny(REASON_NONE);
+    if (!look_at_both(a, &claim.both, &reason))
+        return deny(reason);
+    claim.held = claim.by_certificate && (dialog_entry_held(a) || dialog_is_asserted(a));
+    a->standing = authenticate_standing(a, &claim, &reason);
+    return deny(a->standing == STANDING_OTHER ? REASON_TOKEN_OTHER_DEVICE : reason);
+}
+
+/* What the peer alone already decides; REASON_NONE: nothing yet. */
+static struct decision decide_early(struct authorization *a)
+{
+    struct decision decision;
+
+    if (a->peer->kind == PEER_WITHOUT_CERTIFICATE && !takes_part(a))
+        return deny(REASON_CERTIFICATE_REQUIRED);
+    if (!peer_answered(a))
+        return deny(REASON_NONE);
+    if (a->facts.side) {
+        decision = look_at_dialog(a);
+        if (decision.reason != REASON_NONE || a->standing != STANDING_NOT_HELD)
+            return decision;
+    }
+    if (a->peer->trusted && find_peer_state(a) != PEER_DISABLED)
+        return deny(REASON_NONE); /* whether From is ours decides what its word is worth */
+    decision = decide_new(a, NULL);
+    return decision.effect == EFFECT_CHALLENGE ? deny(REASON_NONE) : decision;
+}
+
+/* Of From; NULL: not answered. */
+static const struct policy_rights *rights_of_from(const struct authorization *a)
+{
+    static const struct policy_rights foreign = { .state = USER_FOREIGN };
+    const struct answer *from = a->waiters[AUTHORIZATION_FROM].answer;
+
+    if (!may_be_ours(speaker(a)))
+        return &foreign;
+    return from ? &from->rights.rights : NULL;
 }
 
 static struct decision decide_late(struct authorization *a)
 {
-    static const struct policy_rights foreign = { .state = USER_FOREIGN };
-    const struct answer *from = a->waiters[AUTHORIZATION_FROM].answer;
-    const struct policy_rights *rights = from ? &from->rights.rights : NULL;
+    const struct policy_rights *rights = rights_of_from(a);
 
-    if (!may_be_ours(speaker(a)))
-        rights = &foreign;
     for (unsigned i = 0; i < AUTHORIZATION_SLOTS; i++) {
         if (a->waiters[i].reason != REASON_NONE)
             return deny(a->waiters[i].reason);
@@ -374,8 +442,8 @@ static struct decision decide_late(struct authorization *a)
     if (rights_state(a, AUTHORIZATION_TO) == USER_DISABLED ||
         (a->facts.to && a->locate && a->locate->locate.state == USER_DISABLED))
         return deny(REASON_USER_DISABLED);
-    if (is_full_check(a) ||
-        (!dialog_entry_held(a) && asserted_entry(a, from_is_foreign(a)).size == 0))
+    if (is_full_check(a) || (a->peer->trusted && !dialog_entry_held(a) &&
+                             asserted_entry(a, from_is_foreign(a)).size == 0))
         return decide_new(a, rights);
     if (rights->state == USER_NONE || rights->state == USER_DISABLED)
         return deny(rights->state == USER_NONE ? REASON_NONE : REASON_USER_DISABLED);
@@ -406,16 +474,14 @@ static struct decision check_referrer(struct authorization *a, struct decision d
 /* Whose calls are counted. The first evaluation of the peer may still be on its way. */
 static struct slice caller_of(const struct authorization *a, char out[DEVICE_KEY_MAX + 8])
 {
-    const struct answer *answer = a->waiters[AUTHORIZATION_PEER].answer;
-    char key[DEVICE_KEY_MAX + 1] = "";
+    char key[DEVICE_KEY_MAX + 1];
 
     if (rights_state(a, AUTHORIZATION_FROM) == USER_KNOWN) {
         snprintf(out, DEVICE_KEY_MAX + 8, "user %s", a->facts.from->text);
         return slice_of(out);
     }
-    if (!a->peer->key[0] && answer)
-        peer_device_key(a->peer->certificate, answer->peer.canonical_cn, key);
-    snprintf(out, DEVICE_KEY_MAX + 8, "device %s", a->peer->key[0] ? a->peer->key : key);
+    authorize_device_key(a, key);
+    snprintf(out, DEVICE_KEY_MAX + 8, "device %s", key);
     return slice_of(out);
 }
 
@@ -470,11 +536,17 @@ static void log_decision(const struct authorization *a)
     if (certificate) {
         log_word(&line, "store", certificate->store);
         log_text(&line, "cn", (struct slice){ certificate->cn, certificate->cn_size });
-    } else {
+    } else if (a->peer->key[0]) {
         log_text(&line, "peer", slice_of(a->peer->key));
     }
     if (a->peer->trusted)
         log_word(&line, "trusted", a->peer->trusted->name);
+    if (a->admission.user.size)
+        log_text(&line, "password_of", a->admission.user);
+    else if (a->facts.credentials && a->admission.password != PASSWORD_NONE)
+        log_text(
+            &line, "username",
+            (struct slice){ a->facts.credentials->username, a->facts.credentials->username_size });
     log_text(&line, "from", identity_text(facts->from));
     if (to)
         log_text(&line, "to", identity_text(to));
@@ -495,39 +567,171 @@ static void set_ground(struct authorization *a)
     }
 }
 
+/* As which device: without certificate each user is one, and a stranger's connection. */
+static void set_sender(struct authorization *a)
+{
+    bool by_password = a->decision.admission == ADMIT_BY_PASSWORD;
+
+    a->password_user = by_password ? &a->asked : NULL;
+    if (a->decision.admission == ADMIT_AS_STRANGER)
+        peer_admit_stranger(a->peer);
+    if (a->facts.side && a->standing == STANDING_HELD)
+        a->device = a->facts.side->device;
+    else if (by_password && a->peer->kind == PEER_WITHOUT_CERTIFICATE)
+        a->device = proved_device(a->peer, &a->asked);
+    else
+        a->device = a->peer->device;
+}
+
 static void become_decided(struct authorization *a, struct decision decision)
 {
     a->decision = decision;
     a->state = AUTHORIZATION_DECIDED;
     if (decision.effect == EFFECT_ALLOW) {
         set_ground(a);
+        set_sender(a);
     } else { /* a denial is ground for nothing */
         a->ground = (struct ground){ 0 };
         leave_all(a);
     }
     log_decision(a);
-    if (decision.effect != EFFECT_ALLOW)
+    /* That a password is asked for is the usual course, and no denial. */
+    if (decision.effect != EFFECT_ALLOW && decision.reason != REASON_CREDENTIALS_REQUIRED &&
+        decision.reason != REASON_CREDENTIALS_STALE)
         peer_report(a->peer, a->base, identity_text(a->facts.from), decision.reason);
+}
+
+/* Looks at the credentials as far as mapperd has answered. False: it waits, or has been decided. */
+static bool prove(struct authorization *a)
+{
+    enum reason reason;
+
+    switch (authenticate(a, &reason)) {
+    case AUTHENTICATE_DONE:
+        return true;
+    case AUTHENTICATE_WAITS:
+        return false;
+    case AUTHENTICATE_NONE:
+        break;
+    }
+    become_decided(a, deny(reason));
+    return false;
+}
+
+/* The decision, and when it is a challenge what the credentials make of it. False: it waits, or has
+ * been decided. */
+static bool decide_and_prove(struct authorization *a,
+                             struct decision (*decide_it)(struct authorization *),
+                             struct decision *out)
+{
+    *out = decide_it(a);
+    if (out->effect == EFFECT_CHALLENGE && a->stage != PASSWORD_STAGE_DONE) {
+        if (!prove(a))
+            return false;
+        *out = decide_it(a);
+    }
+    return true;
+}
+
+/* Who sends it, and nothing of the target: whatever a rule says needs that, too. */
+static struct decision decide_sender(struct authorization *a)
+{
+    struct decision decision = decide_new(a, rights_of_from(a));
+
+    if (decision.rule_id ||
+        (decision.effect != EFFECT_CHALLENGE && decision.reason != REASON_CREDENTIALS_BRAKED &&
+         decision.reason != REASON_CERTIFICATE_REQUIRED &&
+         decision.reason != REASON_FROM_NOT_PERMITTED && decision.reason != REASON_DEVICE_UNKNOWN))
+        return deny(REASON_NONE);
+    return decision;
+}
+
+/* In a dialog whose side is not proved on this connection. */
+static struct decision decide_unproved(struct authorization *a)
+{
+    return policy_without_password(a->admission.password);
+}
+
+/* True: it may go on; false: it waits, or has been decided. */
+static bool pass_dialog(struct authorization *a)
+{
+    struct decision decision;
+
+    if (a->standing == STANDING_NONE)
+        return false; /* CREDENTIAL of who proved it, or RIGHTS of From, is on its way */
+    if (a->standing != STANDING_UNPROVED)
+        return true;
+    if (a->stage == PASSWORD_STAGE_DONE && a->admission.password == PASSWORD_RIGHT) {
+        /* Proved, and it does not help: the password has changed in this very moment. */
+        become_decided(a, policy_without_password(PASSWORD_WRONG));
+        return false;
+    }
+    if (!decide_and_prove(a, decide_unproved, &decision))
+        return false;
+    if (a->admission.password != PASSWORD_RIGHT) {
+        become_decided(a, decision);
+        return false;
+    }
+    decision = look_at_dialog(a);
+    if (decision.reason != REASON_NONE) {
+        become_decided(a, decision);
+        return false;
+    }
+    return pass_dialog(a);
+}
+
+/* True: whoever sends it may be told what his rights are. */
+static bool pass_sender(struct authorization *a)
+{
+    struct decision decision;
+
+    if (!takes_part(a) || !is_full_check(a) ||
+        (a->facts.admission.digest == DIGEST_OFF && a->peer->kind == PEER_DEVICE) ||
+        decide_new(a, NULL).admission == ADMIT_BY_CERTIFICATE)
+        return true;
+    if (!ask_slots(a, AUTHORIZATION_FROM, AUTHORIZATION_FROM)) {
+        become_decided(a, deny(REASON_PARK_BOUND_TOTAL));
+        return false;
+    }
+    if (lookup_waiting(&a->waiters[AUTHORIZATION_FROM]))
+        return false;
+    if (a->waiters[AUTHORIZATION_FROM].reason != REASON_NONE) {
+        become_decided(a, deny(a->waiters[AUTHORIZATION_FROM].reason));
+        return false;
+    }
+    if (!decide_and_prove(a, decide_sender, &decision))
+        return false;
+    if (decision.reason == REASON_NONE)
+        return true;
+    become_decided(a, decision);
+    return false;
 }
 
 /* One step: asks, waits or decides. PEER goes first, since it may refuse alone. */
 static void advance(struct authorization *a)
 {
-    struct decision early;
+    const struct answer *credential = a->waiters[AUTHORIZATION_CREDENTIAL].answer;
+    struct decision decision;
 
     a->entry[0] = '\0';
     a->state = AUTHORIZATION_WAITING;
+    if (credential && !lookup_holds(a->ask, credential)) { /* changed while others were awaited */
+        lookup_leave(&a->waiters[AUTHORIZATION_CREDENTIAL]);
+        authenticate_again(a);
+    }
     if (!ask_slots(a, AUTHORIZATION_PEER, AUTHORIZATION_PEER)) {
         become_decided(a, deny(REASON_PARK_BOUND_TOTAL));
         return;
     }
     if (peer_answered(a))
         look_behind(a);
-    early = decide_early(a);
-    if (early.reason != REASON_NONE) {
-        become_decided(a, early);
+    decision = decide_early(a);
+    if (decision.reason != REASON_NONE) {
+        become_decided(a, decision);
         return;
     }
+    if (peer_answered(a) && ((a->facts.side && !pass_dialog(a)) || !pass_sender(a)))
+        return;
     if (!ask_slots(a, AUTHORIZATION_FROM, AUTHORIZATION_LOCATE)) {
         become_decided(a, deny(REASON_PARK_BOUND_TOTAL));
         return;
@@ -538,7 +742,8 @@ static void advance(struct authorization *a)
     a->target_state = find_target_state(a);
     a->to_ourselves =
         a->facts.target && a->facts.target->user_size == 0 && is_ours(a->target_state);
-    become_decided(a, count_call(a, check_referrer(a, decide_late(a))));
+    if (decide_and_prove(a, decide_late, &decision))
+        become_decided(a, count_call(a, check_referrer(a, decision)));
 }
 
 static void on_answer(struct lookup_waiter *waiter)
@@ -561,6 +766,13 @@ enum authorization_state authorize_begin(struct authorization *a, struct worker_
     a->peer = peer_hold(peer);
     a->facts = *facts;
     a->call_counted = false;
+    a->admission = facts->admission;
+    a->admission.password = PASSWORD_NONE;
+    a->stage = PASSWORD_STAGE_NEW;
+    a->nonce_spent = false;
+    a->standing = STANDING_NONE;
+    a->device = 0;
+    a->password_user = NULL;
     a->to_ourselves = false;
     a->target_state = USER_NONE;
     a->locate = NULL;
@@ -576,6 +788,8 @@ enum authorization_state authorize_again(struct authorization *a)
 {
     assert(a->state == AUTHORIZATION_DECIDED);
     lookup_leave(&a->waiters[AUTHORIZATION_LOCATE]);
+    authenticate_again(a);
+    a->standing = STANDING_NONE;
     a->locate = NULL;
     a->to_ourselves = false;
     a->target_state = USER_NONE;
@@ -586,6 +800,20 @@ enum authorization_state authorize_again(struct authorization *a)
 const struct answer *authorize_peer(const struct authorization *a)
 {
     return a->waiters[AUTHORIZATION_PEER].answer;
+}
+
+void authorize_device_key(const struct authorization *a, char out[DEVICE_KEY_MAX + 1])
+{
+    const struct answer *answer = a->waiters[AUTHORIZATION_PEER].answer;
+
+    if (a->peer->kind == PEER_WITHOUT_CERTIFICATE && a->admission.user.size)
+        proved_device_key(&a->asked, out);
+    else if (a->peer->key[0])
+        memcpy(out, a->peer->key, sizeof a->peer->key);
+    else if (a->peer->certificate && answer)
+        peer_device_key(a->peer->certificate, answer->peer.canonical_cn, out);
+    else
+        out[0] = '\0';
 }
 
 void authorize_end(struct authorization *a)

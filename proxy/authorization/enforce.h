@@ -31,9 +31,15 @@
  *
  * Referred-By of a REFER must be From, or an identity of the peer (F43).
  *
+ * Passwords: where decide() asks for one and the request has credentials, CREDENTIAL of From is
+ * asked, then of the user whom their name means, if that is another: he will not be permitted From,
+ * but is told so. Nothing of the target is asked before the password is proved.
+ *
  * In a dialog: device and entry of the token's side must be the peer's now, and the user of From
  * not disabled; of an anonymous From (RFC 3323) that is the entry. Another device is refused; a
- * device that has lost that entry is decided as if the request were new.
+ * device that has lost that entry is decided as if the request were new. A side that was admitted
+ * by a password must have proved it on this connection, since when it must not have changed, or
+ * prove it now; so must, where a listener asks for both, one that was admitted by its certificate.
  *
  * How long it waits is the request's matter: its deadline calls authorize_end(). */
 #ifndef HOLDLINE_AUTHORIZATION_ENFORCE_H
@@ -41,6 +47,7 @@
 
 #include "proxy/authorization/ask.h"
 #include "proxy/authorization/dialog_token.h"
+#include "proxy/authorization/digest.h"
 #include "proxy/authorization/ground.h"
 #include "proxy/authorization/peer.h"
 
@@ -56,18 +63,41 @@ struct authorize_facts {
      * NULL. target is then the other side's URI. */
     const struct dialog_side *side;
     const struct token_keys *keys;
-    struct slice call_id; /* for the log */
+    /* How the listener admits, without password and user; digest NONE: passwords are not spoken of
+     * (routes). */
+    struct policy_admission admission;
+    const struct digest_credentials *credentials; /* for our realm; NULL: none */
+    struct digest_request hashed;                 /* what they are about */
+    struct slice call_id;                         /* for the log */
 };
 
 enum authorization_state { AUTHORIZATION_IDLE = 0, AUTHORIZATION_WAITING, AUTHORIZATION_DECIDED };
 
 enum authorization_slot {
     AUTHORIZATION_PEER,
+    AUTHORIZATION_CREDENTIAL,
     AUTHORIZATION_FROM,
     AUTHORIZATION_TO,
     AUTHORIZATION_TARGET,
     AUTHORIZATION_LOCATE,
     AUTHORIZATION_SLOTS
+};
+
+/* How far the credentials of a request were looked at (authenticate.h). */
+enum password_stage {
+    PASSWORD_STAGE_NEW = 0,
+    PASSWORD_STAGE_FROM,  /* CREDENTIAL of From is, or is to be, asked */
+    PASSWORD_STAGE_NAMED, /* of the user that their name means */
+    PASSWORD_STAGE_DONE
+};
+
+/* In a dialog: whether the peer is the token's side. */
+enum standing {
+    STANDING_NONE = 0,
+    STANDING_HELD,
+    STANDING_NOT_HELD, /* the side's device, but the entry is not held: as a new request */
+    STANDING_OTHER,    /* another device */
+    STANDING_UNPROVED  /* a password has to be proved first */
 };
 
 struct authorization {
@@ -79,7 +109,9 @@ struct authorization {
     bool call_counted;            /* for its rule's calls a minute */
     bool to_ourselves;            /* the target is one of our domains, without user part */
     enum user_state target_state; /* FOREIGN: its domain is not ours */
-    struct ground ground;         /* of an ALLOW, to be asked when it is written; else all zero */
+    uint64_t device; /* of an ALLOW: keyed hash of the sender's device key; 0: not known yet */
+    const struct identity *password_user; /* whose password admitted it alone; NULL: it didn't */
+    struct ground ground;        /* of an ALLOW, to be asked when it is written; else all zero */
     const struct answer *locate; /* with want_locate and ALLOW; until authorize_end() or _again() */
     /* Set before authorize_begin(): from the run queue, once after each WAITING. */
     void (*done)(struct authorization *authorization);
@@ -89,6 +121,12 @@ struct authorization {
     struct ask *ask;
     struct peer *peer;
     struct authorize_facts facts;
+    struct policy_admission admission; /* the facts', with what came of the credentials */
+    enum password_stage stage;
+    struct identity asked; /* whose CREDENTIAL the slot is about */
+    uint32_t nonce_number;
+    bool nonce_spent; /* this request has spent its count: it is not a replay of itself */
+    enum standing standing;
     struct lookup_waiter waiters[AUTHORIZATION_SLOTS];
 };
 
@@ -106,6 +144,10 @@ enum authorization_state authorize_again(struct authorization *authorization);
 /* When DECIDED with ALLOW: PEER of the device, which the decision rests on; NULL for a route. Until
  * authorize_end() or _again(). */
 const struct answer *authorize_peer(const struct authorization *authorization);
+
+/* When DECIDED with ALLOW: the device key of the sender, as bindings have it. out gets
+ * DEVICE_KEY_MAX + 1 octets; empty: not known yet. */
+void authorize_device_key(const struct authorization *authorization, char out[DEVICE_KEY_MAX + 1]);
 
 /* Leaves all lookups, gives everything back; harmless when IDLE. decision.entry and locate are void
  * then, ground and the numbers stay. */

@@ -3,13 +3,15 @@
  * finds its device among 10,000 at once; for a message about a store the list is walked. */
 #include "proxy/authorization/peer.h"
 
-#include "common/hash.h"
 #include "common/random.h"
 #include "proxy/authorization/denials.h"
+#include "proxy/authorization/peer_internal.h"
+#include "proxy/authorization/proved.h"
 #include "proxy/authorization/tag.h"
 #include "proxy/config.h"
 
 #include <assert.h>
+#include <inttypes.h>
 #include <openssl/evp.h>
 #include <stdio.h>
 #include <utlist.h>
@@ -17,32 +19,6 @@
 #define FAILED_AGAIN_MS 1000
 
 enum peer_event { PEER_EVENT_HAS, PEER_EVENT_HAS_NOT, PEER_EVENT_DISABLED, PEER_EVENT_CLOSED };
-
-/* A user or domain that one of a peer's identities stands on. */
-struct peer_link {
-    struct peer *peer;
-    uint64_t tag;
-    bool many; /* a domain: many peers may stand on it */
-    struct peer_link *prev, *next;
-};
-
-/* A tag that peers stand on: their own row, their store, their users and domains. */
-struct peer_tag {
-    uint64_t tag;
-    struct peer_link *links;
-    struct peer *peers; /* whose own row it is; by same_prev, same_next */
-    size_t of_store;    /* how many have it as their store's */
-    UT_hash_handle hh;
-};
-
-struct peers {
-    struct worker_base *base;
-    struct ask *ask;
-    const struct token_keys *keys;
-    struct peers_user user;
-    struct peer *all; /* all but GONE */
-    struct peer_tag *by_tag;
-};
 
 /* ---- Device key ---- */
 
@@ -98,7 +74,7 @@ void peer_device_key(const struct peer_identity *certificate, struct slice canon
 
 /* ---- The table by tag ---- */
 
-static struct peer_tag *find_tag(const struct peers *peers, uint64_t value)
+struct peer_tag *peer_tag_find(const struct peers *peers, uint64_t value)
 {
     struct peer_tag *tag;
 
@@ -106,9 +82,9 @@ static struct peer_tag *find_tag(const struct peers *peers, uint64_t value)
     return tag;
 }
 
-static struct peer_tag *get_tag(struct peers *peers, uint64_t value)
+struct peer_tag *peer_tag_get(struct peers *peers, uint64_t value)
 {
-    struct peer_tag *tag = find_tag(peers, value);
+    struct peer_tag *tag = peer_tag_find(peers, value);
 
     if (tag)
         return tag;
@@ -124,7 +100,7 @@ static struct peer_tag *get_tag(struct peers *peers, uint64_t value)
     return tag;
 }
 
-static void put_tag(struct peers *peers, struct peer_tag *tag)
+void peer_tag_put(struct peers *peers, struct peer_tag *tag)
 {
     if (tag->peers || tag->of_store || tag->links)
         return;
@@ -134,7 +110,7 @@ static void put_tag(struct peers *peers, struct peer_tag *tag)
 
 static bool index_row(struct peer *peer, uint64_t value)
 {
-    struct peer_tag *tag = get_tag(peer->peers, value);
+    struct peer_tag *tag = peer_tag_get(peer->peers, value);
 
     if (!tag)
         return false;
@@ -145,18 +121,18 @@ static bool index_row(struct peer *peer, uint64_t value)
 
 static void unindex_row(struct peer *peer)
 {
-    struct peer_tag *tag = find_tag(peer->peers, peer->tag_peer);
+    struct peer_tag *tag = peer_tag_find(peer->peers, peer->tag_peer);
 
     if (peer->tag_peer == TAG_NONE)
         return;
     DL_DELETE2(tag->peers, peer, same_prev, same_next);
     peer->tag_peer = TAG_NONE;
-    put_tag(peer->peers, tag);
+    peer_tag_put(peer->peers, tag);
 }
 
 static bool index_store(struct peer *peer, uint64_t value)
 {
-    struct peer_tag *tag = get_tag(peer->peers, value);
+    struct peer_tag *tag = peer_tag_get(peer->peers, value);
 
     if (!tag)
         return false;
@@ -167,20 +143,20 @@ static bool index_store(struct peer *peer, uint64_t value)
 
 static void unindex_store(struct peer *peer)
 {
-    struct peer_tag *tag = find_tag(peer->peers, peer->tag_store);
+    struct peer_tag *tag = peer_tag_find(peer->peers, peer->tag_store);
 
     tag->of_store--;
     peer->tag_store = TAG_NONE;
-    put_tag(peer->peers, tag);
+    peer_tag_put(peer->peers, tag);
 }
 
 static void unlink_all(struct peer *peer)
 {
     for (size_t i = 0; i < peer->link_count; i++) {
-        struct peer_tag *tag = find_tag(peer->peers, peer->links[i].tag);
+        struct peer_tag *tag = peer_tag_find(peer->peers, peer->links[i].tag);
 
         DL_DELETE(tag->links, &peer->links[i]);
-        put_tag(peer->peers, tag);
+        peer_tag_put(peer->peers, tag);
     }
     mem_free(peer->links);
     peer->links = NULL;
@@ -196,7 +172,7 @@ static bool add_link(struct peer *peer, uint64_t value, bool many)
         if (peer->links[i].tag == value)
             return true;
     }
-    tag = get_tag(peer->peers, value);
+    tag = peer_tag_get(peer->peers, value);
     if (!tag)
         return false;
     *link = (struct peer_link){ .peer = peer, .tag = value, .many = many };
@@ -272,9 +248,9 @@ static bool has_identity(const struct peer *peer, const struct answer *answer)
     case PEER_DISABLED:
         return false;
     case PEER_UNKNOWN:
-        return peer->trusted || peer->certificate->name_count > 0;
+        return peer->trusted || peer->certificate->name_count > 0 || proved_at(peer, 0);
     case PEER_KNOWN:
-        return peer->trusted || peer_entry_count(peer, answer) > 0 ||
+        return peer->trusted || proved_at(peer, 0) || peer_entry_count(peer, answer) > 0 ||
                peer->certificate->name_count > 0;
     }
     return false;
@@ -342,6 +318,20 @@ static void peer_event(struct peer *peer, enum peer_event event)
     }
 }
 
+void peer_has_proved(struct peer *peer, bool any)
+{
+    bool certified = peer->kind == PEER_DEVICE;
+
+    if (peer->condition != PEER_STRANGER && peer->condition != PEER_HELD)
+        return; /* the first evaluation will count it; or it is over */
+    if (any || (certified ? has_identity(peer, peer->answer) : peer->device != 0))
+        peer_event(peer, PEER_EVENT_HAS);
+    else
+        peer_event(peer, PEER_EVENT_HAS_NOT);
+    if (peer->condition == PEER_LOST)
+        peer->peers->user.lost(peer->peers->user.owner, peer);
+}
+
 static void look_again(struct peer *peer)
 {
     peer->disabled_maybe = true;
@@ -401,7 +391,7 @@ static void begin_looking(struct peer *peer)
         peer->disabled_maybe = true;
     lookup_leave(&peer->rights);
     if (!peer->disabled_maybe || peer->condition != PEER_HELD || count == 0 ||
-        count > PEER_FOLLOWED_MAX)
+        count > PEER_FOLLOWED_MAX || proved_at(peer, 0))
         return;
     peer->disabled_maybe = false;
     peer->looked_at = 0;
@@ -503,6 +493,8 @@ static void spread(struct peers *peers, uint64_t tag)
 
     DL_FOREACH(peers->all, peer)
     {
+        if (tag == TAG_ALL)
+            passwords_changed(peer, true);
         if (!is_followed(peer) || (tag != TAG_ALL && peer->tag_store != tag))
             continue;
         peer->disabled_maybe |= tag == TAG_ALL;
@@ -517,6 +509,10 @@ static void follow_links(struct peers *peers, const struct peer_tag *found)
 
     DL_FOREACH(found->links, link)
     {
+        if (link->proved) {
+            passwords_changed(link->peer, link->many);
+            continue;
+        }
         if (!is_followed(link->peer))
             continue;
         link->peer->disabled_maybe = true;
@@ -529,7 +525,7 @@ static void follow_links(struct peers *peers, const struct peer_tag *found)
 
 void peers_changed(struct peers *peers, uint64_t tag)
 {
-    struct peer_tag *found = find_tag(peers, tag);
+    struct peer_tag *found = peer_tag_find(peers, tag);
     struct peer *peer;
 
     if (tag == TAG_ALL || (found && found->of_store))
@@ -650,6 +646,32 @@ enum error peer_open_without_certificate(struct peers *peers, void *owner, struc
     return ERROR_NONE;
 }
 
+void peer_admit_stranger(struct peer *peer)
+{
+    struct peers *peers = peer->peers;
+
+    if (peer->kind != PEER_WITHOUT_CERTIFICATE || peer->device ||
+        (peer->condition != PEER_STRANGER && peer->condition != PEER_HELD))
+        return;
+    snprintf(peer->key, sizeof peer->key, "connection:%016" PRIx64 "%016" PRIx64, random_u64(),
+             random_u64());
+    peer->device = token_keys_device_hash(peers->keys, slice_of(peer->key));
+    peer_event(peer, PEER_EVENT_HAS);
+    peers->user.evaluated(peers->user.owner, peer);
+}
+
+uint64_t peer_device_at(const struct peer *peer, size_t index)
+{
+    if (peer->device)
+        return index == 0 ? peer->device : proved_device_at(peer, index - 1);
+    return proved_device_at(peer, index);
+}
+
+bool peer_is_device(const struct peer *peer, uint64_t device)
+{
+    return device && (peer->device == device || proved_find_device(peer, device));
+}
+
 void peer_close(struct peer *peer)
 {
     struct peers *peers = peer->peers;
@@ -658,6 +680,7 @@ void peer_close(struct peer *peer)
     lookup_leave(&peer->waiter);
     lookup_leave(&peer->rights);
     unlink_all(peer);
+    passwords_close(peer);
     run_queue_remove(&peers->base->run_queue, &peer->task);
     timer_stop(&peers->base->timers, &peer->timer);
     unindex_row(peer);
@@ -681,6 +704,7 @@ void peer_release(struct peer *peer)
     assert(peer->condition == PEER_GONE);
     answer_release(peer->answer);
     peer_identity_free(peer->certificate);
+    passwords_free(peer);
     mem_free(peer);
 }
 
@@ -688,6 +712,8 @@ bool peer_covers(const struct peer *peer, const struct identity *identity)
 {
     if (peer->condition != PEER_HELD)
         return false;
+    if (proved_has(peer, identity))
+        return true;
     for (size_t i = 0; i < peer->may_assert_count; i++) {
         if (identity_covered_by(identity, identity_text(&peer->may_assert[i])))
             return true;

@@ -21,7 +21,9 @@
  *   CLOSED      GONE      GONE      GONE           GONE
  *
  * A route is HELD at once and for good. Who has shown no certificate is a STRANGER at once: no
- * store, no CN, no entries, no device key; nothing is asked about it. */
+ * store, no CN, no entries, no device key; nothing is asked about it. It HAS once it has proved a
+ * password (proved.h), and HAS_NOT when none of these is left; each of its users is a device of its
+ * own then. Or it is admitted as a stranger: a device for as long as its connection lasts. */
 #ifndef HOLDLINE_AUTHORIZATION_PEER_H
 #define HOLDLINE_AUTHORIZATION_PEER_H
 
@@ -68,6 +70,7 @@ struct peer {
     bool disabled_maybe; /* one of them has changed since they were looked at */
     size_t looked_at;    /* so many of them are disabled */
     struct lookup_waiter rights;
+    struct passwords *passwords; /* proved.c's; NULL until it is challenged */
     struct peer *prev, *next;
     struct peer *same_prev, *same_next; /* others with the same tag_peer */
 };
@@ -79,6 +82,10 @@ struct peers_user {
     /* Its entries are others than before. May be NULL. */
     void (*changed)(void *owner, struct peer *peer);
     void (*lost)(void *owner, struct peer *peer); /* nothing left */
+    /* Without certificate: it is one more device from now on, or one less. At once, from inside of
+     * authorize_begin() too. May be NULL. */
+    void (*proved)(void *owner, struct peer *peer, uint64_t device);
+    void (*unproved)(void *owner, struct peer *peer, uint64_t device);
 };
 
 struct config_trusted_peer;
@@ -120,6 +127,13 @@ void peer_close(struct peer *peer);
 
 struct peer *peer_hold(struct peer *peer);
 void peer_release(struct peer *peer); /* NULL is harmless */
+
+/* Who has shown no certificate may send as a stranger: gives it a device key. */
+void peer_admit_stranger(struct peer *peer);
+
+/* All the devices that it is, one after the other; 0 at the end. */
+uint64_t peer_device_at(const struct peer *peer, size_t index);
+bool peer_is_device(const struct peer *peer, uint64_t device);
 
 /* Whether, by its newest evaluation, it holds an entry that covers the identity. For choosing among
  * a device's connections; permission is authorize_begin()'s. */

@@ -71,7 +71,8 @@ static enum delivery_outcome write_here(struct delivery *delivery,
 
     if (!endpoint || endpoint->closed)
         return DELIVERY_GONE;
-    if (order->device && endpoint->device != order->device)
+    if (order->device && endpoint->device != order->device &&
+        !(endpoint->peer && peer_is_device(endpoint->peer, order->device)))
         return DELIVERY_GONE;
     if (order->ground && (!endpoint->peer || endpoint->peer->condition != PEER_HELD))
         return DELIVERY_GONE; /* a device that holds nothing any more is told nothing either */

@@ -23,7 +23,9 @@ struct endpoint {
     /* Keyed hash of what the handshake showed: known from the first byte on, so that transactions
      * can be told apart by who sent them. The device key needs mapperd's answer and comes later. */
     uint64_t certificate;
-    uint64_t device;               /* keyed hash of the device key; 0 = not known yet */
+    /* Keyed hash of the device key; 0 = not known yet, or that of each user who has proved a
+     * password here: peer_is_device(). */
+    uint64_t device;
     uint64_t last_group;           /* delivery: the last group of orders that was written here */
     struct unanswered *unanswered; /* delivery: what was written here and waits for an answer */
     struct request *requests;      /* arrived here and not finished; owned by the request layer */

@@ -542,13 +542,19 @@ static void count_write(struct registrar_job *job, enum write_outcome outcome)
         job->failure = reason_of_write(outcome);
 }
 
-/* Which of the peer's entries permits the AoR: a mapping, or a name in its certificate. */
+/* What permits the AoR: its user's password, or of the peer's entries a mapping or a name in its
+ * certificate. */
 static bool find_entry(const struct registrar_job *job, struct slice *entry, struct slice *ground)
 {
     const struct peer *peer = job->input.endpoint->peer;
     const struct answer *held = job->input.held;
     const struct identity *aor = job->input.aor;
 
+    if (job->input.password_user) {
+        *entry = identity_text(aor);
+        *ground = SLICE("digest");
+        return slice_equal(*entry, identity_text(job->input.password_user));
+    }
     for (size_t i = 0; i < peer_entry_count(peer, held); i++) {
         *entry = held->peer.entries[i];
         *ground = SLICE("mapping");
@@ -582,6 +588,7 @@ static void bind_contact(struct registrar_job *job, size_t index)
 {
     const struct wanted *wanted = &job->wanted[index];
     const struct endpoint *endpoint = job->input.endpoint;
+    const struct peer_identity *certificate = endpoint->peer->certificate;
     const struct message *m = job->input.message;
     const struct flow_origin origin = { job->registrar->base->config->name,
                                         job->registrar->base->proxy_epoch };
@@ -597,8 +604,8 @@ static void bind_contact(struct registrar_job *job, size_t index)
     job->stored_unix_s[index] = stored_expiry(job, wanted, ground);
     arguments = (struct bind_arguments){
         .aor = identity_text(job->input.aor),
-        .device_key = slice_of(endpoint->peer->key),
-        .store = slice_of(endpoint->peer->certificate->store),
+        .device_key = slice_of(job->input.device_key),
+        .store = certificate ? slice_of(certificate->store) : SLICE(""),
         .cn = job->input.held ? job->input.held->peer.canonical_cn : SLICE(""),
         .ground = ground,
         .entry = entry,
@@ -647,7 +654,7 @@ static bool is_left_behind(const struct registrar_job *job, const struct binding
     struct flow flow = flow_read(&origin, b->flow);
 
     if (b->instance.size || is_wanted(job, b->contact) ||
-        !slice_equal(b->device, slice_of(job->input.endpoint->peer->key)))
+        !slice_equal(b->device, slice_of(job->input.device_key)))
         return false;
     if (flow.generation && flow.worker != job->registrar->base->index)
         return elsewhere;
@@ -687,8 +694,7 @@ static enum reason check_standing(struct registrar_job *job, unsigned *others, u
             same = is_same_binding(&job->wanted[j], &b);
         *others += !same;
         *left += !same && is_left_behind(job, &b, true);
-        if ((same || job->star) &&
-            slice_equal(b.device, slice_of(job->input.endpoint->peer->key)) &&
+        if ((same || job->star) && slice_equal(b.device, slice_of(job->input.device_key)) &&
             is_older(message_slice(m, m->call_id), m->cseq, b.call_id, b.cseq))
             return REASON_REGISTER_OUT_OF_ORDER;
     }
@@ -708,7 +714,7 @@ static void write_all(struct registrar_job *job)
         if (w->granted_s)
             bind_contact(job, i);
         else
-            unbind(job, slice_of(job->input.endpoint->peer->key), w->instance, w->reg_id, w->uri);
+            unbind(job, slice_of(job->input.device_key), w->instance, w->reg_id, w->uri);
     }
     for (size_t i = 0; without_instance && i < located->locate.binding_count; i++) {
         struct binding b;

@@ -10,6 +10,7 @@
 #include "common/identity.h"
 #include "common/reason.h"
 #include "proxy/authorization/ask.h"
+#include "proxy/authorization/peer.h"
 #include "proxy/delivery/endpoint.h"
 #include "proxy/sip/message.h"
 
@@ -46,6 +47,9 @@ struct registrar_input {
     const struct identity *aor;    /* canonical To */
     const struct answer *held;     /* PEER of the device, as it was when this was permitted */
     const struct answer *located;  /* LOCATE of the AoR; NULL for a refresh */
+    /* Whose password alone admitted it, the AoR's: the bindings' ground. NULL: the certificate. */
+    const struct identity *password_user;
+    char device_key[DEVICE_KEY_MAX + 1];
 };
 
 /* How a REGISTER ended. */

@@ -68,15 +68,31 @@ void request_layer_response(struct request_layer *layer, struct slice bytes, uin
         drop(layer);
 }
 
+/* A connection without certificate may be several devices; one of them was asked. */
+static uint64_t device_of_response(struct request_layer *layer, const struct endpoint *endpoint,
+                                   const struct message *m)
+{
+    uint64_t device = 0, one;
+
+    for (size_t i = 0; (one = peer_device_at(endpoint->peer, i)) != 0; i++) {
+        device = one;
+        if (client_table_find(&layer->clients, message_slice(m, m->via_branch), message_method(m),
+                              one))
+            break;
+    }
+    return device;
+}
+
 /* A device that holds nothing any more answers nothing either: a removed phone that comes back
  * would else take the call that rang at it. */
 static void receive_response(struct request_layer *layer, struct endpoint *endpoint,
                              const struct message *m)
 {
     unsigned worker;
+    uint64_t device;
     struct letter *letter;
 
-    if (m->fault != MESSAGE_VALID || !endpoint->device || !endpoint->peer ||
+    if (m->fault != MESSAGE_VALID || !endpoint->peer || !peer_device_at(endpoint->peer, 0) ||
         endpoint->peer->condition != PEER_HELD ||
         !transaction_branch_worker(message_slice(m, m->via_branch), layer->base->workers,
                                    &worker)) {
@@ -86,16 +102,18 @@ static void receive_response(struct request_layer *layer, struct endpoint *endpo
     if (m->status >= 200 && m->method != METHOD_CANCEL)
         delivery_answered(endpoint, message_slice(m, m->via_branch));
     if (worker == layer->base->index) {
-        response_arrived(layer, m, endpoint->device);
+        response_arrived(layer, m, device_of_response(layer, endpoint, m));
         return;
     }
-    letter = letter_new(MAIL_RESPONSE, layer->base->index, message_text(m));
-    if (!letter) {
-        drop(layer);
-        return;
+    for (size_t i = 0; (device = peer_device_at(endpoint->peer, i)) != 0; i++) {
+        letter = letter_new(MAIL_RESPONSE, layer->base->index, message_text(m));
+        if (!letter) {
+            drop(layer);
+            return;
+        }
+        letter->device = device;
+        delivery_hand_on(layer->delivery, worker, letter);
     }
-    letter->device = endpoint->device;
-    delivery_hand_on(layer->delivery, worker, letter);
 }
 
 /* A CANCEL is its INVITE's when transaction, Call-ID, caller and number agree (9.2); another
@@ -378,6 +396,8 @@ static enum reason prepare(struct request *request, struct buffer *unsupported)
                                                   : REASON_ROUTE_NOT_PERMITTED;
     if (reason == REASON_ALLOWED && m->method == METHOD_ACK && !request->in_dialog)
         reason = REASON_DIALOG_UNKNOWN;
+    if (reason == REASON_ALLOWED)
+        reason = password_read(request);
     return reason;
 }
 
@@ -450,7 +470,8 @@ static bool refuse_stranger(struct request_layer *layer, struct endpoint *endpoi
 {
     enum reason reason = REASON_PEER_NOT_A_ROUTE;
 
-    if (endpoint->peer && endpoint->peer->kind != PEER_WITHOUT_CERTIFICATE)
+    if (endpoint->peer &&
+        (endpoint->peer->kind != PEER_WITHOUT_CERTIFICATE || password_may_be_asked(endpoint)))
         return false;
     if (endpoint->peer)
         reason = REASON_CERTIFICATE_REQUIRED;

@@ -27,8 +27,11 @@ static void begin_register(struct request *request)
         .aor = &request->to,
         .held = authorize_peer(&request->authorization),
         .located = request->authorization.locate,
+        .password_user = request->authorization.password_user,
     };
     struct registrar_job *job;
+
+    authorize_device_key(&request->authorization, input.device_key);
 
     request_become(request, REQUEST_STORING);
     registrar_begin(request->layer->registrar, &input, on_registered, request, &job);

@@ -428,6 +428,9 @@ void request_authorize(struct request *request)
         .from = &request->speaker,
         .referrer = request->referrer.size ? &request->referrer : NULL,
         .to = request->message.method == METHOD_REGISTER ? &request->to : NULL,
+        .admission = request->admission,
+        .credentials = request->credentials,
+        .hashed = { message_method(&request->message), message_body(&request->message) },
         .call_id = message_slice(&request->message, request->message.call_id),
     };
 
@@ -451,8 +454,8 @@ static bool is_stray(const struct request *request)
 
 static void permitted(struct request *request)
 {
-    if (request->endpoint)
-        request->device = request->endpoint->device;
+    if (request->authorization.device || request->endpoint)
+        request->device = request->authorization.device;
     if (!request->device) { /* its token and its bindings would name nobody */
         request_refuse(request, REASON_MAPPERD_UNREACHABLE, "device key is not known yet");
         return;
@@ -478,6 +481,10 @@ static void act_on_decision(struct request *request)
     if (request->message.method == METHOD_ACK) {
         counter_add(&request->layer->base->counters->dropped);
         request_end(request);
+        return;
+    }
+    if (decision->effect == EFFECT_CHALLENGE) {
+        password_challenge(request, decision->reason);
         return;
     }
     request_refuse(

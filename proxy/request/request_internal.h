@@ -4,6 +4,7 @@
  *   receive.c   a message from a connection: which transaction, or a new request
  *   request.c   the states of a request, and what each event does to it
  *   dialog.c    requests inside a dialog, and ACK: the token
+ *   password.c  credentials, challenges
  *   register.c  requests to ourselves
  *   forward.c   from a permitted request to branches, and the bytes that leave
  *   branch.c    one branch: its client transaction, timer C, CANCEL
@@ -97,6 +98,9 @@ struct request {
     struct identity referrer; /* Referred-By of a REFER; size 0: none */
     bool of_trusted;          /* its peer is in our trust domain (RFC 3325) */
     enum transport incoming;  /* that it came over */
+    struct policy_admission admission;      /* how its listener admits */
+    struct slice realm;                     /* of challenges; empty: no passwords there */
+    struct digest_credentials *credentials; /* for that realm; NULL: none. Of the arena */
     struct authorization authorization;
     bool in_dialog; /* it has a token of ours that fits */
     struct dialog_token token;
@@ -171,6 +175,12 @@ enum error dialog_make_token(const struct branch *branch,
                              char out[DIALOG_TOKEN_SIZE + 1]) MUST_CHECK;
 bool dialog_is_formed_by(enum method method);
 
+/* password.c */
+bool password_may_be_asked(const struct endpoint *endpoint);
+enum reason password_read(struct request *request);
+void password_challenge(struct request *request, enum reason reason);
+void password_strip(struct edit_list *edits, const struct request *request);
+
 /* register.c */
 void request_answer_ourselves(struct request *request);
 
@@ -198,6 +208,8 @@ void log_refusal(const struct message *message, enum reason reason, const char *
 void respond(struct request *request, enum reason reason, const char *detail);
 void respond_with(struct request *request, enum reason reason, const char *detail,
                   struct slice more);
+void respond_as(struct request *request, unsigned status, enum reason reason, const char *detail,
+                struct slice more);
 void respond_status(struct request *request, unsigned status, struct slice headers);
 void respond_stateless(struct request_layer *layer, struct connection *c,
                        const struct message *message, unsigned status, const char *warning,

@@ -101,8 +101,8 @@ static void report_refusal(const struct request *request, enum reason reason)
 }
 
 /* `detail` is our own text or NULL, `more` whole header lines. */
-void respond_with(struct request *request, enum reason reason, const char *detail,
-                  struct slice more)
+void respond_as(struct request *request, unsigned status, enum reason reason, const char *detail,
+                struct slice more)
 {
     struct buffer headers;
 
@@ -114,9 +114,14 @@ void respond_with(struct request *request, enum reason reason, const char *detai
     buffer_init(&headers, RESPONSE_HEADERS_MAX);
     add_headers(&headers, request->layer, reason, detail);
     buffer_add(&headers, more);
-    respond_status(request, (unsigned)reason_status(reason),
-                   headers.failed ? SLICE("") : buffer_slice(&headers));
+    respond_status(request, status, headers.failed ? SLICE("") : buffer_slice(&headers));
     buffer_free(&headers);
+}
+
+void respond_with(struct request *request, enum reason reason, const char *detail,
+                  struct slice more)
+{
+    respond_as(request, (unsigned)reason_status(reason), reason, detail, more);
 }
 
 void respond(struct request *request, enum reason reason, const char *detail)

@@ -8,6 +8,7 @@
 
 #include "common/error.h"
 #include "common/slice.h"
+#include "proxy/sip/digest_algorithm.h"
 
 #include <stdint.h>
 
@@ -16,13 +17,6 @@
 #define CREDENTIALS_NAME_MAX   254  /* octets of username and realm, as in table credential */
 #define CREDENTIALS_TEXT_MAX   256  /* of nonce and cnonce */
 #define CREDENTIALS_URI_MAX    2048
-
-/* NONE: an algorithm that we have no HA1 for (SHA-512-256, the -sess forms, whatever comes). */
-enum digest_algorithm { DIGEST_ALGORITHM_NONE = 0, DIGEST_SHA_256, DIGEST_MD5 };
-/* "SHA-256", "MD5"; "" for NONE. Static. */
-const char *digest_algorithm_name(enum digest_algorithm algorithm);
-/* Without case; NONE: not one of ours. */
-enum digest_algorithm digest_algorithm_of(struct slice name);
 
 enum digest_qop { DIGEST_QOP_NONE = 0, DIGEST_QOP_AUTH, DIGEST_QOP_AUTH_INT };
 

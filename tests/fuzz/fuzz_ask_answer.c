@@ -43,10 +43,25 @@ static void check_locate(const struct answer *answer)
     }
 }
 
+static void check_credential(const struct answer *answer)
+{
+    struct credential row;
+    size_t index = 0;
+
+    for (; answer_credential(answer, index, &row); index++) {
+        assert(row.realm_size > 0 && row.realm_size <= CREDENTIAL_NAME_MAX);
+        assert(row.username_size > 0 && row.username_size <= CREDENTIAL_NAME_MAX);
+        assert(row.ha1_sha256.size == 0 || row.ha1_sha256.size == 64);
+        assert(row.ha1_md5.size == 0 || row.ha1_md5.size == 32);
+    }
+    assert(index == answer->credential.count);
+    assert(index == 0 || answer->credential.state == USER_KNOWN);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static const struct resp_limits limits = { ASK_REPLY_MAX, ASK_REPLY_ITEMS_MAX };
-    enum lookup_kind kind = size ? (enum lookup_kind)(1 + data[0] % 3) : LOOKUP_NONE;
+    enum lookup_kind kind = size ? (enum lookup_kind)(1 + data[0] % 4) : LOOKUP_NONE;
     struct slice key =
         kind == LOOKUP_PEER ? SLICE("device 0004F2000001") : SLICE("alice@example.org");
     struct resp_value value;
@@ -65,8 +80,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         check_peer(answer);
     else if (kind == LOOKUP_RIGHTS)
         check_rights(answer);
-    else
+    else if (kind == LOOKUP_LOCATE)
         check_locate(answer);
+    else
+        check_credential(answer);
     answer_release(answer);
     return 0;
 }

@@ -551,7 +551,6 @@ static void test_malformed_rules_make_the_answer_unusable(void **state)
                                        "-1 allow * * * - - -",
                                        "1 ALLOW * * * - - -",
                                        "1 maybe * * * - - -",
-                                       "1 challenge * * * - - -",
                                        "1 allow DEVICE * * - - -",
                                        "1 allow a.b * * - - -",
                                        "1 allow aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa * * - - -",
