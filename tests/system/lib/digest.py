@@ -42,7 +42,7 @@ class Login:
         self.password = password
         self.nc = 0
 
-    def answer(self, method, uri, body=b"", qop="auth", nc=None, **changed):
+    def answer(self, method, uri, body=b"", qop="auth", nc=None, nc_text=None, **changed):
         """The value of Authorization or Proxy-Authorization; `changed` parameters are what they are
         said to be, whatever was hashed; None leaves one out."""
         self.nc += 1
@@ -63,7 +63,7 @@ class Login:
             "uri": f'"{uri}"',
             "algorithm": c.get("algorithm"),
             "cnonce": f'"{cnonce}"',
-            "nc": count,
+            "nc": nc_text or count,
             "qop": qop,
             "response": f'"{h(":".join((ha1, c["nonce"], count, cnonce, qop, ha2)))}"',
             **changed,
