@@ -2929,7 +2929,7 @@ CASE
 END) STORED COLLATE pg_catalog."C",
     tenant text DEFAULT public.tenant_default() COLLATE pg_catalog."C",
     CONSTRAINT rights_rule_calls_per_minute_must_be_1_to_1000000_of_an_allow CHECK (((calls_per_minute IS NULL) OR ((calls_per_minute >= 1) AND (calls_per_minute <= 1000000) AND (effect = 'allow'::text)))),
-    CONSTRAINT rights_rule_effect_must_be_allow_or_deny CHECK ((effect = ANY (ARRAY['allow'::text, 'deny'::text]))),
+    CONSTRAINT rights_rule_effect_must_be_allow_deny_or_challenge CHECK ((effect = ANY (ARRAY['allow'::text, 'deny'::text, 'challenge'::text]))),
     CONSTRAINT rights_rule_methods_must_be_1_to_32_names CHECK ((array_to_string(methods, ','::text, '?'::text) ~ ('^[A-Z][A-Z0-9_-]{0,31}(,[A-Z][A-Z0-9_-]{0,31}){0,31}$'::text COLLATE "C"))),
     CONSTRAINT rights_rule_position_from_1000000_is_for_rules_of_tenants CHECK (((tenant IS NULL) = ("position" < 1000000))),
     CONSTRAINT rights_rule_target_kind_must_be_ours_user_domain_number_service CHECK ((target_kind = ANY (ARRAY['any'::text, 'ours'::text, 'user'::text, 'domain'::text, 'number'::text, 'service'::text]))),
@@ -2966,7 +2966,7 @@ COMMENT ON COLUMN public.rights_rule.target_kind IS 'What the request will reach
 
 COMMENT ON COLUMN public.rights_rule.target IS 'user@domain, domain, the beginning of a number, or a service (sos, sos.fire); NULL for any and ours.';
 
-COMMENT ON COLUMN public.rights_rule.effect IS 'allow or deny.';
+COMMENT ON COLUMN public.rights_rule.effect IS 'allow, deny or challenge: who has proved the password of From may, others are asked for it; where the listener takes no passwords it denies.';
 
 COMMENT ON COLUMN public.rights_rule.valid_from IS 'The rule does not match before this moment; NULL: no beginning.';
 

@@ -168,7 +168,7 @@ SELECT pg_temp.same($$SELECT position, who, methods, target, valid_from FROM rig
     $$VALUES (100, 'staff', '{INVITE,MESSAGE}'::text[], '+49301', '2026-01-01Z'::timestamptz), (100, 'Alice@example.org', NULL, 'bob@pbx.example', NULL),
              (100, 'example.net', NULL, 'pbx.example', NULL)$$, 'a rule''s values are canonical');
 SELECT is(pg_temp.refusal('INSERT INTO rights_rule ' || written), refusal, refusal) FROM (VALUES
-    ($$(effect) VALUES ('maybe')$$, '23514 constraint rights_rule_effect_must_be_allow_or_deny'),
+    ($$(effect) VALUES ('maybe')$$, '23514 constraint rights_rule_effect_must_be_allow_deny_or_challenge'),
     ($$(who_kind, effect) VALUES ('all', 'allow')$$, '23514 constraint rights_rule_who_kind_must_be_everyone_domain_group_or_user'),
     ($$(who, effect) VALUES ('staff', 'allow')$$, '23514 constraint rights_rule_who_must_be_null_for_everyone_and_only_then'),
     ($$(who_kind, effect) VALUES ('user', 'allow')$$, '23514 constraint rights_rule_who_must_be_null_for_everyone_and_only_then'),
@@ -230,6 +230,8 @@ SELECT matches(pg_temp.refusal($$SELECT retire_device('0004F224A6AC')$$),
     '^P0002 device "0004F224A6AC" of trust store "device" has no mapping HINT ', 'retire_device says when nothing matched');
 SELECT matches(pg_temp.refusal($$SELECT retire_device(NULL)$$), '^22004 no device is named', 'retire_device of nothing');
 SELECT is(retire_device('Alice Smith', 'corp'), 1::bigint, 'retire_device in another store');
+
+SELECT lives_ok($$INSERT INTO rights_rule (methods, effect) VALUES ('{INVITE}', 'challenge')$$, 'F45 a rule may ask for a password');
 
 SELECT * FROM finish();
 ROLLBACK;

@@ -397,3 +397,30 @@ def test_F46_a_shared_phone_registers_a_user_by_password(fresh_lab):
         wait_until(lambda: resp(lab, "LOCATE", f"{guest}@{lab.domain}")[3:] == [])
         phone.user = kept
         assert phone.options().status == 200, "the phone itself stays what it was"
+
+
+def test_F45_a_rule_asks_for_the_password_besides_the_certificate(fresh_lab):
+    lab, callee = fresh_lab, ready_phone(fresh_lab)
+    phone = Phone(lab).provision()
+    set_password(lab, phone.identity, PASSWORD)
+    sql(
+        lab,
+        "INSERT INTO rights_rule (position, who_kind, who, methods, effect)"
+        " VALUES (10, 'user', %s, '{MESSAGE}', 'challenge')",
+        phone.identity,
+    )
+    wait_until(lambda: " challenge " in str(resp(lab, "RIGHTS", phone.identity)))
+    with callee, phone.connect(listener="mixed"):
+        request = phone.request("MESSAGE", callee.aor, body="hello")
+        first = phone.exchange(request)
+        assert_challenged(first, "credentials-required")
+        _, _, wrong = exchange(phone, request, "guess")
+        assert_challenged(wrong, "credentials-wrong")
+        signed = login(first, phone.user, PASSWORD).sign(request)
+        phone.send(signed)
+        callee.reply(callee.expect("MESSAGE"), 200)
+        assert phone.response(signed).status == 200
+        assert phone.options().status == 200, "nothing else needs it"
+        phone.connect(listener="tls")  # which takes no passwords
+        denied = phone.exchange(phone.request("MESSAGE", callee.aor, body="x"))
+        assert denied.status == 403 and "rule-denies" in warning(denied)
