@@ -108,7 +108,9 @@ def test_F46_what_is_not_the_answer_is_wrong(fresh_lab):
             {"realm": '"elsewhere"'}, {"algorithm": "SHA-512-256"}, {"algorithm": "MD5"},
         ):
             assert_challenged(user.exchange(made.sign(request, **changed)), "credentials-required")
-        response = user.exchange(made.sign(request, uri='"sip:other@example.org"'))
+        other = made.sign(request)
+        other.start = "MESSAGE sip:other@example.org SIP/2.0"
+        response = user.exchange(other)
         assert response.status == 400 and "malformed" in warning(response)
         assert not callee.seen("MESSAGE")
 

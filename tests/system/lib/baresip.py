@@ -22,7 +22,9 @@ TIMEOUT_S = 20
 class Baresip:
     """One baresip with the certificate of a Phone's file (certificate and key) and one account."""
 
-    def __init__(self, folder, user, domain, pem, ca, proxy, answers=True, host="127.0.0.11"):
+    def __init__(
+        self, folder, user, domain, pem, ca, proxy, answers=True, host="127.0.0.11", password=None
+    ):
         self.folder = pathlib.Path(folder)
         self.user = user
         self.aor = f"sip:{user}@{domain}"
@@ -58,7 +60,9 @@ ctrl_tcp_listen 127.0.0.1:{self.port}
         )
         (self.folder / "accounts").write_text(
             f'<{self.aor};transport=tls>;regint=600;outbound="sip:{address};transport=tls"'
-            f";answermode={'auto' if answers else 'manual'}\n"
+            f";answermode={'auto' if answers else 'manual'}"
+            + (f";auth_user={user};auth_pass={password}" if password else "")
+            + "\n"
         )
         (self.folder / "contacts").write_text("")
         holder.close()

@@ -360,8 +360,7 @@ static void reach(const struct cell *cell)
     assert_int_equal(decide(&p.peer, &p.request, &p.rights).effect, EFFECT_ALLOW);
 }
 
-static void
-test_F46_another_domain_s_user_reaches_ours_by_rule_and_a_stranger_by_itself(void **state)
+static void test_F46_others_reach_our_users_and_nobody_else(void **state)
 {
     (void)state;
     reach(&(struct cell){ 'f', 'm', 'n', 't', 'a' });
@@ -415,8 +414,7 @@ int main(void)
         cmocka_unit_test(test_F46_every_cell_and_outcome_is_decided_as_required),
         cmocka_unit_test(test_F46_REGISTER_needs_To_from_what_admits_it),
         cmocka_unit_test(test_F46_no_password_helps_what_is_disabled),
-        cmocka_unit_test(
-            test_F46_another_domain_s_user_reaches_ours_by_rule_and_a_stranger_by_itself),
+        cmocka_unit_test(test_F46_others_reach_our_users_and_nobody_else),
         cmocka_unit_test(test_F45_a_rule_may_ask_for_the_password),
     };
 
