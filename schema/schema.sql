@@ -1729,7 +1729,7 @@ BEGIN
         FROM new_rows n;
         INSERT INTO change_log (stamp, system_id, database_oid, kind, key)
         SELECT here_stamp, here_system, here_database, 'peer', ARRAY[k.trust_store, k.cn]
-        FROM (SELECT DISTINCT n.trust_store, n.cn FROM new_rows n) k;
+        FROM (SELECT DISTINCT n.trust_store, n.cn FROM new_rows n ORDER BY 1, 2) k;
         -- In order, so that two loads that overlap wait for each other and never deadlock.
         INSERT INTO sip_user (identity)
         SELECT DISTINCT n.user_identity FROM new_rows n
@@ -2708,7 +2708,8 @@ BEGIN
         FROM new_rows n;
         -- No identity stands twice in one statement's rows: the primary key says so.
         INSERT INTO change_log (stamp, system_id, database_oid, kind, key)
-        SELECT here_stamp, here_system, here_database, 'user', ARRAY[n.identity] FROM new_rows n;
+        SELECT here_stamp, here_system, here_database, 'user', ARRAY[n.identity] FROM new_rows n
+        ORDER BY n.identity;
         older := EXISTS (SELECT FROM new_rows n
                          JOIN cn_mapping m ON m.identity = n.identity AND m.user_identity IS NULL);
     END IF;
