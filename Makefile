@@ -29,7 +29,9 @@ binary_mapctl  := mapctl
 # The proxy has no database client: that it does not even link one is part of the design.
 libs_proxy   := -lssl -lcrypto -lev -lconfuse
 libs_mapperd := -lpq -llmdb -lev -lconfuse -lcrypto
-libs_mapctl  := -lpq -lcsv -lconfuse -ljansson -lmicrohttpd -lssl -lcrypto
+libs_mapctl  := -lpq -lcsv -lconfuse -ljansson -lmicrohttpd -lssl -lcrypto -lev
+# mapctl check decides by the proxy's own code.
+also_mapctl  := proxy
 libs_common  := -lev -lconfuse -lcrypto
 libs_all     := -lssl -lcrypto -lpq -lcsv -llmdb -lev -lconfuse -ljansson -lmicrohttpd
 
@@ -207,14 +209,15 @@ endef
 # $(call program,VARIANT,NAME)
 define program
 build/$(1)/bin/$(binary_$(2)): build/$(1)/obj/$(2)/main.o build/$(1)/lib/lib$(2).a \
-        build/$(1)/lib/libcommon.a
+        $(also_$(2):%=build/$(1)/lib/lib%.a) build/$(1)/lib/libcommon.a
 	$$(call link,$(1)) $(libs_$(2))
 endef
 
 # $(call unit_test,VARIANT,SOURCE,PROGRAM)
 define unit_test
 build/$(1)/$(2:.c=): build/$(1)/obj/$(2:.c=.o) build/$(1)/lib/libtestlib.a \
-        $(if $(filter $(3),$(PROGRAMS)),build/$(1)/lib/lib$(3).a) build/$(1)/lib/libcommon.a
+        $(if $(filter $(3),$(PROGRAMS)),build/$(1)/lib/lib$(3).a) \
+        $(also_$(3):%=build/$(1)/lib/lib%.a) build/$(1)/lib/libcommon.a
 	$$(call link,$(1)) -lcmocka $(libs_$(3))
 endef
 

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* mapctl check: asks mapperd what the proxy would ask and decides with the same function. What a
- * request needs besides (a route to a foreign domain, a registered callee) is not looked at. */
+/* mapctl check: asks mapperd what the proxy would ask and decides with the same function. With
+ * --listener it decides as the proxy of that configuration would, by the proxy's own code; without,
+ * what a request needs besides (a password, a route to a foreign domain) is not looked at. */
 #include "common/clock.h"
 #include "common/mem.h"
 #include "common/number.h"
 #include "common/policy.h"
+#include "mapctl/check_internal.h"
 #include "mapctl/commands.h"
 #include "mapctl/remote.h"
 
@@ -12,29 +14,18 @@
 #include <inttypes.h>
 #include <stdio.h>
 
-#define METHOD_MAX 32
-#define NAMES_MAX  16
-
-enum check_option { OPTION_NAME = 1 };
-
 static const struct option_row OPTIONS[] = {
     { OPTION_NAME, "name", VALUE_TEXT, "IDENTITY",
       "the certificate has this SIP name as well; may be given again" },
+    { OPTION_LISTENER, "listener", VALUE_TEXT, "NAME",
+      "decide as the proxy does for what comes in there, by its configuration" },
+    { OPTION_CERT, "cert", VALUE_FILE, "FILE",
+      "instead of STORE and CN: the device's certificate and what it sends with it, PEM" },
+    { OPTION_NO_CERT, "no-cert", VALUE_NONE, NULL,
+      "instead of STORE and CN: the device shows no certificate" },
+    { OPTION_PROXY_CONFIG, "proxy-config", VALUE_FILE, "FILE",
+      "configuration of the proxy for --listener (" PROXY_CONFIG ")" },
     { 0 },
-};
-
-/* SIP names of the certificate. */
-struct names {
-    struct identity list[NAMES_MAX];
-    size_t count;
-};
-
-struct question {
-    struct slice store, cn, method;
-    char method_text[METHOD_MAX + 1];
-    struct identity from, target;
-    struct identity domain; /* of the target */
-    bool registers;
 };
 
 struct answers {
@@ -72,23 +63,22 @@ static bool read_method(struct question *q, const char *text)
     return true;
 }
 
+/* `operands`: IDENTITY METHOD TARGET. */
 static bool read_question(struct question *q, char **operands)
 {
     struct slice domain;
 
-    q->store = slice_of(operands[0]);
-    q->cn = slice_of(operands[1]);
-    if (read_identity(&q->from, operands[2]) != ERROR_NONE || q->from.user_size == 0) {
-        complain("%s is not an identity; write user@domain", operands[2]);
+    if (read_identity(&q->from, operands[0]) != ERROR_NONE || q->from.user_size == 0) {
+        complain("%s is not an identity; write user@domain", operands[0]);
         return false;
     }
-    if (!read_method(q, operands[3])) {
-        complain("%s is not a method", operands[3]);
+    if (!read_method(q, operands[1])) {
+        complain("%s is not a method", operands[1]);
         return false;
     }
-    if (read_identity(&q->target, operands[4]) != ERROR_NONE ||
+    if (read_identity(&q->target, operands[2]) != ERROR_NONE ||
         (q->registers && q->target.user_size == 0)) {
-        complain("%s is not a target; write user@domain%s", operands[4],
+        complain("%s is not a target; write user@domain%s", operands[2],
                  q->registers ? "" : ", a domain or tel:NUMBER");
         return false;
     }
@@ -194,15 +184,25 @@ static bool is_stale(const struct answers *a)
     return false;
 }
 
+static struct slice reached_target(const struct question *q)
+{
+    return q->registers ? identity_text(&q->domain) : identity_text(&q->target);
+}
+
+static enum error ask_explain(const struct question *q, struct answers *a, struct remote *remote)
+{
+    const struct slice explain[] = { SLICE("EXPLAIN"),        q->store,  q->cn,
+                                     identity_text(&q->from), q->method, reached_target(q) };
+
+    return remote_ask(remote, &a->explain, explain, 6);
+}
+
 static enum error ask_all(const struct question *q, struct answers *a, struct remote *remote)
 {
-    struct slice target = q->registers ? identity_text(&q->domain) : identity_text(&q->target);
     const struct slice peer[] = { SLICE("PEER"), q->store, q->cn };
     const struct slice rights[] = { SLICE("RIGHTS"), identity_text(&q->from) };
-    const struct slice reached[] = { SLICE("RIGHTS"), target };
-    const struct slice explain[] = { SLICE("EXPLAIN"),        q->store,  q->cn,
-                                     identity_text(&q->from), q->method, target };
-    enum error error = remote_ask(remote, &a->explain, explain, 6);
+    const struct slice reached[] = { SLICE("RIGHTS"), reached_target(q) };
+    enum error error = ask_explain(q, a, remote);
 
     if (error != ERROR_NONE)
         return error;
@@ -308,7 +308,9 @@ static void print_answer(const struct question *q, const struct answers *a,
     struct slice rest = a->explain.value.text;
     struct resp_value item;
 
-    printf("%s\n", d->effect == EFFECT_ALLOW ? "allowed" : "denied");
+    printf("%s\n", d->effect == EFFECT_ALLOW       ? "allowed"
+                   : d->effect == EFFECT_CHALLENGE ? "challenged"
+                                                   : "denied");
     printf("reason: %s: %s\n", reason_name(d->reason), reason_text(d->reason));
     if (d->effect != EFFECT_ALLOW)
         printf("what to do: %s\n", reason_remedy(d->reason));
@@ -356,6 +358,7 @@ static void output_answer(const struct question *q, const struct answers *a,
     struct resp_value item;
 
     output_set(document, "allowed", json_boolean(allowed));
+    output_set(document, "challenged", json_boolean(d->effect == EFFECT_CHALLENGE));
     output_set(document, "reason", output_text(slice_of(reason_name(d->reason))));
     output_set(document, "text", output_text(slice_of(reason_text(d->reason))));
     output_set(document, "what_to_do",
@@ -403,6 +406,27 @@ static enum status check(const struct question *q, const struct settings *settin
     return status;
 }
 
+enum status check_show(const struct question *q, const struct settings *settings,
+                       const struct names *names, const struct decision *decision)
+{
+    struct answers answers = { 0 };
+    struct remote remote;
+    enum status status = STATUS_UNREACHABLE;
+
+    if (remote_open(&remote, "mapperd", settings->mapperd_socket) != ERROR_NONE)
+        return status;
+    if (ask_explain(q, &answers, &remote) == ERROR_NONE) {
+        if (settings->json)
+            output_answer(q, &answers, names, decision);
+        else
+            print_answer(q, &answers, names, decision);
+        status = decision->effect == EFFECT_ALLOW ? STATUS_GOOD : STATUS_BAD;
+    }
+    free_answers(&answers);
+    remote_close(&remote);
+    return status;
+}
+
 static bool read_names(struct names *names, const struct arguments *arguments)
 {
     size_t cursor = 0;
@@ -420,27 +444,49 @@ static bool read_names(struct names *names, const struct arguments *arguments)
     return true;
 }
 
+/* STORE and CN, or what stands for them. */
+static bool shows_one_thing(const struct arguments *arguments)
+{
+    int shown = (arguments->operand_count == 5) + option_given(arguments, OPTION_CERT) +
+                option_given(arguments, OPTION_NO_CERT);
+
+    if (shown == 1 && arguments->operand_count != 4 &&
+        (arguments->operand_count == 5 || option_given(arguments, OPTION_LISTENER)))
+        return true;
+    complain("say STORE CN IDENTITY METHOD TARGET, or --listener with --cert FILE or --no-cert "
+             "and IDENTITY METHOD TARGET");
+    return false;
+}
+
 static enum status run(const struct settings *settings, const struct arguments *arguments)
 {
     struct names names = { 0 };
     struct question question = { 0 };
 
-    if (!read_question(&question, arguments->operands) || !read_names(&names, arguments))
+    if (!shows_one_thing(arguments) ||
+        !read_question(&question, arguments->operands + arguments->operand_count - 3) ||
+        !read_names(&names, arguments))
         return STATUS_USAGE;
+    if (option_given(arguments, OPTION_LISTENER))
+        return check_as_proxy(&question, settings, arguments, &names);
+    question.store = slice_of(arguments->operands[0]);
+    question.cn = slice_of(arguments->operands[1]);
     return check(&question, settings, &names);
 }
 
 const struct command command_check = {
     .name = "check",
-    .operands = "STORE CN IDENTITY METHOD TARGET",
+    .operands = "[STORE CN] IDENTITY METHOD TARGET",
     .operand_kind = VALUE_TEXT,
-    .operands_min = 5,
+    .operands_min = 3,
     .operands_max = 5,
     .brief = "may the device with this certificate send this request, and which rows decide?",
     .help = "STORE and CN: trust store and common name of the certificate\n"
             "IDENTITY: user@domain of From\n"
             "METHOD: INVITE, MESSAGE, REGISTER, ...\n"
-            "TARGET: user@domain, domain or tel:NUMBER; of a REGISTER the user@domain of To",
+            "TARGET: user@domain, domain or tel:NUMBER; of a REGISTER the user@domain of To\n"
+            "With --listener the configuration of the proxy counts too: who is trusted, what the "
+            "certificate may say, passwords, routes. It reads what the proxy reads, keys included.",
     .options = OPTIONS,
     .run = run,
 };

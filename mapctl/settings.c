@@ -67,6 +67,7 @@ enum error settings_read_config(struct settings *settings, const char *path)
         CFG_SEC("trust_store", section, CFGF_MULTI | CFGF_TITLE | CFGF_IGNORE_UNKNOWN),
         CFG_SEC("listener", section, CFGF_MULTI | CFGF_TITLE | CFGF_IGNORE_UNKNOWN),
         CFG_SEC("route", section, CFGF_MULTI | CFGF_TITLE | CFGF_IGNORE_UNKNOWN),
+        CFG_SEC("trusted_peer", section, CFGF_MULTI | CFGF_TITLE | CFGF_IGNORE_UNKNOWN),
         CFG_STR("socket", NULL, CFGF_NODEFAULT),
         CFG_STR("mapperd_socket", NULL, CFGF_NODEFAULT),
         CFG_STR("database", NULL, CFGF_NODEFAULT),

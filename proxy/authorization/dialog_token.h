@@ -31,6 +31,8 @@ struct token_keys;
  * ERROR_MEMORY. Each has been logged. A process draws a number of its own run with it, so that
  * flows of an earlier run are never taken for those of this one. */
 enum error token_keys_load(const char *path, struct token_keys **out) MUST_CHECK;
+/* Keys of this process alone, in no file: for who only decides. */
+enum error token_keys_draw(struct token_keys **out) MUST_CHECK;
 void token_keys_free(struct token_keys *keys);
 
 /* Keyed hashes; never 0, which is nobody. */

@@ -259,6 +259,16 @@ enum error token_keys_load(const char *path, struct token_keys **out)
     return ERROR_NONE;
 }
 
+enum error token_keys_draw(struct token_keys **out)
+{
+    *out = mem_alloc(sizeof **out);
+    if (!*out)
+        return ERROR_MEMORY;
+    random_bytes(*out, sizeof **out);
+    (*out)->count = 0;
+    return ERROR_NONE;
+}
+
 void token_keys_free(struct token_keys *keys)
 {
     if (!keys)

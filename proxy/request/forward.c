@@ -401,22 +401,6 @@ static void add_bindings(struct request *request, const struct slice *texts, siz
     }
 }
 
-/* Only a rule lets a request leave our domains, and only a route leads out. */
-static enum reason reason_of_nobody(enum user_state state)
-{
-    switch (state) {
-    case USER_KNOWN:
-        return REASON_TARGET_UNREACHABLE;
-    case USER_FOREIGN:
-        return REASON_TARGET_NO_ROUTE;
-    case USER_NONE:
-    case USER_UNKNOWN:
-    case USER_DISABLED:
-        break;
-    }
-    return REASON_TARGET_UNKNOWN;
-}
-
 static void forward_to_user(struct request *request)
 {
     const struct answer *located = request->authorization.locate;
@@ -427,7 +411,7 @@ static void forward_to_user(struct request *request)
     if (request->branches)
         send_all(request);
     else
-        request_refuse(request, reason_of_nobody(state), NULL);
+        request_refuse(request, target_reason_of_nobody(state), NULL);
 }
 
 static struct branch_target target_of_route(const struct request_layer *layer,

@@ -212,3 +212,19 @@ enum reason target_follow_route(struct request_target *target)
     target->kind = REQUEST_TARGET_ROUTE;
     return REASON_ALLOWED;
 }
+
+/* Only a rule lets a request leave our domains, and only a route leads out. */
+enum reason target_reason_of_nobody(enum user_state state)
+{
+    switch (state) {
+    case USER_KNOWN:
+        return REASON_TARGET_UNREACHABLE;
+    case USER_FOREIGN:
+        return REASON_TARGET_NO_ROUTE;
+    case USER_NONE:
+    case USER_UNKNOWN:
+    case USER_DISABLED:
+        break;
+    }
+    return REASON_TARGET_UNKNOWN;
+}

@@ -6,7 +6,7 @@
 #define HOLDLINE_ROUTE_TARGET_H
 
 #include "common/identity.h"
-#include "common/reason.h"
+#include "common/policy.h"
 #include "proxy/config.h"
 #include "proxy/sip/message.h"
 
@@ -66,6 +66,9 @@ enum reason target_read(const struct message *message, const struct config *conf
  * this Route names by its domain or address, and the target, for rights, is the user at that
  * route's domain. ROUTE_NOT_PERMITTED: no such route, or nothing that a rule could be about. */
 enum reason target_follow_route(struct request_target *target) MUST_CHECK;
+
+/* What to answer where nobody of this target can be reached: of RIGHTS or LOCATE for it. */
+enum reason target_reason_of_nobody(enum user_state state);
 
 /* Whether host and port of a URI name this proxy. */
 bool target_is_ours(const struct own_names *names, const struct uri *uri);

@@ -84,11 +84,9 @@ static int verify_in_store(const struct trust_store *store, X509 *leaf, STACK_OF
                              chain->link_count, clock_unix_s());
 }
 
-static int verify_in_stores(const struct tls_context *context, X509_STORE_CTX *ctx,
-                            struct tls_session *session)
+static int verify_in_stores(const struct tls_context *context, X509 *leaf,
+                            STACK_OF(X509) * untrusted, struct tls_session *session)
 {
-    X509 *leaf = X509_STORE_CTX_get0_cert(ctx);
-    STACK_OF(X509) *untrusted = X509_STORE_CTX_get0_untrusted(ctx);
     int best = X509_V_ERR_UNSPECIFIED;
     if (!leaf)
         return best;
@@ -119,7 +117,8 @@ static int verify_callback(X509_STORE_CTX *ctx, void *argument)
     SSL *ssl = X509_STORE_CTX_get_ex_data(ctx, SSL_get_ex_data_X509_STORE_CTX_idx());
     struct tls_session *session = SSL_get_app_data(ssl);
     session->store = NULL;
-    int error = verify_in_stores(argument, ctx, session);
+    int error = verify_in_stores(argument, X509_STORE_CTX_get0_cert(ctx),
+                                 X509_STORE_CTX_get0_untrusted(ctx), session);
     session->verify_error = error;
     if (error != X509_V_OK)
         remember_refused(session, X509_STORE_CTX_get0_cert(ctx));
@@ -307,6 +306,16 @@ static bool needs_no_certificate(const struct tls_session *session, const SSL *s
            !session->refused && session->verify_error == X509_V_OK;
 }
 
+static enum error identity_of(const struct tls_session *session, X509 *certificate,
+                              struct peer_identity **out)
+{
+    enum error e = peer_identity_read(certificate, trust_store_name(session->store),
+                                      trust_store_rules(session->store)->sources, out);
+    if (e == ERROR_NONE)
+        (*out)->not_after_unix_s = session->chain.not_after_unix_s;
+    return e;
+}
+
 enum error tls_session_identity(const struct tls_session *session, SSL *ssl,
                                 struct peer_identity **out)
 {
@@ -317,9 +326,23 @@ enum error tls_session_identity(const struct tls_session *session, SSL *ssl,
     if (!session->store || session->verify_error != X509_V_OK || !certificate ||
         SSL_get_verify_result(ssl) != X509_V_OK || SSL_session_reused(ssl))
         return ERROR_NOT_FOUND;
-    enum error e = peer_identity_read(certificate, trust_store_name(session->store),
-                                      trust_store_rules(session->store)->sources, out);
-    if (e == ERROR_NONE)
-        (*out)->not_after_unix_s = session->chain.not_after_unix_s;
+    return identity_of(session, certificate, out);
+}
+
+enum error tls_context_identify(const struct tls_context *context,
+                                struct revocation_set *const *revoked, struct slice pem,
+                                struct peer_identity **out, int *why)
+{
+    struct tls_session session = { .revoked = revoked };
+    STACK_OF(X509) *sent = sk_X509_new_null();
+    enum error e = sent ? certificates_read(pem, sent) : ERROR_MEMORY;
+    *out = NULL;
+    if (e == ERROR_NONE) {
+        X509 *leaf = sk_X509_shift(sent);
+        *why = verify_in_stores(context, leaf, sent, &session);
+        e = *why == X509_V_OK ? identity_of(&session, leaf, out) : ERROR_NOT_FOUND;
+        X509_free(leaf);
+    }
+    sk_X509_pop_free(sent, X509_free);
     return e;
 }

@@ -88,6 +88,13 @@ enum error tls_session_identity(const struct tls_session *session, SSL *ssl,
 /* Whether a certificate of the chain that was verified is on a list of its store now. */
 bool tls_session_is_revoked(const struct tls_session *session);
 
+/* Who a peer would be that shows these certificates (PEM, its own first) in a full handshake.
+ * `revoked` as in the session; NULL: nothing is. ERROR_NOT_FOUND: the handshake would fail, *why is
+ * the X509_V_ERR_ code; ERROR_MALFORMED: no certificate in it, or one that cannot be read. */
+enum error tls_context_identify(const struct tls_context *context,
+                                struct revocation_set *const *revoked, struct slice pem,
+                                struct peer_identity **out, int *why) MUST_CHECK;
+
 /* Why the last OpenSSL call of this thread failed, in a few words; empties the error queue. Static
  * or thread-local. */
 const char *tls_error_text(void);

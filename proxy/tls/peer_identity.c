@@ -198,30 +198,41 @@ enum error peer_identity_read(X509 *certificate, const char *store, unsigned sou
     *out = NULL;
     if (!certificate_not_after(certificate, &not_after_unix_s))
         return ERROR_MALFORMED;
-    size_t cn_size = peer_identity_cn(certificate, cn), store_size = strlen(store);
+    size_t cn_size = peer_identity_cn(certificate, cn);
     bool has_alternative_name = read_alternative_names(certificate, sources, &names);
     if (!has_alternative_name && (sources & SOURCE_CN_DOMAIN))
         add_dns(&names, (struct slice){ cn, cn_size });
 
-    /* One block: the struct, its names, then the texts, which need no alignment. */
-    size_t names_size = names.count * sizeof(struct identity);
-    struct peer_identity *p = mem_zero(1, sizeof(*p) + names_size + store_size + cn_size + 2);
+    const struct peer_identity found = { .store = store,
+                                         .cn = cn,
+                                         .cn_size = cn_size,
+                                         .not_after_unix_s = not_after_unix_s,
+                                         .takes_mappings = (sources & SOURCE_MAPPING) != 0,
+                                         .has_alternative_name = has_alternative_name,
+                                         .name_count = names.count,
+                                         .names = names.list };
+    return peer_identity_copy(&found, out);
+}
+
+/* One block: the struct, its names, then the texts, which need no alignment. */
+enum error peer_identity_copy(const struct peer_identity *from, struct peer_identity **out)
+{
+    size_t names_size = from->name_count * sizeof(struct identity);
+    size_t store_size = strlen(from->store) + 1;
+    struct peer_identity *p = mem_zero(1, sizeof(*p) + names_size + store_size + from->cn_size + 1);
+    *out = p;
     if (!p)
         return ERROR_MEMORY;
     struct identity *list = (struct identity *)(p + 1);
     char *text = (char *)list + names_size;
-    memcpy(list, names.list, names_size);
-    memcpy(text, store, store_size + 1);
-    memcpy(text + store_size + 1, cn, cn_size + 1);
-    *p = (struct peer_identity){ .store = text,
-                                 .cn = text + store_size + 1,
-                                 .cn_size = cn_size,
-                                 .not_after_unix_s = not_after_unix_s,
-                                 .takes_mappings = (sources & SOURCE_MAPPING) != 0,
-                                 .has_alternative_name = has_alternative_name,
-                                 .name_count = names.count,
-                                 .names = list };
-    *out = p;
+    if (names_size)
+        memcpy(list, from->names, names_size);
+    memcpy(text, from->store, store_size);
+    memcpy(text + store_size, from->cn, from->cn_size + 1);
+    *p = *from;
+    p->store = text;
+    p->cn = text + store_size;
+    p->names = list;
     return ERROR_NONE;
 }
 

@@ -34,6 +34,9 @@ struct peer_identity {
  * or stands twice, gives no names. ERROR_MEMORY, ERROR_MALFORMED (no readable notAfter). */
 enum error peer_identity_read(X509 *certificate, const char *store, unsigned sources,
                               struct peer_identity **out) MUST_CHECK;
+/* The same with texts and names of its own. ERROR_MEMORY. */
+enum error peer_identity_copy(const struct peer_identity *from,
+                              struct peer_identity **out) MUST_CHECK;
 /* False: its notAfter is no time. */
 bool certificate_not_after(X509 *certificate, uint64_t *unix_s) MUST_CHECK;
 /* The CN alone, by the same rules: its size, 0 for none. out has CN_MAX_OCTETS + 1 bytes. */

@@ -21,8 +21,8 @@ struct trust_store {
     STACK_OF(X509) * anchors;
 };
 
-/* Every certificate of the text. PEM_read_bio_X509() tells the end from a fault by its error. */
-static enum error read_certificates(struct slice pem, STACK_OF(X509) * out)
+/* PEM_read_bio_X509() tells the end from a fault by its error. */
+enum error certificates_read(struct slice pem, STACK_OF(X509) * out)
 {
     if (pem.size > INT_MAX)
         return ERROR_TOO_LARGE;
@@ -73,7 +73,7 @@ enum error trust_store_create(const char *name, struct slice pem, const struct t
     s->anchors = sk_X509_new_null();
     enum error e = ERROR_MEMORY;
     if (s->name && s->store && s->anchors)
-        e = read_certificates(pem, s->anchors);
+        e = certificates_read(pem, s->anchors);
     if (e == ERROR_NONE)
         e = fill_store(s);
     if (e != ERROR_NONE) {

@@ -30,6 +30,10 @@ const char *trust_store_name(const struct trust_store *store);
 const struct trust_rules *trust_store_rules(const struct trust_store *store);
 const STACK_OF(X509) * trust_store_anchors(const struct trust_store *store);
 
+/* Adds every certificate of the text. ERROR_MALFORMED: there is none, or one cannot be read;
+ * ERROR_TOO_LARGE, ERROR_MEMORY. */
+enum error certificates_read(struct slice pem, STACK_OF(X509) * out) MUST_CHECK;
+
 /* Whether a key or a subject name is anchor in both: then which store verifies would depend on
  * their order. */
 bool trust_store_overlaps(const struct trust_store *a, const struct trust_store *b);

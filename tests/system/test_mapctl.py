@@ -209,7 +209,7 @@ def test_T10_hostile_arguments_are_data(lab):
         (["--nonsense", "status"], ""),
         (["status", "now"], "no operand"),
         (["migrate", "now"], "no operand"),
-        (["check"], "STORE CN IDENTITY METHOD TARGET"),
+        (["check"], "[STORE CN] IDENTITY METHOD TARGET"),
         (["check", "device", "1", "alice", "INVITE", "b@example.org"], "not an identity"),
         (
             ["check", "device", "1", "a@example.org:5060", "INVITE", "b@example.org"],
@@ -245,7 +245,7 @@ def test_wrong_usage_ends_with_2_and_says_what(lab, arguments, text):
 def test_help_lists_every_command_and_the_exit_statuses(lab):
     status, out, err = mapctl(lab, "--help")
     assert (status, err) == (GOOD, "")
-    for word in ["migrate", "status", "check STORE CN IDENTITY METHOD TARGET", "Exit status:"]:
+    for word in ["migrate", "status", "check [STORE CN] IDENTITY METHOD TARGET", "Exit status:"]:
         assert word in out
     assert mapctl(lab, "help") == mapctl(lab, "-h") == (GOOD, out, "")
 
@@ -253,7 +253,7 @@ def test_help_lists_every_command_and_the_exit_statuses(lab):
 def test_help_of_a_command_has_its_options_and_the_common_ones(lab):
     status, out, err = mapctl(lab, "help", "check")
     assert (status, err) == (GOOD, "")
-    assert out.startswith("Usage: mapctl check [OPTIONS] STORE CN IDENTITY METHOD TARGET\n")
+    assert out.startswith("Usage: mapctl check [OPTIONS] [STORE CN] IDENTITY METHOD TARGET\n")
     assert "  --name IDENTITY " in out and "  --config FILE " in out and "--verify" not in out
     assert max(len(line) for line in out.splitlines()) <= 80
     # --help wherever it stands, and whatever else is missing

@@ -7,11 +7,11 @@ import subprocess
 GOOD, BAD, USAGE, UNREACHABLE = range(4)
 
 
-def mapctl(lab, *arguments, stdin=None, timeout=60, **environment):
+def mapctl(lab, *arguments, stdin=None, timeout=60, program=None, **environment):
     """Exit status, standard output and standard error of mapctl in the lab's environment; `stdin`
-    is what it is given to read."""
+    is what it is given to read, `program` another build of it."""
     done = subprocess.run(
-        [str(lab.binary("mapctl")), *arguments],
+        [str(program or lab.binary("mapctl")), *arguments],
         env={**os.environ, **lab.environment(), **environment},
         input="" if stdin is None else stdin,
         stdout=subprocess.PIPE,
