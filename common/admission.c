@@ -82,6 +82,5 @@ enum admission admission_of(const struct admission_facts *facts)
     case DIGEST_MODE_NONE:
         break;
     }
-    return facts->certificate == CERTIFICATE_VALID && facts->permitted ? ADMIT_BY_CERTIFICATE
-                                                                       : ADMISSION_NONE;
+    return ADMISSION_NONE;
 }

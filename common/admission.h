@@ -7,9 +7,10 @@
 
 #include <stdbool.h>
 
-/* What a listener does about passwords. NONE admits nobody without a certificate's identity. */
+/* What a listener does about passwords. NONE admits nobody. */
 enum digest_mode { DIGEST_MODE_NONE = 0, DIGEST_OFF, DIGEST_FALLBACK, DIGEST_ALWAYS };
-/* And about From of a domain that is not ours, from who has no certificate for it. */
+/* And about From of a domain that is not ours, from who has no certificate for it. NONE is REFUSE.
+ */
 enum third_parties {
     THIRD_PARTIES_NONE = 0,
     THIRD_PARTIES_CHALLENGE,

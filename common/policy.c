@@ -39,6 +39,7 @@ static bool is_any(struct slice s)
     return slice_equal(s, SLICE("*"));
 }
 
+/* Of a field, which is never empty. */
 static bool is_store(struct slice s)
 {
     if (is_any(s))
@@ -48,7 +49,7 @@ static bool is_store(struct slice s)
         if (!(c >= 'a' && c <= 'z') && !(c >= '0' && c <= '9') && c != '_' && c != '-')
             return false;
     }
-    return s.size >= 1 && s.size <= STORE_NAME_MAX;
+    return s.size <= STORE_NAME_MAX;
 }
 
 /* A token of RFC 3261 25.1 without lower-case letters, and without '*', which stands for any. */
@@ -237,7 +238,20 @@ static bool is_listed(struct slice method, struct slice list)
     return false;
 }
 
-/* A target whose state was not looked up (NONE) is not ours. */
+static bool is_looked_up(enum user_state state)
+{
+    switch (state) {
+    case USER_FOREIGN:
+    case USER_UNKNOWN:
+    case USER_KNOWN:
+    case USER_DISABLED:
+        return true;
+    case USER_NONE:
+        break;
+    }
+    return false;
+}
+
 static bool is_ours(enum user_state state)
 {
     switch (state) {
@@ -247,9 +261,15 @@ static bool is_ours(enum user_state state)
         return true;
     case USER_NONE:
     case USER_FOREIGN:
-        return false;
+        break;
     }
     return false;
+}
+
+/* Without, a rule that doesn't match might be the one that denies. */
+static bool knows_target(const struct policy_request *request)
+{
+    return request->target && request->target->size > 0 && is_looked_up(request->target_state);
 }
 
 static bool has_prefix(struct slice s, struct slice prefix)
@@ -279,8 +299,6 @@ static bool target_matches(const struct policy_rule *rule, const struct policy_r
     const struct identity *target = request->target;
 
     switch (rule->target_kind) {
-    case TARGET_NONE:
-        return false;
     case TARGET_ANY:
         return true;
     case TARGET_OURS:
@@ -293,6 +311,8 @@ static bool target_matches(const struct policy_rule *rule, const struct policy_r
         return number_matches(rule, request);
     case TARGET_SERVICE:
         return is_service_of(identity_service(target), rule->target);
+    case TARGET_NONE:
+        break;
     }
     return false;
 }
@@ -334,13 +354,14 @@ struct decision policy_without_password(enum password_outcome outcome)
     return deny(REASON_NONE);
 }
 
-/* Whether the password that was proved is that of somebody who may use From: himself. */
+/* Whether the password that was proved is that of somebody who may use From: himself. Needs
+ * request->admission. */
 static bool password_permits(const struct policy_request *request)
 {
     const struct policy_admission *admission = request->admission;
 
-    return admission && admission->password == PASSWORD_RIGHT && admission->user.size > 0 &&
-           request->from && slice_equal(identity_text(request->from), admission->user);
+    return admission->password == PASSWORD_RIGHT && admission->user.size > 0 &&
+           slice_equal(identity_text(request->from), admission->user);
 }
 
 static bool takes_passwords(const struct policy_admission *admission)
@@ -366,21 +387,17 @@ static void apply_rule(struct decision *decision, const struct policy_rule *rule
 {
     uint64_t edge_unix_s = decision->edge_unix_s;
 
+    *decision = deny(REASON_RULE_DENIES);
     switch (rule->effect) {
     case EFFECT_ALLOW:
-        decision->effect = EFFECT_ALLOW;
-        decision->reason = REASON_ALLOWED;
+        *decision = allow();
         break;
     case EFFECT_CHALLENGE:
-        if (takes_passwords(request->admission)) {
+        if (takes_passwords(request->admission))
             apply_challenge(decision, request);
-            break;
-        }
-        /* fall through */
+        break;
     case EFFECT_NONE:
     case EFFECT_DENY:
-        decision->effect = EFFECT_DENY;
-        decision->reason = REASON_RULE_DENIES;
         break;
     }
     decision->edge_unix_s = edge_unix_s;
@@ -421,19 +438,13 @@ static struct decision decide_by_rights(const struct policy_peer *peer,
                                         const struct policy_request *request,
                                         const struct policy_rights *rights)
 {
-    switch (rights ? rights->state : USER_NONE) {
-    case USER_NONE:
+    if (!rights || !is_looked_up(rights->state))
         return deny(REASON_NONE);
-    case USER_DISABLED:
+    if (rights->state == USER_DISABLED)
         return deny(REASON_USER_DISABLED);
-    case USER_FOREIGN: /* the rules of who is not ours */
-    case USER_UNKNOWN: /* held through a whole domain: the rules of its domain and of everyone */
-    case USER_KNOWN:
-        break;
-    }
     if (request->to_ourselves)
         return allow();
-    if (!request->target || request->target->size == 0)
+    if (!knows_target(request))
         return deny(REASON_NONE);
     return decide_by_rules(peer, request, rights);
 }
@@ -447,10 +458,10 @@ static struct decision decide_stranger(const struct policy_request *request)
 
     if (slice_equal(request->method, SLICE("REGISTER")) || request->to)
         return deny(REASON_TO_NOT_PERMITTED);
-    if (request->to_ourselves || is_ours(request->target_state)) {
-        decision.effect = EFFECT_ALLOW;
-        decision.reason = REASON_ALLOWED;
-    }
+    if (!request->to_ourselves && !knows_target(request))
+        return deny(REASON_NONE);
+    if (request->to_ourselves || is_ours(request->target_state))
+        decision = allow();
     decision.entry = identity_text(request->from);
     return decision;
 }
@@ -469,7 +480,7 @@ static struct decision decide_permitted(const struct policy_peer *peer,
     if (registers && admission != ADMIT_BY_PASSWORD)
         to_permitted = covering_entry(peer, request->to).size > 0;
     if (registers && user.size)
-        to_permitted = to_permitted && request->to && identity_covered_by(request->to, user);
+        to_permitted = to_permitted && request->to && slice_equal(identity_text(request->to), user);
     if (admission == ADMIT_BY_PASSWORD)
         entry = user;
     decision =
@@ -525,30 +536,19 @@ static struct decision decide_by_admission(const struct policy_peer *peer,
         facts.from_ours = true;
         if (admission_of(&facts) != admission)
             return decision;
-    } else if (rights->state == USER_NONE) {
+    } else if (!is_looked_up(rights->state)) {
         return decision;
     }
-    switch (admission) {
-    case ADMIT_BY_CERTIFICATE:
+    if (admission == ADMIT_BY_CERTIFICATE)
         decision = decide_permitted(peer, request, rights, SLICE(""), admission);
-        break;
-    case ADMIT_BY_PASSWORD:
-    case ADMIT_BY_BOTH:
+    else if (admission == ADMIT_BY_PASSWORD || admission == ADMIT_BY_BOTH)
         decision = decide_by_password(peer, request, rights, admission);
-        break;
-    case ADMIT_AS_STRANGER:
+    else if (admission == ADMIT_AS_STRANGER)
         decision = decide_stranger(request);
-        break;
-    case REFUSE_FROM:
+    else if (admission == REFUSE_FROM)
         decision = deny(reason_of_refusal(peer));
-        break;
-    case REFUSE_WITHOUT_CERTIFICATE:
-    case REFUSE_ANONYMOUS:
+    else if (admission == REFUSE_WITHOUT_CERTIFICATE || admission == REFUSE_ANONYMOUS)
         decision = deny(REASON_CERTIFICATE_REQUIRED);
-        break;
-    case ADMISSION_NONE:
-        break;
-    }
     decision.admission = admission;
     return decision;
 }
@@ -570,6 +570,8 @@ struct decision decide(const struct policy_peer *peer, const struct policy_reque
         return deny(REASON_DEVICE_DISABLED);
     case PEER_UNKNOWN: /* the names in its certificate remain */
     case PEER_KNOWN:
+        if (!request->from || request->from->size == 0)
+            break;
         return request->admission ? decide_by_admission(peer, request, rights)
                                   : decide_by_entries(peer, request, rights);
     case PEER_NONE:

@@ -89,7 +89,8 @@ struct policy_request {
     /* Request-URI is one of our domains without user part: identity needed, no right. */
     bool to_ourselves;
     const struct identity *target; /* what the request will reach; NULL with to_ourselves */
-    /* Of RIGHTS or LOCATE for the target: tells whether its domain is ours. */
+    /* Of RIGHTS or LOCATE for the target: tells whether its domain is ours. Not read with
+     * to_ourselves. */
     enum user_state target_state;
     struct slice international; /* prefixes that mean + in a number, see number_read() */
     uint64_t now_unix_s;
@@ -119,9 +120,10 @@ struct decision policy_without_password(enum password_outcome outcome);
 /* Order: device state, From and what admits it (a challenge comes here, so that who proves nothing
  * learns nothing), To of REGISTER, user state, rules. rights: of From; its state decides also for
  * to_ourselves. A stranger who is admitted may call our users, and nothing else: no rules are about
- * him. What is missing (a NULL, a state NONE) denies with REASON_NONE. A rule
- * `challenge` permits who has proved the password of From, and is a challenge for others; where the
- * listener takes no passwords it denies. */
+ * him. What is missing (a NULL, an identity of size 0, a state NONE) or no value of its
+ * enum denies with REASON_NONE; a rule of no known effect denies, one of no known kind of target
+ * matches nothing. A rule `challenge` permits who has proved the password of From, and is a
+ * challenge for others; where the listener takes no passwords it denies. */
 struct decision decide(const struct policy_peer *peer, const struct policy_request *request,
                        const struct policy_rights *rights);
 

@@ -135,9 +135,7 @@ static void test_F46_zero_admits_nobody(void **state)
 
                 assert_int_not_equal(admission, ADMIT_AS_STRANGER);
                 if (mode == DIGEST_MODE_NONE || shown == CERTIFICATE_UNKNOWN)
-                    assert_true(admission == ADMISSION_NONE ||
-                                (admission == ADMIT_BY_CERTIFICATE && (bits & 1) &&
-                                 shown == CERTIFICATE_VALID));
+                    assert_int_equal(admission, ADMISSION_NONE);
             }
         }
     }
@@ -368,6 +366,13 @@ static void test_F46_others_reach_our_users_and_nobody_else(void **state)
     reach(&(struct cell){ '-', 'v', 'y', 't', 'r' });
 }
 
+static void test_F46_a_proved_password_needs_no_other_answer(void **state)
+{
+    (void)state;
+    assert_int_equal(policy_without_password(PASSWORD_RIGHT).effect, EFFECT_DENY);
+    assert_int_equal(policy_without_password(PASSWORD_RIGHT).reason, REASON_NONE);
+}
+
 /* ---- Rules that challenge ---- */
 
 static void check_rule(const struct cell *cell)
@@ -415,6 +420,7 @@ int main(void)
         cmocka_unit_test(test_F46_REGISTER_needs_To_from_what_admits_it),
         cmocka_unit_test(test_F46_no_password_helps_what_is_disabled),
         cmocka_unit_test(test_F46_others_reach_our_users_and_nobody_else),
+        cmocka_unit_test(test_F46_a_proved_password_needs_no_other_answer),
         cmocka_unit_test(test_F45_a_rule_may_ask_for_the_password),
     };
 

@@ -74,7 +74,7 @@ static const struct scene scenes[] = {
       .from = BOB,
       .rules = { ANY },
       .reason = REASON_FROM_NOT_PERMITTED },
-    { .name = "no From", .from = "", .rules = { ANY }, .reason = REASON_FROM_NOT_PERMITTED },
+    { .name = "no From", .from = "", .rules = { ANY }, .reason = REASON_NONE },
     { .name = "no entries",
       .entries = { "" },
       .rules = { ANY },
@@ -238,10 +238,10 @@ static const struct scene scenes[] = {
       .target_state = USER_FOREIGN,
       .rules = { "5 allow * * ours - - -" },
       .reason = REASON_NO_RIGHT },
-    { .name = "not looked up is not ours",
+    { .name = "whether the target is ours was not looked up",
       .target_state = USER_NONE + 100,
-      .rules = { "5 allow * * ours - - -" },
-      .reason = REASON_NO_RIGHT },
+      .rules = { "4 deny * * ours - - -", "5 allow * * * - - -" },
+      .reason = REASON_NONE },
     { .name = "user",
       .rules = { "5 allow * * user:bob@example.org - - -" },
       .reason = REASON_ALLOWED,
@@ -473,10 +473,11 @@ static void test_zero_is_never_yes(void **state)
     assert_int_equal(decide(&peer, &request, &rights).effect, EFFECT_DENY);
     assert_int_equal(decide(&peer, &request, NULL).effect, EFFECT_DENY);
     peer = (struct policy_peer){ PEER_KNOWN, SLICE("device"), &entry, 1 };
-    assert_int_equal(decide(&peer, &request, &rights).reason, REASON_FROM_NOT_PERMITTED);
+    assert_int_equal(decide(&peer, &request, &rights).reason, REASON_NONE);
     assert_int_equal(identity_from_text(&alice, entry), ERROR_NONE);
-    request =
-        (struct policy_request){ .method = SLICE("INVITE"), .from = &alice, .target = &alice };
+    request = (struct policy_request){
+        .method = SLICE("INVITE"), .from = &alice, .target = &alice, .target_state = USER_KNOWN
+    };
     assert_int_equal(decide(&peer, &request, NULL).reason, REASON_NONE);
     request.to_ourselves = true;
     assert_int_equal(decide(&peer, &request, NULL).reason, REASON_NONE);
@@ -493,6 +494,24 @@ static void test_zero_is_never_yes(void **state)
     rule.effect = EFFECT_ALLOW;
     request.method = SLICE("");
     assert_int_equal(decide(&peer, &request, &rights).reason, REASON_NO_RIGHT);
+}
+
+static void test_a_peer_holds_what_an_entry_covers(void **state)
+{
+    struct slice entries[] = { SLICE(BOB), SLICE("example.net") };
+    struct policy_peer peer = { PEER_KNOWN, SLICE("device"), entries, 2 };
+    struct identity alice, bob, carol;
+
+    (void)state;
+    assert_int_equal(identity_from_text(&alice, SLICE(ALICE)), ERROR_NONE);
+    assert_int_equal(identity_from_text(&bob, SLICE(BOB)), ERROR_NONE);
+    assert_int_equal(identity_from_text(&carol, SLICE("carol@example.net")), ERROR_NONE);
+    assert_false(policy_holds(&peer, &alice));
+    assert_true(policy_holds(&peer, &bob));
+    assert_true(policy_holds(&peer, &carol));
+    assert_false(policy_holds(&peer, NULL));
+    peer.entry_count = 0;
+    assert_false(policy_holds(&peer, &bob));
 }
 
 static void test_all_states_allow_only_where_they_should(void **state)
@@ -615,6 +634,7 @@ int main(void)
         cmocka_unit_test(test_every_scene),
         cmocka_unit_test(test_the_entry_is_the_first_that_covers_from),
         cmocka_unit_test(test_zero_is_never_yes),
+        cmocka_unit_test(test_a_peer_holds_what_an_entry_covers),
         cmocka_unit_test(test_all_states_allow_only_where_they_should),
         cmocka_unit_test(test_rule_text),
         cmocka_unit_test(test_malformed_rules_make_the_answer_unusable),

@@ -147,6 +147,37 @@ static void test_T09_cn_that_is_not_certain_is_none(void **state)
     expect_cn(&(struct test_certificate_spec){ .cn = NULL }, "");
 }
 
+/* Of a certificate that was not read from octets, where OpenSSL refuses some of these. */
+static void expect_set_cn(int type, struct slice raw, const char *expected)
+{
+    struct test_certificate made =
+        test_certificate_make(&(struct test_certificate_spec){ .cn = "0004F224A6AC" }, NULL);
+    X509_NAME *subject = X509_get_subject_name(made.certificate);
+    X509_NAME_ENTRY *cn =
+        X509_NAME_get_entry(subject, X509_NAME_get_index_by_NID(subject, NID_commonName, -1));
+    assert_int_equal(
+        X509_NAME_ENTRY_set_data(cn, type, (const unsigned char *)raw.data, (int)raw.size), 1);
+    struct peer_identity *p = read_made(made.certificate);
+    assert_string_equal(p->cn, expected);
+    assert_int_equal(p->cn_size, strlen(expected));
+    peer_identity_free(p);
+    test_certificate_free(&made);
+}
+
+static void test_T09_cn_holds_to_its_type(void **state)
+{
+    (void)state;
+    expect_set_cn(V_ASN1_BMPSTRING,
+                  SLICE("\0"
+                        "a\0"),
+                  "");
+    expect_set_cn(V_ASN1_UNIVERSALSTRING, SLICE("\0\0a"), "");
+    expect_set_cn(V_ASN1_IA5STRING, SLICE("0004F2@"), "0004F2@");
+    expect_set_cn(V_ASN1_IA5STRING, SLICE("caf\xe9"), "");
+    expect_set_cn(V_ASN1_T61STRING, SLICE("caf\xe9"), "");
+    expect_set_cn(V_ASN1_OCTET_STRING, SLICE("0004F2"), "");
+}
+
 static void test_T09_cn_is_never_cut(void **state)
 {
     (void)state;
@@ -244,6 +275,7 @@ static void test_T11_nul_and_eight_bit_octets_in_names_are_no_names(void **state
     add_raw_name(names, GEN_URI, SLICE("sip:alice\0@example.org"));
     add_raw_name(names, GEN_URI, SLICE("sip:al\xc3\xa9@example.org"));
     add_raw_name(names, GEN_URI, SLICE("sip:bob@example.org\n"));
+    add_raw_name(names, GEN_URI, SLICE("sip:bob@example.org\x7f"));
     add_raw_name(names, GEN_DNS, SLICE("example.org\0.evil.net"));
     assert_int_equal(X509_add1_ext_i2d(made.certificate, NID_subject_alt_name, names, 0, 0), 1);
     GENERAL_NAMES_free(names);
@@ -252,6 +284,27 @@ static void test_T11_nul_and_eight_bit_octets_in_names_are_no_names(void **state
     assert_true(p->has_alternative_name);
     peer_identity_free(p);
     test_certificate_free(&made);
+}
+
+static void test_T11_an_address_without_a_host_is_no_name(void **state)
+{
+    (void)state;
+    static const char *const addresses[] = { "alice@", "alice@[::1]", "@example.org", "alice" };
+    for (size_t i = 0; i < sizeof(addresses) / sizeof(addresses[0]); i++) {
+        struct test_certificate made =
+            test_certificate_make(&(struct test_certificate_spec){ .cn = "a" }, NULL);
+        GENERAL_NAMES *names = GENERAL_NAMES_new();
+        struct peer_identity *p;
+        add_raw_name(names, GEN_EMAIL, slice_of(addresses[i]));
+        assert_int_equal(X509_add1_ext_i2d(made.certificate, NID_subject_alt_name, names, 0, 0), 1);
+        GENERAL_NAMES_free(names);
+        assert_int_equal(
+            peer_identity_read(made.certificate, "device", SOURCES_USUAL | SOURCE_SAN_EMAIL, &p),
+            ERROR_NONE);
+        assert_int_equal(p->name_count, 0);
+        peer_identity_free(p);
+        test_certificate_free(&made);
+    }
 }
 
 static void test_T11_names_are_bounded(void **state)
@@ -286,6 +339,22 @@ static void test_T11_a_subject_alt_name_that_stands_twice_gives_no_names(void **
     test_certificate_free(&made);
 }
 
+static void test_without_a_time_of_its_end_there_is_no_identity(void **state)
+{
+    (void)state;
+    struct test_certificate made =
+        test_certificate_make(&(struct test_certificate_spec){ .cn = "a" }, NULL);
+    struct peer_identity *p;
+    uint64_t unix_s = 7;
+    assert_int_equal(ASN1_STRING_set(X509_getm_notAfter(made.certificate), "never", 5), 1);
+    assert_false(certificate_not_after(made.certificate, &unix_s));
+    assert_int_equal(unix_s, 7);
+    assert_int_equal(peer_identity_read(made.certificate, "device", SOURCES_USUAL, &p),
+                     ERROR_MALFORMED);
+    assert_null(p);
+    test_certificate_free(&made);
+}
+
 static void test_without_memory_there_is_no_identity(void **state)
 {
     (void)state;
@@ -306,6 +375,7 @@ int main(void)
         cmocka_unit_test(test_store_cn_and_end_are_read),
         cmocka_unit_test(test_T09_cn_is_kept_byte_for_byte_in_utf8),
         cmocka_unit_test(test_T09_cn_that_is_not_certain_is_none),
+        cmocka_unit_test(test_T09_cn_holds_to_its_type),
         cmocka_unit_test(test_T09_cn_is_never_cut),
         cmocka_unit_test(test_T09_most_specific_cn_alone_counts),
         cmocka_unit_test(test_T11_sip_names_are_read),
@@ -313,8 +383,10 @@ int main(void)
         cmocka_unit_test(test_T12_wildcards_and_addresses_are_no_names),
         cmocka_unit_test(test_T12_what_is_more_than_a_name_is_none),
         cmocka_unit_test(test_T11_nul_and_eight_bit_octets_in_names_are_no_names),
+        cmocka_unit_test(test_T11_an_address_without_a_host_is_no_name),
         cmocka_unit_test(test_T11_names_are_bounded),
         cmocka_unit_test(test_T11_a_subject_alt_name_that_stands_twice_gives_no_names),
+        cmocka_unit_test(test_without_a_time_of_its_end_there_is_no_identity),
         cmocka_unit_test(test_without_memory_there_is_no_identity),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
