@@ -9,14 +9,17 @@
  *   number USER HOST NUMBER   identity_is_number()    yes, no, or !
  *   cn FORM CN PREFIX...      cn_canonical()          TEXT, or !
  *   utf8 TEXT                 text_is_clean_utf8()    yes, no
+ *   service TEXT              identity_from_service() TEXT USER_SIZE, or !
+ *   admission, rule, edge, decide                     answers_policy.c
  */
+#include "tests/model/answers.h"
+
 #include "common/identity.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 
 #define LINE_MAX_SIZE 65536
-#define FIELDS_MAX    16
 
 static int digit(char c)
 {
@@ -41,7 +44,7 @@ static struct slice unhex(const char *text)
     return (struct slice){ data, size };
 }
 
-static void put_hex(struct slice s)
+void put_hex(struct slice s)
 {
     if (s.size == 0)
         putchar('-');
@@ -111,7 +114,12 @@ static void answer(char *line)
 
     for (char *text; count < FIELDS_MAX && (text = strsep(&line, " ")); count++)
         field[count] = unhex(text);
-    if (strcmp(question, "text") == 0 && count == 1) {
+    if (answer_policy(question, field, count)) {
+        /* answered */
+    } else if (strcmp(question, "service") == 0 && count == 1) {
+        enum error error = identity_from_service(&identity, field[0]);
+        put_identity(error, &identity);
+    } else if (strcmp(question, "text") == 0 && count == 1) {
         enum error error = identity_from_text(&identity, field[0]);
         put_identity(error, &identity);
     } else if (strcmp(question, "cn") == 0) {

@@ -88,6 +88,16 @@ def from_text(text):
     return from_parts(user, host, False) if host and not host.startswith(b"[") else None
 
 
+def service(text):
+    """The canonical text of a service, from its name with or without urn:service: (RFC 5031 4)."""
+    name = re.sub(rb"^urn:service:", b"", text, flags=re.IGNORECASE)
+    if len(name) > IDENTITY_MAX - 12:
+        return None
+    if not all(re.fullmatch(LABEL, label) for label in name.split(b".")):
+        return None
+    return b"urn:service:" + name.lower()
+
+
 def covered(identity, entry):
     """Equal, or in the entry's domain; a tel: number is covered by nothing that could be a domain."""
     text, user_size = identity

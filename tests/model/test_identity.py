@@ -125,6 +125,17 @@ def test_T01_an_entry_covers_itself_and_its_domain_and_nothing_else():
         assert answer == wanted, question
 
 
+def test_T21_every_short_service_has_the_canonical_form_of_the_model():
+    pieces = [b"a", b"B", b"1", b"-", b".", b"_", b":", b"@", b"\0", b"\xc3", b"urn:service:", b"URN:Service:"]
+    names = [b"".join(p) for n in range(5) for p in itertools.product(pieces, repeat=n)]
+    labels = b".".join([b"s" * 48] * 5)
+    names += [b"s" * n for n in (62, 63, 64)] + [labels[:n] for n in (240, 241, 242, 243)]
+    names += [b"urn:service:" + labels[:n] for n in (241, 242, 243)] + [b"s" * 300]
+    for name, answer in zip(names, ask([("service", name) for name in names])):
+        wanted = model.service(name)
+        assert text_of(answer) == (None if wanted is None else (wanted, len(wanted))), name
+
+
 @MANY
 @given(st.lists(st.tuples(st.sampled_from(["mac", "exact"]),
                           st.one_of(st.binary(max_size=20), st.text(max_size=8).map(str.encode),
