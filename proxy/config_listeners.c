@@ -6,14 +6,19 @@
 #include "common/mem.h"
 #include "proxy/tls/context.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <openssl/crypto.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define FILE_MAX (16 << 20) /* of all CA files of a store together too */
+#define FILE_MAX      (16 << 20) /* of all CA files of a store together too */
+#define CA_FOLDER_MAX 1024
 
 /* A trust store as the file has it, while listeners are read. */
 struct store_source {
@@ -162,22 +167,63 @@ static enum error read_rules(const struct config_file *file, const struct config
     return e;
 }
 
+static enum error add_ca_file(const struct config_file *file, const struct config_section *s,
+                              const char *path, struct pem_text *pem)
+{
+    size_t from = pem->size;
+    enum error e = config_append_file(pem, path);
+    return e == ERROR_NONE ? try_ca(file, s, path, pem, from)
+                           : complain_of_file(file, s, "ca", path, e);
+}
+
+static int is_certificate_file(const struct dirent *entry)
+{
+    const char *dot = strrchr(entry->d_name, '.');
+    return entry->d_name[0] != '.' && dot && (strcmp(dot, ".pem") == 0 || strcmp(dot, ".crt") == 0);
+}
+
+/* All of them must be good: an authority that is passed over would be missed much later. */
+static enum error add_ca_folder(const struct config_file *file, const struct config_section *s,
+                                const char *folder, struct pem_text *pem)
+{
+    struct dirent **entries;
+    int count = scandir(folder, &entries, is_certificate_file, alphasort);
+    enum error e = ERROR_NONE;
+    if (count < 0)
+        return complain_of_file(file, s, "ca", folder, ERROR_SYSTEM);
+    if (count == 0 || count > CA_FOLDER_MAX)
+        e = config_complain(
+            file, s, "ca",
+            "%s has %d files *.pem or *.crt, and may have 1 to %d; name a folder of CA "
+            "certificates",
+            folder, count, CA_FOLDER_MAX);
+    for (int i = 0; i < count; i++) {
+        char path[PATH_MAX];
+        snprintf(path, sizeof(path), "%s/%s", folder, entries[i]->d_name);
+        if (count <= CA_FOLDER_MAX)
+            e = config_worse(e, add_ca_file(file, s, path, pem));
+        free(entries[i]);
+    }
+    free(entries);
+    return e;
+}
+
+static enum error add_ca(const struct config_file *file, const struct config_section *s,
+                         const char *path, struct pem_text *pem)
+{
+    struct stat status;
+    bool folder = stat(path, &status) == 0 && S_ISDIR(status.st_mode);
+    return folder ? add_ca_folder(file, s, path, pem) : add_ca_file(file, s, path, pem);
+}
+
 static enum error read_store(struct config *c, const struct config_file *file,
                              const struct config_section *s, struct store_source *store)
 {
     enum error e = read_rules(file, s, &store->rules);
     store->name = config_section_title(s);
     size_t count = config_section_list_count(s, "ca");
-    for (size_t i = 0; i < count; i++) {
-        const char *path = config_section_list_at(s, "ca", i);
-        size_t from = store->pem.size;
-        enum error one = config_append_file(&store->pem, path);
-        if (one == ERROR_NONE)
-            one = try_ca(file, s, path, &store->pem, from);
-        else
-            one = complain_of_file(file, s, "ca", path, one);
-        e = config_worse(e, one);
-    }
+    for (size_t i = 0; i < count; i++)
+        e = config_worse(e, add_ca(file, s, config_section_list_at(s, "ca", i), &store->pem));
     if (strspn(store->name, "abcdefghijklmnopqrstuvwxyz0123456789_-") != strlen(store->name))
         e = config_worse(
             e, config_complain(

@@ -10,6 +10,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -201,6 +202,50 @@ static void test_a_wrong_file_is_named(void **state)
                      "conf", "key cannot be used");
 }
 
+static void link_in_folder(const char *name, const char *target)
+{
+    char text[128];
+
+    snprintf(text, sizeof(text), "many/%s", name);
+    assert_int_equal(symlink(target, path_of(text)), 0);
+}
+
+static void unlink_in_folder(const char *name)
+{
+    char text[128];
+
+    snprintf(text, sizeof(text), "many/%s", name);
+    assert_int_equal(unlink(path_of(text)), 0);
+}
+
+static void test_a_folder_of_authorities_is_taken_whole_or_not_at_all(void **state)
+{
+    static const char format[] = "trust_store device { ca = \"%1$s/many\" }\n" TLS("\"device\"");
+    struct config *config;
+
+    (void)state;
+    assert_int_equal(mkdir(path_of("many"), 0700), 0);
+    expect_complaint(format, "conf:1", "many has 0 files *.pem or *.crt");
+    link_in_folder("b.crt", "../ca.pem");
+    link_in_folder("a.pem", "../corp.pem");
+    link_in_folder("notes", "../conf");
+    link_in_folder("notes.txt", "../conf");
+    link_in_folder(".hidden.pem", "../empty.pem");
+    assert_int_equal(load_format(format, &config), ERROR_NONE);
+    const struct trust_store *store = tls_context_store(config->listeners[0].tls[0], 0);
+    assert_int_equal(sk_X509_num(trust_store_anchors(store)), 2);
+    config_drop(config);
+    link_in_folder("c.pem", "../empty.pem");
+    expect_complaint(format, "conf:1", "many/c.pem has no certificate");
+    unlink_in_folder("c.pem");
+    link_in_folder("c.pem", "../gone.pem");
+    expect_complaint(format, "conf:1", "many/c.pem: No such file");
+    for (size_t i = 0; i < 6; i++)
+        unlink_in_folder((const char *const[]){ "a.pem", "b.crt", "c.pem", "notes", "notes.txt",
+                                                ".hidden.pem" }[i]);
+    assert_int_equal(rmdir(path_of("many")), 0);
+}
+
 static void test_trust_stores_must_exist_and_differ(void **state)
 {
     (void)state;
@@ -370,6 +415,7 @@ int main(void)
         cmocka_unit_test(test_the_whole_configuration_is_read),
         cmocka_unit_test(test_a_wrong_value_is_named_with_its_line),
         cmocka_unit_test(test_a_wrong_file_is_named),
+        cmocka_unit_test(test_a_folder_of_authorities_is_taken_whole_or_not_at_all),
         cmocka_unit_test(test_trust_stores_must_exist_and_differ),
         cmocka_unit_test(test_listeners_must_be_reachable_and_whole),
         cmocka_unit_test(test_F01_a_listener_says_what_it_asks_of_clients),
