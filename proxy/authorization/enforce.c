@@ -523,6 +523,15 @@ static const char *effect_name(enum effect effect)
     return "deny";
 }
 
+/* Which of the certificates with this CN, for who has to find it. */
+static void log_certificate(struct log_line *line, const struct peer_identity *certificate)
+{
+    if (certificate->serial && certificate->serial[0])
+        log_word(line, "certificate_serial", certificate->serial);
+    if (certificate->issuer && certificate->issuer[0])
+        log_text(line, "issuer", slice_of(certificate->issuer));
+}
+
 static void log_decision(const struct authorization *a)
 {
     const struct authorize_facts *facts = &a->facts;
@@ -536,6 +545,8 @@ static void log_decision(const struct authorization *a)
     if (certificate) {
         log_word(&line, "store", certificate->store);
         log_text(&line, "cn", (struct slice){ certificate->cn, certificate->cn_size });
+        if (a->decision.effect != EFFECT_ALLOW)
+            log_certificate(&line, certificate);
     } else if (a->peer->key[0]) {
         log_text(&line, "peer", slice_of(a->peer->key));
     }

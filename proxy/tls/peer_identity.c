@@ -189,10 +189,35 @@ bool certificate_not_after(X509 *certificate, uint64_t *unix_s)
     return true;
 }
 
+static void write_issuer(X509 *certificate, char out[CERTIFICATE_ISSUER_MAX + 1])
+{
+    BIO *bio = BIO_new(BIO_s_mem());
+    int size = 0;
+    if (bio && X509_NAME_print_ex(bio, X509_get_issuer_name(certificate), 0, XN_FLAG_RFC2253) >= 0)
+        size = BIO_read(bio, out, CERTIFICATE_ISSUER_MAX);
+    out[size > 0 ? size : 0] = 0;
+    BIO_free(bio);
+}
+
+static void write_serial(X509 *certificate, char out[CERTIFICATE_SERIAL_MAX + 1])
+{
+    BIGNUM *number = ASN1_INTEGER_to_BN(X509_get0_serialNumber(certificate), NULL);
+    char *text = number ? BN_bn2hex(number) : NULL;
+    size_t size = text ? strlen(text) : 0;
+    if (size > CERTIFICATE_SERIAL_MAX)
+        size = 0;
+    if (size)
+        memcpy(out, text, size);
+    out[size] = 0;
+    OPENSSL_free(text);
+    BN_free(number);
+}
+
 enum error peer_identity_read(X509 *certificate, const char *store, unsigned sources,
                               struct peer_identity **out)
 {
     char cn[CN_MAX_OCTETS + 1];
+    char issuer[CERTIFICATE_ISSUER_MAX + 1], serial[CERTIFICATE_SERIAL_MAX + 1];
     struct names names;
     uint64_t not_after_unix_s;
     *out = NULL;
@@ -203,7 +228,12 @@ enum error peer_identity_read(X509 *certificate, const char *store, unsigned sou
     if (!has_alternative_name && (sources & SOURCE_CN_DOMAIN))
         add_dns(&names, (struct slice){ cn, cn_size });
 
+    write_issuer(certificate, issuer);
+    write_serial(certificate, serial);
+    ERR_clear_error();
     const struct peer_identity found = { .store = store,
+                                         .issuer = issuer,
+                                         .serial = serial,
                                          .cn = cn,
                                          .cn_size = cn_size,
                                          .not_after_unix_s = not_after_unix_s,
@@ -214,12 +244,30 @@ enum error peer_identity_read(X509 *certificate, const char *store, unsigned sou
     return peer_identity_copy(&found, out);
 }
 
+/* Gives where the copy is; *at goes behind it. */
+static const char *put_text(char **at, const char *text, size_t size)
+{
+    char *start = *at;
+    if (size)
+        memcpy(start, text, size);
+    start[size] = 0;
+    *at = start + size + 1;
+    return start;
+}
+
+static size_t text_size(const char *text)
+{
+    return text ? strlen(text) : 0;
+}
+
 /* One block: the struct, its names, then the texts, which need no alignment. */
 enum error peer_identity_copy(const struct peer_identity *from, struct peer_identity **out)
 {
     size_t names_size = from->name_count * sizeof(struct identity);
-    size_t store_size = strlen(from->store) + 1;
-    struct peer_identity *p = mem_zero(1, sizeof(*p) + names_size + store_size + from->cn_size + 1);
+    size_t store_size = strlen(from->store), issuer_size = text_size(from->issuer);
+    size_t serial_size = text_size(from->serial);
+    struct peer_identity *p = mem_zero(1, sizeof(*p) + names_size + store_size + from->cn_size +
+                                              issuer_size + serial_size + 4);
     *out = p;
     if (!p)
         return ERROR_MEMORY;
@@ -227,12 +275,12 @@ enum error peer_identity_copy(const struct peer_identity *from, struct peer_iden
     char *text = (char *)list + names_size;
     if (names_size)
         memcpy(list, from->names, names_size);
-    memcpy(text, from->store, store_size);
-    memcpy(text + store_size, from->cn, from->cn_size + 1);
     *p = *from;
-    p->store = text;
-    p->cn = text + store_size;
     p->names = list;
+    p->store = put_text(&text, from->store, store_size);
+    p->cn = put_text(&text, from->cn, from->cn_size);
+    p->issuer = put_text(&text, from->issuer, issuer_size);
+    p->serial = put_text(&text, from->serial, serial_size);
     return ERROR_NONE;
 }
 

@@ -9,6 +9,9 @@
 
 #include <openssl/x509.h>
 
+#define CERTIFICATE_ISSUER_MAX 255
+#define CERTIFICATE_SERIAL_MAX 40 /* digits; RFC 5280 4.1.2.2: 20 octets */
+
 #define PEER_NAMES_MAX 16
 
 /* Immutable once made. One block of memory: peer_identity_free(). */
@@ -17,6 +20,9 @@ struct peer_identity {
     const char
         *cn; /* most specific CN as UTF-8, NUL-terminated; "" with cn_size 0: none that counts */
     size_t cn_size;
+    /* For logs alone: issuer as RFC 4514 writes it, cut at CERTIFICATE_ISSUER_MAX; serial number in
+     * hexadecimal. "" or NULL: none that can be written. */
+    const char *issuer, *serial;
     uint64_t not_after_unix_s; /* when it stops to count; a verified chain may make it sooner */
     bool takes_mappings;       /* identities may come from the database, by its CN */
     bool has_alternative_name; /* a subjectAltName is there, whatever is in it */

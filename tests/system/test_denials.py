@@ -5,9 +5,10 @@ import signal
 import time
 
 import pytest
+from cryptography import x509
 
 from tests.lab.resp import Resp
-from tests.system.lib import cn_of, resp, sql, unique, wait_until
+from tests.system.lib import cn_of, ready_phone, resp, sql, unique, wait_until
 from tests.system.lib.phone import Phone
 
 
@@ -113,3 +114,22 @@ def test_T35_a_flood_of_different_denials_is_bounded_and_what_is_left_out_is_cou
 
     wait_until(lambda: sum(figures()) == count)
     assert figures()[0] > 0 and figures()[1] >= 64
+
+
+def test_F48_the_line_of_a_denial_says_which_certificate_it_was(lab):
+    phone = ready_phone(lab)
+    request = phone.request("MESSAGE", f"sip:x@{lab.domain}", from_=f"<sip:boss@{lab.domain}>")
+    assert phone.exchange(request).status == 403
+    held = x509.load_pem_x509_certificate(phone.pem.read_bytes())
+    serial = held.serial_number.to_bytes((held.serial_number.bit_length() + 7) // 8, "big").hex()
+    lines = lab.log_of("proxy").read_text().splitlines()
+    (line,) = [x for x in lines if "event=decision" in x and request.get("Call-ID") in x]
+    for said in (
+        "effect=deny reason=from-not-permitted store=device",
+        f'cn="{phone.cn}"',
+        f"certificate_serial={serial.upper()} ",
+        f'issuer="{held.issuer.rfc4514_string()}"',
+        f'from="boss@{lab.domain}"',
+        'method="MESSAGE"',
+    ):
+        assert said in line, (said, line)
