@@ -568,6 +568,8 @@ struct decision decide(const struct policy_peer *peer, const struct policy_reque
     switch (peer->state) {
     case PEER_DISABLED:
         return deny(REASON_DEVICE_DISABLED);
+    case PEER_BLOCKED:
+        return deny(REASON_CERTIFICATE_BLOCKED);
     case PEER_UNKNOWN: /* the names in its certificate remain */
     case PEER_KNOWN:
         if (!request->from || request->from->size == 0)

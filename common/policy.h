@@ -15,7 +15,7 @@
 
 enum effect { EFFECT_NONE = 0, EFFECT_ALLOW, EFFECT_DENY, EFFECT_CHALLENGE };
 
-enum peer_state { PEER_NONE = 0, PEER_KNOWN, PEER_UNKNOWN, PEER_DISABLED };
+enum peer_state { PEER_NONE = 0, PEER_KNOWN, PEER_UNKNOWN, PEER_DISABLED, PEER_BLOCKED };
 enum user_state { USER_NONE = 0, USER_FOREIGN, USER_UNKNOWN, USER_KNOWN, USER_DISABLED };
 
 /* What PEER answered, or what a certificate, route or trusted-peer entry grants. Slices are the

@@ -93,6 +93,7 @@ static enum peer_state peer_state_of(struct slice text)
     return slice_equal(text, SLICE("known"))      ? PEER_KNOWN
            : slice_equal(text, SLICE("unknown"))  ? PEER_UNKNOWN
            : slice_equal(text, SLICE("disabled")) ? PEER_DISABLED
+           : slice_equal(text, SLICE("blocked"))  ? PEER_BLOCKED
                                                   : PEER_NONE;
 }
 

@@ -96,6 +96,8 @@ static const struct metric MAPPERD[] = {
     { "rule_blocks", "rule_blocks", GAUGE, METRIC_VALUE, NULL, "Blocks of rules in the copy." },
     { "credentials", "credentials", GAUGE, METRIC_VALUE, NULL,
       "Users with a password in the copy." },
+    { "blocked_certificates", "blocked_certificates", GAUGE, METRIC_VALUE, NULL,
+      "Blocked certificates in the copy." },
     { "bindings", "bindings", GAUGE, METRIC_VALUE, NULL, "Registrations in the copy." },
     { "queued_keys", "queued_keys", GAUGE, METRIC_VALUE, NULL, "Keys in the durable queue." },
     { "connected_clients", "clients", GAUGE, METRIC_VALUE, NULL, "Clients that are connected." },

@@ -176,8 +176,16 @@ static bool may_look_up(struct client *client)
 
 static void run_peer(struct client *client, const struct resp_command *command)
 {
+    for (size_t i = 3; i < command->count; i++) {
+        if (!record_is_sha256(command->args[i])) {
+            resp_add_failure(client_out(client), "ERR a certificate is 64 lower-case hexadecimal "
+                                                 "digits of SHA-256");
+            return;
+        }
+    }
     if (may_look_up(client))
-        reply_peer(client->server, client_out(client), command->args[1], command->args[2]);
+        reply_peer(client->server, client_out(client), command->args[1], command->args[2],
+                   command->args + 3, command->count - 3);
 }
 
 static void run_rights(struct client *client, const struct resp_command *command)
@@ -345,7 +353,7 @@ static const struct command {
     uint8_t permission;
 } COMMANDS[] = {
     /* The most frequent first: the table is searched from the front. */
-    { "PEER", run_peer, 3, 3, PERMISSION_READ },
+    { "PEER", run_peer, 3, 3 + RECORD_CHAIN_MAX, PERMISSION_READ },
     { "RIGHTS", run_rights, 2, 2, PERMISSION_READ },
     { "LOCATE", run_locate, 2, 2, PERMISSION_READ },
     { "CREDENTIAL", run_credential, 2, 2, PERMISSION_CREDENTIAL },
@@ -403,7 +411,7 @@ static const struct command *find_command(struct slice name)
 bool command_peer_key(struct client *client, const struct resp_command *command,
                       struct record_key *key)
 {
-    return command->count == 3 && slice_equal_nocase(command->args[0], SLICE("PEER")) &&
+    return command->count >= 3 && slice_equal_nocase(command->args[0], SLICE("PEER")) &&
            (client->permissions & PERMISSION_READ) != 0 && gate_open(&client->server->gate) &&
            reply_peer_key(client->server, command->args[1], command->args[2], key);
 }

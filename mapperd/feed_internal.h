@@ -43,6 +43,7 @@ enum fill_table {
     FILL_USER,
     FILL_PEER,
     FILL_CREDENTIAL,
+    FILL_BLOCKED,
     FILL_BINDING,
     FILL_DONE
 };

@@ -24,6 +24,7 @@ static const struct fill_range RANGES[] = {
     [FILL_PEER] = { STATEMENTS(PEER), rows_peer_range, rows_peer_span, STORE_PEER, 2, 2, true },
     [FILL_CREDENTIAL] = { STATEMENTS(CREDENTIAL), rows_credential, NULL, STORE_CREDENTIAL, 1, 1,
                           true },
+    [FILL_BLOCKED] = { STATEMENTS(BLOCKED), rows_blocked, NULL, STORE_BLOCKED, 2, 2, true },
     /* Its record keys end in a hash. */
     [FILL_BINDING] = { STATEMENTS(BINDING), rows_binding, NULL, STORE_BINDING, 3, 1, false },
 };

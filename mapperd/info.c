@@ -124,6 +124,7 @@ static void write_keys(const struct server *server, struct buffer *out)
     number(out, "devices", usage.entries[STORE_PEER]);
     number(out, "users", usage.entries[STORE_USER]);
     number(out, "credentials", usage.entries[STORE_CREDENTIAL]);
+    number(out, "blocked_certificates", usage.entries[STORE_BLOCKED]);
     number(out, "rule_blocks", usage.entries[STORE_RULES]);
     number(out, "bindings", usage.entries[STORE_BINDING]);
     number(out, "queued_keys", usage.entries[STORE_QUEUE]);

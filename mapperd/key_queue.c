@@ -13,10 +13,15 @@ bool key_kind_from_text(struct slice text, enum key_kind *kind)
         const char *text;
         enum key_kind kind;
     } KINDS[] = {
-        { "peer", KEY_PEER },       { "user", KEY_USER },
-        { "group", KEY_GROUP },     { "domain", KEY_DOMAIN },
-        { "store", KEY_STORE },     { "rules", KEY_RULES },
-        { "binding", KEY_BINDING }, { "credential", KEY_CREDENTIAL },
+        { "peer", KEY_PEER },
+        { "user", KEY_USER },
+        { "group", KEY_GROUP },
+        { "domain", KEY_DOMAIN },
+        { "store", KEY_STORE },
+        { "rules", KEY_RULES },
+        { "binding", KEY_BINDING },
+        { "credential", KEY_CREDENTIAL },
+        { "certificate", KEY_CERTIFICATE },
     };
     for (size_t i = 0; i < sizeof(KINDS) / sizeof(KINDS[0]); i++) {
         if (slice_equal(text, slice_of(KINDS[i].text))) {
@@ -31,6 +36,7 @@ size_t key_kind_words(enum key_kind kind)
 {
     switch (kind) {
     case KEY_PEER:
+    case KEY_CERTIFICATE:
         return 2;
     case KEY_USER:
     case KEY_CREDENTIAL:

@@ -15,6 +15,7 @@ enum key_kind {
     KEY_PEER = 'p',
     KEY_USER = 'u',
     KEY_CREDENTIAL = 'c',
+    KEY_CERTIFICATE = 'x',
     KEY_GROUP = 'g',
     KEY_DOMAIN = 'd',
     KEY_STORE = 's',

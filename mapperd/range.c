@@ -52,6 +52,7 @@ size_t range_words(enum store_table table, struct slice key, struct slice words[
                                                  : SLICE("group");
         return 2;
     case STORE_PEER:
+    case STORE_BLOCKED:
         return split(key, &words[0], &words[1]) ? 2 : 0;
     case STORE_BINDING:
         return split(key, &words[0], &rest) ? 1 : 0;
@@ -85,6 +86,8 @@ static enum key_kind kind_of(enum store_table table, struct slice key)
                                              : KEY_GROUP;
     case STORE_PEER:
         return KEY_PEER;
+    case STORE_BLOCKED:
+        return KEY_CERTIFICATE;
     case STORE_BINDING:
         return KEY_BINDING;
     case STORE_META:

@@ -386,6 +386,15 @@ static void add_number(struct buffer *out, const char *name, uint64_t value)
     buffer_add_u64(out, value);
 }
 
+bool record_is_sha256(struct slice text)
+{
+    for (size_t i = 0; i < text.size; i++)
+        if (!(text.data[i] >= '0' && text.data[i] <= '9') &&
+            !(text.data[i] >= 'a' && text.data[i] <= 'f'))
+            return false;
+    return text.size == 64;
+}
+
 void record_credential_start(struct buffer *out, uint32_t count)
 {
     add_u32(out, count);

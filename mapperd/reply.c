@@ -155,13 +155,37 @@ static struct slice peer_state(const struct peer_answer *answer)
     return answer->peer.count > 0 ? SLICE("known") : SLICE("unknown");
 }
 
-void reply_peer(struct server *server, struct buffer *out, struct slice store, struct slice cn)
+/* Whether one of them is blocked. */
+static enum error find_blocked(struct server *server, struct slice store, const struct slice *chain,
+                               size_t count, bool *blocked)
+{
+    struct record_key key;
+    struct slice value;
+    *blocked = false;
+    for (size_t i = 0; i < count && !*blocked; i++) {
+        record_peer_key(&key, store, chain[i]);
+        if (key.failed)
+            return ERROR_NONE; /* no store has such a name */
+        enum error e = store_get(&server->reader, STORE_BLOCKED, record_key_slice(&key), &value);
+        if (e != ERROR_NONE && e != ERROR_NOT_FOUND)
+            return e;
+        *blocked = e == ERROR_NONE;
+    }
+    return ERROR_NONE;
+}
+
+void reply_peer(struct server *server, struct buffer *out, struct slice store, struct slice cn,
+                const struct slice *chain, size_t chain_count)
 {
     struct peer_answer answer;
-    if (!server_snapshot(server) || damaged(server, find_peer(server, store, cn, &answer))) {
+    bool blocked;
+    if (!server_snapshot(server) || damaged(server, find_peer(server, store, cn, &answer)) ||
+        damaged(server, find_blocked(server, store, chain, chain_count, &blocked))) {
         add_loading(out);
         return;
     }
+    if (blocked)
+        answer.peer = (struct record_peer){ .state = RECORD_NONE, .bulks = SLICE("") };
     server->counts.lookups++;
     if (answer.peer.count > 0)
         server->counts.known++;
@@ -169,7 +193,7 @@ void reply_peer(struct server *server, struct buffer *out, struct slice store, s
         server->counts.unknown++;
     resp_add_array(out, 4 + (size_t)answer.peer.count);
     reply_add_head(server, out);
-    resp_add_bulk(out, peer_state(&answer));
+    resp_add_bulk(out, blocked ? SLICE("blocked") : peer_state(&answer));
     resp_add_bulk(out, answer.cn);
     buffer_add(out, answer.peer.bulks);
 }

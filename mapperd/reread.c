@@ -30,6 +30,8 @@ static const struct database_statement *statement_of(enum key_kind kind)
         return &STATEMENT_READ_PEER;
     case KEY_CREDENTIAL:
         return &STATEMENT_READ_CREDENTIAL;
+    case KEY_CERTIFICATE:
+        return &STATEMENT_READ_BLOCKED;
     case KEY_USER:
         return &STATEMENT_READ_USER;
     case KEY_DOMAIN:
@@ -91,7 +93,7 @@ static enum error add_step(struct feed *feed, enum key_kind step)
     sql_array_end(&second, count);
     struct database_parameters p = { .count = 0 };
     database_add_binary(&p, buffer_slice(&first));
-    if (step == KEY_RULES || step == KEY_PEER)
+    if (step == KEY_RULES || step == KEY_PEER || step == KEY_CERTIFICATE)
         database_add_binary(&p, buffer_slice(&second));
     enum error e = first.failed || second.failed
                        ? ERROR_MEMORY
@@ -116,8 +118,10 @@ static enum error read_front(struct feed *feed)
 
 static void send_batch(struct feed *feed)
 {
-    static const enum key_kind STEPS[] = { KEY_STORE, KEY_DOMAIN,     KEY_RULES,  KEY_USER,
-                                           KEY_PEER,  KEY_CREDENTIAL, KEY_BINDING };
+    static const enum key_kind STEPS[] = {
+        KEY_STORE, KEY_DOMAIN,     KEY_RULES,       KEY_USER,
+        KEY_PEER,  KEY_CREDENTIAL, KEY_CERTIFICATE, KEY_BINDING
+    };
     struct reread *reread = &feed->reread;
     enum error e = ERROR_NONE;
     for (size_t i = 0; e == ERROR_NONE && i < sizeof(STEPS) / sizeof(STEPS[0]); i++)
@@ -226,6 +230,9 @@ static void take_step(struct feed *feed, const PGresult *result)
     case KEY_CREDENTIAL:
         take_rows(reread, result, STORE_CREDENTIAL, rows_credential);
         break;
+    case KEY_CERTIFICATE:
+        take_rows(reread, result, STORE_BLOCKED, rows_blocked);
+        break;
     case KEY_BINDING:
         take_rows(reread, result, STORE_BINDING, rows_binding);
         break;
@@ -294,6 +301,8 @@ static const char *kind_word(enum key_kind kind)
     case KEY_USER:
     case KEY_CREDENTIAL: /* bears on the user's lookups alone */
         return "user";
+    case KEY_CERTIFICATE:
+        return "certificate";
     case KEY_GROUP:
         return "group";
     case KEY_DOMAIN:

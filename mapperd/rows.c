@@ -371,6 +371,24 @@ static bool is_printable(struct slice s)
     return true;
 }
 
+enum rows_outcome rows_blocked(const PGresult *result, int row, struct rows_record *r)
+{
+    struct slice store = database_text(result, row, 0), sha256 = database_text(result, row, 1);
+    r->words[0] = store;
+    r->words[1] = sha256;
+    record_peer_key(&r->key, store, sha256);
+    buffer_reset(&r->value);
+    if (r->key.failed || store.size == 0 || store.size > STORE_NAME_MAX ||
+        !record_is_sha256(sha256)) {
+        report(r, "blocked_certificate", store, sha256);
+        return ROWS_SKIP; /* no certificate has it */
+    }
+    if (database_is_null(result, row, 2))
+        return ROWS_ABSENT;
+    buffer_add_char(&r->value, 'b');
+    return ROWS_PRESENT;
+}
+
 static bool is_hash(struct slice s, size_t digits)
 {
     if (s.size == 0)

@@ -36,6 +36,7 @@ enum rows_outcome rows_domain(const PGresult *result, int row, struct rows_recor
 enum rows_outcome rows_rules(const PGresult *result, int row, struct rows_record *r);
 enum rows_outcome rows_user(const PGresult *result, int row, struct rows_record *r);
 enum rows_outcome rows_peer(const PGresult *result, int row, struct rows_record *r);
+enum rows_outcome rows_blocked(const PGresult *result, int row, struct rows_record *r);
 enum rows_outcome rows_credential(const PGresult *result, int row, struct rows_record *r);
 /* One device of a range's rows, from `row` on: rows_peer_span() of them. */
 enum rows_outcome rows_peer_range(const PGresult *result, int row, struct rows_record *r);

@@ -119,7 +119,8 @@ const struct database_statement STATEMENT_LSN = { "lsn", "SELECT " LSN };
  * moment. A table whose TRUNCATE is not logged gets another file by it. */
 #define FOLLOWED                                                             \
     "'{trust_store,domain,sip_user,cn_mapping,user_group,user_group_member," \
-    "rights_rule,binding,device_info,credential,change_log}'"
+    "rights_rule,binding,device_info,credential,blocked_certificate,"        \
+    "change_log}'"
 
 const struct database_statement STATEMENT_STRUCTURE = {
     "structure",
@@ -290,6 +291,18 @@ RANGES(CREDENTIAL, "credential", 2000,
        " WHERE c.identity > $1::text GROUP BY c.identity ORDER BY c.identity",
        "")
 
+const struct database_statement STATEMENT_READ_BLOCKED = {
+    "read-blocked", "SELECT k.store, k.sha256, (SELECT true FROM public.blocked_certificate b"
+                    "  WHERE b.trust_store = k.store AND b.sha256 = k.sha256)"
+                    " FROM unnest($1::text[], $2::text[]) AS k(store, sha256)"
+};
+
+RANGES(BLOCKED, "blocked", FILL_ROWS,
+       "SELECT b.trust_store, b.sha256, true FROM public.blocked_certificate b"
+       " WHERE (b.trust_store, b.sha256) > ($1::text, $2::text)"
+       " ORDER BY b.trust_store, b.sha256",
+       "")
+
 #define BINDING_COLUMNS                                                                     \
     "b.device_key, b.instance_key, b.store, b.cn, b.ground, b.entry, b.instance, b.reg_id," \
     " b.contact, CASE WHEN isfinite(b.expires_at)"                                          \
@@ -326,17 +339,12 @@ const struct database_statement STATEMENT_COMPARE_BINDING = {
 
 const struct database_statement *const STATEMENTS_OF_LOG[] = { &STATEMENT_PENDING, &STATEMENT_POLL,
                                                                NULL };
-const struct database_statement *const STATEMENTS_OF_KEYS[] = { &STATEMENT_READ_TRUST,
-                                                                &STATEMENT_READ_DOMAIN,
-                                                                &STATEMENT_READ_RULES,
-                                                                &STATEMENT_READ_USER,
-                                                                &STATEMENT_READ_PEER,
-                                                                &STATEMENT_READ_CREDENTIAL,
-                                                                &STATEMENT_READ_BINDING,
-                                                                &STATEMENT_PENDING,
-                                                                &STATEMENT_PEEK,
-                                                                &STATEMENT_LSN,
-                                                                NULL };
+const struct database_statement *const STATEMENTS_OF_KEYS[] = {
+    &STATEMENT_READ_TRUST,   &STATEMENT_READ_DOMAIN,  &STATEMENT_READ_RULES,
+    &STATEMENT_READ_USER,    &STATEMENT_READ_PEER,    &STATEMENT_READ_CREDENTIAL,
+    &STATEMENT_READ_BLOCKED, &STATEMENT_READ_BINDING, &STATEMENT_PENDING,
+    &STATEMENT_PEEK,         &STATEMENT_LSN,          NULL
+};
 
 const struct database_statement STATEMENT_ENROL = {
     "enrol", "SELECT public.mapperd_enrol($1::text), (SELECT c.system_identifier"

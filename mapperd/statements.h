@@ -30,18 +30,18 @@ extern const struct database_statement STATEMENT_STRUCTURE;
 /* Keys read again; $n are text[]; one row a key asked for, in the shape of the fill statements. */
 extern const struct database_statement STATEMENT_READ_TRUST, STATEMENT_READ_DOMAIN,
     STATEMENT_READ_RULES, STATEMENT_READ_USER, STATEMENT_READ_PEER, STATEMENT_READ_CREDENTIAL,
-    STATEMENT_READ_BINDING;
+    STATEMENT_READ_BLOCKED, STATEMENT_READ_BINDING;
 /* Ranges: behind the key $1 (and $2, …), at most $last rows. */
 extern const struct database_statement STATEMENT_FILL_TRUST, STATEMENT_FILL_DOMAIN,
     STATEMENT_FILL_RULES, STATEMENT_FILL_USER, STATEMENT_FILL_PEER, STATEMENT_FILL_CREDENTIAL,
-    STATEMENT_FILL_BINDING;
+    STATEMENT_FILL_BLOCKED, STATEMENT_FILL_BINDING;
 
 /* The same in steps of COMPARE_ROWS; bindings by AoR alone. */
 #define COMPARE_ROWS 500
 #define FILL_ROWS    5000
 extern const struct database_statement STATEMENT_COMPARE_TRUST, STATEMENT_COMPARE_DOMAIN,
     STATEMENT_COMPARE_RULES, STATEMENT_COMPARE_USER, STATEMENT_COMPARE_PEER,
-    STATEMENT_COMPARE_CREDENTIAL, STATEMENT_COMPARE_BINDING;
+    STATEMENT_COMPARE_CREDENTIAL, STATEMENT_COMPARE_BLOCKED, STATEMENT_COMPARE_BINDING;
 
 /* What is asked many times a second on each connection, and to be prepared there; NULL ends. */
 extern const struct database_statement *const STATEMENTS_OF_LOG[], *const STATEMENTS_OF_KEYS[];

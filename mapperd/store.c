@@ -28,7 +28,8 @@
 #define VALUE_MAX ((size_t)64 << 20)
 
 static const char *const TABLE_NAMES[STORE_TABLE_COUNT] = {
-    "meta", "trust", "domain", "rules", "user", "peer", "credential", "binding", "queue", "recent",
+    "meta",       "trust",   "domain",  "rules", "user",   "peer",
+    "credential", "blocked", "binding", "queue", "recent",
 };
 
 struct store {

@@ -29,6 +29,7 @@ enum store_table {
     STORE_USER,       /* identity */
     STORE_PEER,       /* record_peer_key() */
     STORE_CREDENTIAL, /* identity */
+    STORE_BLOCKED,    /* record_peer_key() of store and SHA-256, 64 hexadecimal digits */
     STORE_BINDING,    /* record_binding_key() */
     STORE_QUEUE,      /* class, number → a key to be read again */
     STORE_RECENT, /* xid, stamp of statements applied → when (CLOCK_MONOTONIC is gone after a boot:
@@ -36,7 +37,7 @@ enum store_table {
     STORE_TABLE_COUNT
 };
 
-#define STORE_FORMAT 5
+#define STORE_FORMAT 6
 
 struct store;
 

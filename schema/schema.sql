@@ -13,6 +13,60 @@ SET xmloption = content;
 SET client_min_messages = warning;
 SET row_security = off;
 
+CREATE FUNCTION public.audit_blocked_certificate() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'public', 'pg_temp'
+    AS $$
+        DECLARE
+            by_whom CONSTANT text := session_user;
+            by_role CONSTANT text := current_setting('role');
+            by_application CONSTANT text := current_setting('application_name');
+            by_client CONSTANT inet := inet_client_addr();
+            moment CONSTANT timestamptz := clock_timestamp();
+        BEGIN
+            IF TG_OP = 'INSERT' THEN
+                INSERT INTO audit (at, who, role, application, client, table_name, operation,
+                                   trust_store, cn, identity, domain, name, after)
+                SELECT moment, by_whom, by_role, by_application, by_client, 'blocked_certificate',
+                       'insert', r.trust_store, NULL, NULL, NULL, r.sha256, jsonb_strip_nulls(jsonb_build_object('note', r.note))
+                FROM new_rows r;
+            ELSIF TG_OP = 'DELETE' THEN
+                INSERT INTO audit (at, who, role, application, client, table_name, operation,
+                                   trust_store, cn, identity, domain, name, before)
+                SELECT moment, by_whom, by_role, by_application, by_client, 'blocked_certificate',
+                       'delete', r.trust_store, NULL, NULL, NULL, r.sha256, jsonb_strip_nulls(jsonb_build_object('note', r.note, 'created_at', r.created_at))
+                FROM old_rows r;
+            ELSE
+                INSERT INTO audit (at, who, role, application, client, table_name, operation,
+                                   trust_store, cn, identity, domain, name, before, after)
+                SELECT moment, by_whom, by_role, by_application, by_client, 'blocked_certificate', 'update',
+                       k.*, d.before,
+                       d.after
+                FROM old_rows o
+                FULL JOIN new_rows n ON o.trust_store = n.trust_store AND o.sha256 = n.sha256
+                CROSS JOIN LATERAL (
+                    SELECT r.trust_store, NULL, NULL, NULL, r.sha256 FROM (SELECT (n).*) r WHERE n IS DISTINCT FROM NULL
+                    UNION ALL
+                    SELECT r.trust_store, NULL, NULL, NULL, r.sha256 FROM (SELECT (o).*) r WHERE n IS NOT DISTINCT FROM NULL) k
+                CROSS JOIN LATERAL (
+                    SELECT (SELECT jsonb_strip_nulls(jsonb_build_object('note', r.note, 'created_at', r.created_at)) FROM (SELECT (o).*) r WHERE o IS DISTINCT FROM NULL),
+                           (SELECT jsonb_strip_nulls(jsonb_build_object('note', r.note, 'created_at', r.created_at))  FROM (SELECT (n).*) r
+                            WHERE n IS DISTINCT FROM NULL)) j (b, a)
+                CROSS JOIN LATERAL (
+                    SELECT CASE WHEN a IS NULL THEN b ELSE (
+                               SELECT jsonb_object_agg(e.key, e.value) FROM jsonb_each(b) e
+                               WHERE e.value IS DISTINCT FROM a -> e.key) END,
+                           CASE WHEN b IS NULL THEN a ELSE (
+                               SELECT jsonb_object_agg(e.key, e.value) FROM jsonb_each(a) e
+                               WHERE e.value IS DISTINCT FROM b -> e.key) END) d (before, after)
+                WHERE d.before IS NOT NULL OR d.after IS NOT NULL;
+            END IF;
+            RETURN NULL;
+        END
+        $$;
+
+COMMENT ON FUNCTION public.audit_blocked_certificate() IS 'Writes into the audit what a statement changed in blocked_certificate. Made by audit_follow().';
+
 CREATE FUNCTION public.audit_cn_mapping() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'public', 'pg_temp'
@@ -995,6 +1049,46 @@ $_$;
 
 COMMENT ON FUNCTION public.bindings_end_of_users(users text[]) IS 'Turns every binding of these users into a tombstone.';
 
+CREATE FUNCTION public.blocked_certificate_make_canonical() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'public', 'pg_temp'
+    AS $_$
+DECLARE
+    given text := NEW.sha256;
+BEGIN
+    NEW.note := nullif(btrim(NEW.note, ' '), '');
+    IF NEW.trust_store IS NULL OR NOT EXISTS (
+        SELECT FROM trust_store s WHERE s.name = NEW.trust_store) THEN
+        RAISE EXCEPTION USING
+            ERRCODE = CASE WHEN NEW.trust_store IS NULL THEN 'not_null_violation'
+                           ELSE 'foreign_key_violation' END,
+            TABLE = 'blocked_certificate', COLUMN = 'trust_store',
+            MESSAGE = CASE WHEN NEW.trust_store IS NULL THEN 'the trust store is missing'
+                           ELSE format('there is no trust store %s', shown(NEW.trust_store)) END,
+            HINT = format('Write one of: %s.',
+                          (SELECT string_agg(name, ', ' ORDER BY name) FROM trust_store));
+    END IF;
+    -- "sha256 Fingerprint=AB:CD:..." is what OpenSSL prints.
+    NEW.sha256 := lower(translate(regexp_replace(given, '^ *sha-?256 fingerprint *=', '', 'i'),
+                                  E': \t\n\r', '') COLLATE "C");
+    IF (NEW.sha256 ~ '^[0-9a-f]{64}$') IS NOT TRUE THEN
+        RAISE EXCEPTION USING
+            ERRCODE = CASE WHEN given IS NULL THEN 'not_null_violation'
+                           ELSE 'check_violation' END,
+            TABLE = 'blocked_certificate', COLUMN = 'sha256',
+            MESSAGE = CASE WHEN given IS NULL THEN 'the SHA-256 of the certificate is missing'
+                           WHEN NEW.sha256 ~ '^[0-9a-f]{40}$' OR given ~* '^ *sha1 '
+                           THEN format('%s is a SHA-1, not a SHA-256', shown(given))
+                           ELSE format('%s is not the SHA-256 of a certificate', shown(given)) END,
+            HINT = 'Write the 64 hexadecimal digits, with or without colons, that this prints: '
+                   'openssl x509 -noout -fingerprint -sha256 -in FILE';
+    END IF;
+    RETURN NEW;
+END
+$_$;
+
+COMMENT ON FUNCTION public.blocked_certificate_make_canonical() IS 'Makes a blocked certificate''s values canonical on the way in, and explains what is wrong.';
+
 CREATE FUNCTION public.change_log_all() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'public', 'pg_temp'
@@ -1037,6 +1131,36 @@ END
 $$;
 
 COMMENT ON FUNCTION public.change_log_binding() IS 'Logs the addresses of record that a statement touched, old and new, each once.';
+
+CREATE FUNCTION public.change_log_blocked_certificate() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'public', 'pg_temp'
+    AS $$
+BEGIN
+    IF TG_OP = 'INSERT' THEN
+        INSERT INTO change_log (stamp, system_id, database_oid, kind, key)
+        SELECT w.stamp, w.system_id, w.database_oid, 'certificate', ARRAY[r.trust_store, r.sha256]
+        FROM change_log_origin() w, new_rows r ORDER BY r.trust_store, r.sha256;
+    ELSIF TG_OP = 'DELETE' THEN
+        INSERT INTO change_log (stamp, system_id, database_oid, kind, key)
+        SELECT w.stamp, w.system_id, w.database_oid, 'certificate', ARRAY[r.trust_store, r.sha256]
+        FROM change_log_origin() w, old_rows r ORDER BY r.trust_store, r.sha256;
+    ELSE
+        INSERT INTO change_log (stamp, system_id, database_oid, kind, key)
+        SELECT w.stamp, w.system_id, w.database_oid, 'certificate', ARRAY[k.trust_store, k.sha256]
+        FROM change_log_origin() w, (
+            SELECT r.trust_store, r.sha256 FROM old_rows r
+            UNION
+            SELECT r.trust_store, r.sha256 FROM new_rows r ORDER BY 1, 2) k;
+    END IF;
+    IF FOUND THEN
+        PERFORM change_log_hint();
+    END IF;
+    RETURN NULL;
+END
+$$;
+
+COMMENT ON FUNCTION public.change_log_blocked_certificate() IS 'Logs the blocked certificates that a statement touched, old and new, each once.';
 
 CREATE FUNCTION public.change_log_cn_mapping() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
@@ -3411,6 +3535,25 @@ COMMENT ON COLUMN public.binding.version_by IS 'Version, second part: mapperd.id
 
 COMMENT ON COLUMN public.binding.removed IS 'A tombstone: the binding was removed with this version.';
 
+CREATE TABLE public.blocked_certificate (
+    trust_store text NOT NULL COLLATE pg_catalog."C",
+    sha256 text NOT NULL COLLATE pg_catalog."C",
+    note text,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT blocked_certificate_note_must_be_1_to_128_without_controls CHECK ((note ~ ('^[^\u0001-\u001f\u007f-\u009f]{1,128}$'::text COLLATE "C"))),
+    CONSTRAINT blocked_certificate_sha256_must_be_64_lower_case_hexadecimal_di CHECK ((sha256 ~ '^[0-9a-f]{64}$'::text))
+);
+
+COMMENT ON TABLE public.blocked_certificate IS 'Certificates that are cut off: of devices, which may do nothing with them whatever their mappings or the names in them say, and of authorities, with all that they have certified. Deleting a row lets the certificate in again.';
+
+COMMENT ON COLUMN public.blocked_certificate.trust_store IS 'The trust store in which it is blocked; in another store the same certificate is not.';
+
+COMMENT ON COLUMN public.blocked_certificate.sha256 IS 'SHA-256 of the certificate, as openssl x509 -noout -fingerprint -sha256 prints it; kept as 64 hexadecimal digits in lower case.';
+
+COMMENT ON COLUMN public.blocked_certificate.note IS 'Why, or whose it is, for people, at most 128 characters; may be missing.';
+
+COMMENT ON COLUMN public.blocked_certificate.created_at IS 'When the row was inserted.';
+
 CREATE TABLE public.change_log (
     xid xid8 DEFAULT pg_current_xact_id() NOT NULL,
     stamp bigint NOT NULL,
@@ -3418,7 +3561,7 @@ CREATE TABLE public.change_log (
     database_oid oid NOT NULL,
     kind text NOT NULL,
     key text[] NOT NULL,
-    CONSTRAINT change_log_kind_must_be_known CHECK ((kind = ANY ('{peer,user,credential,group,domain,store,rules,binding,all,mark}'::text[])))
+    CONSTRAINT change_log_kind_must_be_known CHECK ((kind = ANY ('{peer,user,credential,certificate,group,domain,store,rules,binding,all,mark}'::text[])))
 )
 WITH (autovacuum_vacuum_scale_factor='0', autovacuum_vacuum_threshold='20000', autovacuum_vacuum_insert_scale_factor='0', autovacuum_vacuum_insert_threshold='100000', autovacuum_analyze_scale_factor='0', autovacuum_analyze_threshold='100000', autovacuum_vacuum_cost_delay='0');
 
@@ -3432,9 +3575,9 @@ COMMENT ON COLUMN public.change_log.system_id IS 'System identifier of the clust
 
 COMMENT ON COLUMN public.change_log.database_oid IS 'OID of the database that wrote the row.';
 
-COMMENT ON COLUMN public.change_log.kind IS 'What the key names: peer, user, credential, group, domain, store, rules, binding, all; mark: nothing.';
+COMMENT ON COLUMN public.change_log.kind IS 'What the key names: peer, user, credential, certificate, group, domain, store, rules, binding, all; mark: nothing.';
 
-COMMENT ON COLUMN public.change_log.key IS 'peer {trust store, CN}; user {identity}; credential {identity}; group {name}; domain {name}; store {name}; rules {} (everyone''s); binding {aor}; all {} (read everything again); mark {} (nothing changed: a statement that a mapperd can be asked for after a time without changes).';
+COMMENT ON COLUMN public.change_log.key IS 'peer {trust store, CN}; user {identity}; credential {identity}; certificate {trust store, SHA-256}; group {name}; domain {name}; store {name}; rules {} (everyone''s); binding {aor}; all {} (read everything again); mark {} (nothing changed: a statement that a mapperd can be asked for after a time without changes).';
 
 CREATE TABLE public.change_log_floor (
     xid xid8 NOT NULL,
@@ -3813,6 +3956,9 @@ ALTER TABLE ONLY public.device ALTER COLUMN domain SET DEFAULT public.tenant_def
 ALTER TABLE ONLY public.binding
     ADD CONSTRAINT binding_pkey PRIMARY KEY (aor, device_key, instance_key);
 
+ALTER TABLE ONLY public.blocked_certificate
+    ADD CONSTRAINT blocked_certificate_pkey PRIMARY KEY (trust_store, sha256);
+
 ALTER TABLE ONLY public.cn_mapping
     ADD CONSTRAINT cn_mapping_pkey PRIMARY KEY (trust_store, cn, identity);
 
@@ -3872,6 +4018,8 @@ CREATE INDEX binding_device ON public.binding USING btree (store, cn) WHERE (NOT
 COMMENT ON INDEX public.binding_device IS 'The living bindings of a device that loses a mapping.';
 
 COMMENT ON INDEX public.binding_pkey IS 'mapperd''s reading of an address of record (LOCATE) and its fill; ON CONFLICT of a newer registration.';
+
+COMMENT ON INDEX public.blocked_certificate_pkey IS 'mapperd''s reading of a certificate and their fill, in byte order; those of a trust store that is being deleted (foreign key).';
 
 CREATE UNIQUE INDEX change_log_floor_one ON public.change_log_floor USING btree ((true));
 
@@ -3961,6 +4109,8 @@ COMMENT ON INDEX public.user_group_member_pkey IS 'mapperd''s reading of a user:
 
 COMMENT ON INDEX public.user_group_pkey IS 'What refers to a group.';
 
+CREATE TRIGGER audit_delete AFTER DELETE ON public.blocked_certificate REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION public.audit_blocked_certificate();
+
 CREATE TRIGGER audit_delete AFTER DELETE ON public.cn_mapping REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION public.audit_cn_mapping();
 
 CREATE TRIGGER audit_delete AFTER DELETE ON public.credential REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION public.audit_credential();
@@ -3983,6 +4133,8 @@ CREATE TRIGGER audit_delete AFTER DELETE ON public.user_group REFERENCING OLD TA
 
 CREATE TRIGGER audit_delete AFTER DELETE ON public.user_group_member REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION public.audit_user_group_member();
 
+CREATE TRIGGER audit_insert AFTER INSERT ON public.blocked_certificate REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION public.audit_blocked_certificate();
+
 CREATE TRIGGER audit_insert AFTER INSERT ON public.credential REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION public.audit_credential();
 
 CREATE TRIGGER audit_insert AFTER INSERT ON public.device_info REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION public.audit_device_info();
@@ -4000,6 +4152,8 @@ CREATE TRIGGER audit_insert AFTER INSERT ON public.trust_store REFERENCING NEW T
 CREATE TRIGGER audit_insert AFTER INSERT ON public.user_group REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION public.audit_user_group();
 
 CREATE TRIGGER audit_insert AFTER INSERT ON public.user_group_member REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION public.audit_user_group_member();
+
+CREATE TRIGGER audit_truncate AFTER TRUNCATE ON public.blocked_certificate FOR EACH STATEMENT EXECUTE FUNCTION public.audit_truncated();
 
 CREATE TRIGGER audit_truncate AFTER TRUNCATE ON public.cn_mapping FOR EACH STATEMENT EXECUTE FUNCTION public.audit_truncated();
 
@@ -4023,6 +4177,8 @@ CREATE TRIGGER audit_truncate AFTER TRUNCATE ON public.user_group FOR EACH STATE
 
 CREATE TRIGGER audit_truncate AFTER TRUNCATE ON public.user_group_member FOR EACH STATEMENT EXECUTE FUNCTION public.audit_truncated();
 
+CREATE TRIGGER audit_update AFTER UPDATE ON public.blocked_certificate REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION public.audit_blocked_certificate();
+
 CREATE TRIGGER audit_update AFTER UPDATE ON public.cn_mapping REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION public.audit_cn_mapping();
 
 CREATE TRIGGER audit_update AFTER UPDATE ON public.credential REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION public.audit_credential();
@@ -4044,6 +4200,8 @@ CREATE TRIGGER audit_update AFTER UPDATE ON public.trust_store REFERENCING OLD T
 CREATE TRIGGER audit_update AFTER UPDATE ON public.user_group REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION public.audit_user_group();
 
 CREATE TRIGGER audit_update AFTER UPDATE ON public.user_group_member REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION public.audit_user_group_member();
+
+CREATE TRIGGER canonical BEFORE INSERT OR UPDATE ON public.blocked_certificate FOR EACH ROW EXECUTE FUNCTION public.blocked_certificate_make_canonical();
 
 CREATE TRIGGER canonical BEFORE INSERT OR UPDATE ON public.cn_mapping FOR EACH ROW WHEN ((((new.user_identity = new.identity) AND (octet_length(new.cn) = 12) AND (translate(new.cn, '0123456789ABCDEF'::text, ''::text) = ''::text) AND (new.identity ~ '^[A-Za-z0-9_.!~*''()&=+$,;?/-]+@[a-z0-9.-]+$'::text)) IS NOT TRUE)) EXECUTE FUNCTION public.cn_mapping_make_canonical();
 
@@ -4127,6 +4285,8 @@ CREATE TRIGGER limit_update AFTER UPDATE ON public.user_group_member REFERENCING
 
 CREATE TRIGGER log_delete AFTER DELETE ON public.binding REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION public.change_log_binding();
 
+CREATE TRIGGER log_delete AFTER DELETE ON public.blocked_certificate REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION public.change_log_blocked_certificate();
+
 CREATE TRIGGER log_delete AFTER DELETE ON public.cn_mapping REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION public.change_log_cn_mapping();
 
 CREATE TRIGGER log_delete AFTER DELETE ON public.credential REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION public.change_log_credential();
@@ -4146,6 +4306,8 @@ CREATE TRIGGER log_delete AFTER DELETE ON public.user_group REFERENCING OLD TABL
 CREATE TRIGGER log_delete AFTER DELETE ON public.user_group_member REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION public.change_log_user_group_member();
 
 CREATE TRIGGER log_insert AFTER INSERT ON public.binding REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION public.change_log_binding();
+
+CREATE TRIGGER log_insert AFTER INSERT ON public.blocked_certificate REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION public.change_log_blocked_certificate();
 
 CREATE TRIGGER log_insert AFTER INSERT ON public.cn_mapping REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION public.cn_mapping_inserted();
 
@@ -4168,6 +4330,10 @@ CREATE TRIGGER log_insert AFTER INSERT ON public.user_group_member REFERENCING N
 CREATE TRIGGER log_replicated AFTER INSERT OR DELETE OR UPDATE ON public.binding FOR EACH ROW EXECUTE FUNCTION public.change_log_row('binding', 'aor');
 
 ALTER TABLE public.binding ENABLE REPLICA TRIGGER log_replicated;
+
+CREATE TRIGGER log_replicated AFTER INSERT OR DELETE OR UPDATE ON public.blocked_certificate FOR EACH ROW EXECUTE FUNCTION public.change_log_row('certificate', 'trust_store', 'sha256');
+
+ALTER TABLE public.blocked_certificate ENABLE REPLICA TRIGGER log_replicated;
 
 CREATE TRIGGER log_replicated AFTER INSERT OR DELETE OR UPDATE ON public.cn_mapping FOR EACH ROW EXECUTE FUNCTION public.change_log_row('peer', 'trust_store', 'cn');
 
@@ -4209,6 +4375,10 @@ CREATE TRIGGER log_truncate AFTER TRUNCATE ON public.binding FOR EACH STATEMENT 
 
 ALTER TABLE public.binding ENABLE ALWAYS TRIGGER log_truncate;
 
+CREATE TRIGGER log_truncate AFTER TRUNCATE ON public.blocked_certificate FOR EACH STATEMENT EXECUTE FUNCTION public.change_log_all();
+
+ALTER TABLE public.blocked_certificate ENABLE ALWAYS TRIGGER log_truncate;
+
 CREATE TRIGGER log_truncate AFTER TRUNCATE ON public.cn_mapping FOR EACH STATEMENT EXECUTE FUNCTION public.change_log_all();
 
 ALTER TABLE public.cn_mapping ENABLE ALWAYS TRIGGER log_truncate;
@@ -4247,6 +4417,8 @@ ALTER TABLE public.user_group_member ENABLE ALWAYS TRIGGER log_truncate;
 
 CREATE TRIGGER log_update AFTER UPDATE ON public.binding REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION public.change_log_binding();
 
+CREATE TRIGGER log_update AFTER UPDATE ON public.blocked_certificate REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION public.change_log_blocked_certificate();
+
 CREATE TRIGGER log_update AFTER UPDATE ON public.cn_mapping REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION public.change_log_cn_mapping();
 
 CREATE TRIGGER log_update AFTER UPDATE ON public.credential REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION public.change_log_credential();
@@ -4284,6 +4456,9 @@ CREATE TRIGGER shrink AFTER UPDATE ON public.tenant REFERENCING NEW TABLE AS new
 CREATE TRIGGER version_must_rise BEFORE UPDATE ON public.binding FOR EACH ROW WHEN ((ROW(new.version_ms, new.version_by) <= ROW(old.version_ms, old.version_by))) EXECUTE FUNCTION public.binding_version_must_rise();
 
 CREATE TRIGGER write INSTEAD OF INSERT OR DELETE OR UPDATE ON public.device FOR EACH ROW EXECUTE FUNCTION public.device_write();
+
+ALTER TABLE ONLY public.blocked_certificate
+    ADD CONSTRAINT blocked_certificate_trust_store_fkey FOREIGN KEY (trust_store) REFERENCES public.trust_store(name);
 
 ALTER TABLE ONLY public.cn_mapping
     ADD CONSTRAINT cn_mapping_user_identity_fkey FOREIGN KEY (user_identity) REFERENCES public.sip_user(identity) ON DELETE CASCADE DEFERRABLE INITIALLY DEFERRED;
@@ -4434,6 +4609,8 @@ GRANT USAGE ON SCHEMA public TO holdline_mapperd;
 GRANT USAGE ON SCHEMA public TO holdline_admin;
 GRANT USAGE ON SCHEMA public TO holdline_tenant;
 
+REVOKE ALL ON FUNCTION public.audit_blocked_certificate() FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION public.audit_cn_mapping() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION public.audit_credential() FROM PUBLIC;
@@ -4493,9 +4670,13 @@ REVOKE ALL ON FUNCTION public.binding_version_must_rise() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION public.bindings_end_of_users(users text[]) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION public.blocked_certificate_make_canonical() FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION public.change_log_all() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION public.change_log_binding() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION public.change_log_blocked_certificate() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION public.change_log_cn_mapping() FROM PUBLIC;
 
@@ -4686,6 +4867,9 @@ GRANT SELECT ON TABLE public.audit TO holdline_tenant;
 
 GRANT SELECT,INSERT,UPDATE ON TABLE public.binding TO holdline_mapperd;
 GRANT SELECT ON TABLE public.binding TO holdline_admin;
+
+GRANT SELECT ON TABLE public.blocked_certificate TO holdline_mapperd;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.blocked_certificate TO holdline_admin;
 
 GRANT SELECT ON TABLE public.change_log TO holdline_mapperd;
 GRANT SELECT ON TABLE public.change_log TO holdline_admin;

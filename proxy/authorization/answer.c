@@ -79,6 +79,8 @@ static enum peer_state read_peer_state(struct slice text)
         return PEER_KNOWN;
     if (slice_equal(text, SLICE("unknown")))
         return PEER_UNKNOWN;
+    if (slice_equal(text, SLICE("blocked")))
+        return PEER_BLOCKED;
     return PEER_DISABLED;
 }
 
@@ -91,6 +93,32 @@ static enum user_state read_user_state(struct slice text)
     if (slice_equal(text, SLICE("foreign")))
         return USER_FOREIGN;
     return USER_DISABLED;
+}
+
+/* ---- The key of PEER ---- */
+
+bool answer_peer_word(struct slice *words, struct slice *word)
+{
+    const char *comma;
+
+    if (!words->data)
+        return false;
+    comma = memchr(words->data, ',', words->size);
+    *word = (struct slice){ words->data, comma ? (size_t)(comma - words->data) : words->size };
+    if (comma)
+        *words = (struct slice){ comma + 1, words->size - word->size - 1 };
+    else
+        *words = (struct slice){ NULL, 0 };
+    return true;
+}
+
+static size_t count_commas(struct slice text)
+{
+    size_t count = 0;
+
+    for (size_t i = 0; i < text.size; i++)
+        count += text.data[i] == ',';
+    return count;
 }
 
 /* ---- Reading ---- */
@@ -125,8 +153,10 @@ static enum error read_peer(struct reader *reader, struct slice state)
     struct answer *answer = reader->answer;
     struct answer_peer *peer = &answer->peer;
     const char *space = memchr(answer->key.data, ' ', answer->key.size);
-    struct slice store = { answer->key.data, (size_t)(space - answer->key.data) };
-    struct slice entry;
+    struct slice chain = { answer->key.data, (size_t)(space - answer->key.data) };
+    struct slice entry, store, certificate;
+
+    answer_peer_word(&chain, &store);
 
     peer->state = read_peer_state(state);
     if (!next_bulk(&reader->rest, &peer->canonical_cn) || peer->canonical_cn.size > CN_MAX_OCTETS ||
@@ -141,6 +171,8 @@ static enum error read_peer(struct reader *reader, struct slice state)
         reader->slices[peer->entry_count++] = entry;
     }
     add_tag(reader, tag_store(store));
+    while (answer_peer_word(&chain, &certificate))
+        add_tag(reader, tag_certificate(store, certificate));
     if (peer->canonical_cn.size)
         add_tag(reader, tag_peer(store, peer->canonical_cn));
     return ERROR_NONE;
@@ -324,7 +356,7 @@ static bool make_block(struct reader *reader, struct slice key, const struct res
 {
     size_t count = count_elements(value);
     size_t rules = reader->kind == LOOKUP_RIGHTS ? value->count : 0;
-    size_t tags = 3 + (reader->kind == LOOKUP_PEER ? 0 : 2 * count);
+    size_t tags = 3 + (reader->kind == LOOKUP_PEER ? count_commas(key) : 2 * count);
     size_t slices_at = sizeof(struct answer);
     size_t rules_at = add_size(slices_at, count, sizeof(struct slice));
     size_t tags_at = add_size(rules_at, rules, sizeof(struct policy_rule));

@@ -8,13 +8,15 @@
 #include "common/error.h"
 #include "common/policy.h"
 #include "common/resp.h"
+#include "proxy/tls/peer_identity.h"
 
 #include <stdbool.h>
 
 enum lookup_kind { LOOKUP_NONE = 0, LOOKUP_PEER, LOOKUP_RIGHTS, LOOKUP_LOCATE, LOOKUP_CREDENTIAL };
 
-/* Octets of a lookup's key: STORE SP CN, or an identity. */
-#define LOOKUP_KEY_MAX (STORE_NAME_MAX + 1 + IDENTITY_MAX)
+/* Octets of a lookup's key: STORE, certificates, SP CN; or an identity. The certificates of the
+ * chain stand behind the store's name, each as a comma and its SHA-256. */
+#define LOOKUP_KEY_MAX (STORE_NAME_MAX + PEER_CHAIN_TEXT_MAX + 1 + CN_MAX_OCTETS)
 
 struct answer_peer {
     enum peer_state state;
@@ -44,8 +46,9 @@ struct answer_credential {
 struct answer {
     unsigned references;
     enum lookup_kind kind;
-    struct slice key; /* what was asked: STORE SP CN (as the certificate has it), or identity */
-    uint64_t epoch;   /* of mapperd's snapshot that it was read from */
+    struct slice
+        key; /* what was asked: STORE,SHA256… SP CN (as the certificate has it), or identity */
+    uint64_t epoch; /* of mapperd's snapshot that it was read from */
     uint64_t serial;
     uint64_t edge_unix_s; /* it ends here: a rule begins or ends; UINT64_MAX = never */
     const uint64_t *tags; /* the rows it rests on, see tag.h */
@@ -58,6 +61,11 @@ struct answer {
         struct answer_credential credential;
     };
 };
+
+/* Takes the next word from the first part of PEER's key, STORE,SHA256…: the store, then
+ * certificates. False: there is none any more. *words starts as that part, and data NULL is its
+ * end. */
+bool answer_peer_word(struct slice *words, struct slice *word);
 
 /* Reads a reply; *out has one reference. ERROR_MALFORMED: not the shape of a reply to this kind, so
  * the connection has lost its order and can't be used any more. ERROR_NOT_FOUND: the shape is

@@ -218,17 +218,21 @@ static enum lookup_outcome start(struct ask *ask, struct lookup_waiter *waiter,
 }
 
 enum lookup_outcome lookup_peer(struct ask *ask, struct lookup_waiter *waiter, struct slice store,
-                                struct slice cn)
+                                struct slice chain, struct slice cn)
 {
-    char key[STORE_NAME_MAX + 1 + CN_MAX_OCTETS];
+    char key[LOOKUP_KEY_MAX];
+    size_t size = store.size;
 
-    if (store.size > STORE_NAME_MAX || cn.size > CN_MAX_OCTETS)
+    if (store.size > STORE_NAME_MAX || chain.size > PEER_CHAIN_TEXT_MAX || cn.size > CN_MAX_OCTETS)
         return LOOKUP_FULL;
     memcpy(key, store.data, store.size);
-    key[store.size] = ' ';
+    if (chain.size)
+        memcpy(key + size, chain.data, chain.size);
+    size += chain.size;
+    key[size++] = ' ';
     if (cn.size)
-        memcpy(key + store.size + 1, cn.data, cn.size);
-    return start(ask, waiter, LOOKUP_PEER, (struct slice){ key, store.size + 1 + cn.size });
+        memcpy(key + size, cn.data, cn.size);
+    return start(ask, waiter, LOOKUP_PEER, (struct slice){ key, size + cn.size });
 }
 
 enum lookup_outcome lookup_rights(struct ask *ask, struct lookup_waiter *waiter,
@@ -291,20 +295,33 @@ static void write_of_identity(struct buffer *out, const char *command, struct sl
     resp_add_bulk(out, key);
 }
 
+/* PEER store cn sha256… */
+static void write_peer(struct buffer *out, struct slice key)
+{
+    const char *space = memchr(key.data, ' ', key.size);
+    struct slice rest = { key.data, (size_t)(space - key.data) }, chain, store, certificate;
+    size_t count = 0;
+
+    answer_peer_word(&rest, &store);
+    for (chain = rest; answer_peer_word(&chain, &certificate);)
+        count++;
+    resp_add_array(out, 3 + count);
+    resp_add_bulk_text(out, "PEER");
+    resp_add_bulk(out, store);
+    resp_add_bulk(out, (struct slice){ space + 1, (size_t)(key.data + key.size - space - 1) });
+    while (answer_peer_word(&rest, &certificate))
+        resp_add_bulk(out, certificate);
+}
+
 static void write_question(struct buffer *out, const struct lookup *lookup)
 {
     struct slice key = key_of(lookup);
-    const char *space;
 
     switch (kind_of(lookup)) {
     case LOOKUP_NONE:
         break;
     case LOOKUP_PEER:
-        space = memchr(key.data, ' ', key.size);
-        resp_add_array(out, 3);
-        resp_add_bulk_text(out, "PEER");
-        resp_add_bulk(out, (struct slice){ key.data, (size_t)(space - key.data) });
-        resp_add_bulk(out, (struct slice){ space + 1, (size_t)(key.data + key.size - space - 1) });
+        write_peer(out, key);
         break;
     case LOOKUP_RIGHTS:
         write_of_identity(out, "RIGHTS", key);

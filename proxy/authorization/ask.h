@@ -129,11 +129,12 @@ enum lookup_outcome {
     LOOKUP_WAITING,  /* done() will be called once, unless lookup_leave() comes first */
 };
 
-/* Begin with an idle waiter (`done` and `owner` set). store and cn as the certificate has them;
- * identities in canonical form. What done() gives holds at that moment: an answer that a message
- * outdated on its way through the run queue is asked again first. */
+/* Begin with an idle waiter (`done` and `owner` set). store and cn as the certificate has them,
+ * chain as peer_identity has it (empty: no certificate of it is asked about); identities in
+ * canonical form. What done() gives holds at that moment: an answer that a message outdated on its
+ * way through the run queue is asked again first. */
 enum lookup_outcome lookup_peer(struct ask *ask, struct lookup_waiter *waiter, struct slice store,
-                                struct slice cn) MUST_CHECK;
+                                struct slice chain, struct slice cn) MUST_CHECK;
 enum lookup_outcome lookup_rights(struct ask *ask, struct lookup_waiter *waiter,
                                   struct slice identity) MUST_CHECK;
 enum lookup_outcome lookup_locate(struct ask *ask, struct lookup_waiter *waiter,

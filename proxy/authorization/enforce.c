@@ -63,6 +63,12 @@ static bool dialog_is_asserted(const struct authorization *a)
     return entry.size && a->facts.side->entry == token_keys_entry_hash(a->facts.keys, entry);
 }
 
+/* Nothing that it holds counts, by whatever name. */
+static bool is_shut_out(enum peer_state state)
+{
+    return state == PEER_DISABLED || state == PEER_BLOCKED;
+}
+
 /* The device holds what the dialog's side was admitted by. Valid once PEER is answered. */
 static bool dialog_entry_held(const struct authorization *a)
 {
@@ -80,7 +86,7 @@ static bool dialog_entry_held(const struct authorization *a)
     }
     if (peer->kind == PEER_WITHOUT_CERTIFICATE)
         return facts->side->entry == token_keys_entry_hash(facts->keys, identity_text(facts->from));
-    if (!answer || answer->peer.state == PEER_DISABLED)
+    if (!answer || is_shut_out(answer->peer.state))
         return false;
     for (size_t i = 0; i < peer_entry_count(peer, answer); i++) {
         if (facts->side->entry == token_keys_entry_hash(facts->keys, answer->peer.entries[i]))
@@ -178,7 +184,7 @@ static enum lookup_outcome ask_slot(struct authorization *a, enum authorization_
 
     switch (slot) {
     case AUTHORIZATION_PEER:
-        return lookup_peer(a->ask, waiter, slice_of(certificate->store),
+        return lookup_peer(a->ask, waiter, slice_of(certificate->store), certificate->chain,
                            (struct slice){ certificate->cn, certificate->cn_size });
     case AUTHORIZATION_CREDENTIAL:
         break;
@@ -389,8 +395,9 @@ static struct decision look_at_dialog(struct authorization *a)
         claim.by_certificate = a->peer->device && a->peer->device == a->facts.side->device;
     if (claim.by_certificate && device_of(a) != a->facts.side->device)
         return deny(REASON_TOKEN_OTHER_DEVICE);
-    if (find_peer_state(a) == PEER_DISABLED)
-        return deny(REASON_DEVICE_DISABLED);
+    if (is_shut_out(find_peer_state(a)))
+        return deny(find_peer_state(a) == PEER_BLOCKED ? REASON_CERTIFICATE_BLOCKED
+                                                       : REASON_DEVICE_DISABLED);
     if (!look_at_both(a, &claim.both, &reason))
         return deny(reason);
     claim.held = claim.by_certificate && (dialog_entry_held(a) || dialog_is_asserted(a));
@@ -412,7 +419,7 @@ static struct decision decide_early(struct authorization *a)
         if (decision.reason != REASON_NONE || a->standing != STANDING_NOT_HELD)
             return decision;
     }
-    if (a->peer->trusted && find_peer_state(a) != PEER_DISABLED)
+    if (a->peer->trusted && !is_shut_out(find_peer_state(a)))
         return deny(REASON_NONE); /* whether From is ours decides what its word is worth */
     decision = decide_new(a, NULL);
     return decision.effect == EFFECT_CHALLENGE ? deny(REASON_NONE) : decision;

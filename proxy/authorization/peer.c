@@ -207,16 +207,40 @@ static bool link_identity(struct peer *peer, struct slice identity)
            add_link(peer, tag_domain(domain), true);
 }
 
+/* The certificates that it was verified by: one that is blocked ends it at once, also when it is an
+ * authority's, of many. */
+static bool link_chain(struct peer *peer)
+{
+    struct slice rest = peer->certificate->chain, sha256;
+
+    if (!rest.size)
+        return true;
+    rest.data++; /* the first comma */
+    rest.size--;
+    while (answer_peer_word(&rest, &sha256)) {
+        if (!add_link(peer, tag_certificate(slice_of(peer->certificate->store), sha256), false))
+            return false;
+    }
+    return true;
+}
+
 static bool link_all(struct peer *peer)
 {
     size_t count = identity_count(peer);
+    size_t certificates = peer->certificate->chain.size / PEER_CHAIN_WORD;
 
     unlink_all(peer);
-    if (count == 0 || count > PEER_FOLLOWED_MAX)
+    if (count > PEER_FOLLOWED_MAX)
+        count = 0;
+    if (count + certificates == 0)
         return true;
-    peer->links = mem_zero(2 * count, sizeof *peer->links);
+    peer->links = mem_zero(2 * count + certificates, sizeof *peer->links);
+    if (!peer->links || !link_chain(peer)) {
+        unlink_all(peer);
+        return false;
+    }
     for (size_t i = 0; i < count; i++) {
-        if (!peer->links || !link_identity(peer, identity_at(peer, i))) {
+        if (!link_identity(peer, identity_at(peer, i))) {
             unlink_all(peer);
             return false;
         }
@@ -246,6 +270,7 @@ static bool has_identity(const struct peer *peer, const struct answer *answer)
     switch (answer->peer.state) {
     case PEER_NONE:
     case PEER_DISABLED:
+    case PEER_BLOCKED:
         return false;
     case PEER_UNKNOWN:
         return peer->trusted || peer->certificate->name_count > 0 || proved_at(peer, 0);
@@ -454,7 +479,8 @@ static void evaluate_again(struct task *task)
     timer_stop(&peer->peers->base->timers, &peer->timer);
     if (lookup_waiting(&peer->waiter)) /* what comes holds when it comes */
         return;
-    switch (lookup_peer(peer->peers->ask, &peer->waiter, slice_of(peer->certificate->store), cn)) {
+    switch (lookup_peer(peer->peers->ask, &peer->waiter, slice_of(peer->certificate->store),
+                        peer->certificate->chain, cn)) {
     case LOOKUP_READY:
         on_answer(peer);
         break;

@@ -8,8 +8,9 @@
 
 #include <stdbool.h>
 
-/* "domain " and an identity, or "peer ", a store, a space and a CN: nothing longer is a key. */
-#define TAG_TEXT_MAX (8 + STORE_NAME_MAX + 1 + IDENTITY_MAX)
+/* "domain " and an identity, "peer ", a store, a space and a CN, or "certificate ", a store, a
+ * space and its SHA-256: nothing longer is a key. */
+#define TAG_TEXT_MAX (12 + STORE_NAME_MAX + 1 + IDENTITY_MAX)
 
 static uint64_t tag_of_bytes(const char *text, size_t size)
 {
@@ -31,16 +32,26 @@ static uint64_t tag_of_two(struct slice kind, struct slice key)
     return tag_of_bytes(text, kind.size + 1 + key.size);
 }
 
-uint64_t tag_peer(struct slice store, struct slice canonical_cn)
+static uint64_t tag_of_three(struct slice kind, struct slice store, struct slice name)
 {
     char key[STORE_NAME_MAX + 1 + CN_MAX_OCTETS];
 
-    if (store.size > STORE_NAME_MAX || canonical_cn.size > CN_MAX_OCTETS)
+    if (store.size > STORE_NAME_MAX || name.size > CN_MAX_OCTETS)
         return TAG_ALL;
     memcpy(key, store.data, store.size);
     key[store.size] = ' ';
-    memcpy(key + store.size + 1, canonical_cn.data, canonical_cn.size);
-    return tag_of_two(SLICE("peer"), (struct slice){ key, store.size + 1 + canonical_cn.size });
+    memcpy(key + store.size + 1, name.data, name.size);
+    return tag_of_two(kind, (struct slice){ key, store.size + 1 + name.size });
+}
+
+uint64_t tag_peer(struct slice store, struct slice canonical_cn)
+{
+    return tag_of_three(SLICE("peer"), store, canonical_cn);
+}
+
+uint64_t tag_certificate(struct slice store, struct slice sha256)
+{
+    return tag_of_three(SLICE("certificate"), store, sha256);
 }
 
 uint64_t tag_store(struct slice store)
@@ -71,7 +82,8 @@ uint64_t tag_rules(void)
 static bool is_kind_with_key(struct slice text)
 {
     static const struct slice kinds[] = {
-        { "peer ", 5 }, { "user ", 5 }, { "group ", 6 }, { "store ", 6 }, { "domain ", 7 }
+        { "peer ", 5 },  { "user ", 5 },   { "group ", 6 },
+        { "store ", 6 }, { "domain ", 7 }, { "certificate ", 12 }
     };
 
     for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {

@@ -14,6 +14,8 @@
 #define TAG_ALL  UINT64_C(1) /* message `*`: names everything; no tag below is it */
 
 uint64_t tag_peer(struct slice store, struct slice canonical_cn);
+/* A certificate of a store, by its SHA-256 as text. */
+uint64_t tag_certificate(struct slice store, struct slice sha256);
 uint64_t tag_store(struct slice store);
 uint64_t tag_user(struct slice identity);
 uint64_t tag_domain(struct slice domain);

@@ -309,8 +309,9 @@ static bool needs_no_certificate(const struct tls_session *session, const SSL *s
 static enum error identity_of(const struct tls_session *session, X509 *certificate,
                               struct peer_identity **out)
 {
-    enum error e = peer_identity_read(certificate, trust_store_name(session->store),
-                                      trust_store_rules(session->store)->sources, out);
+    enum error e =
+        peer_identity_read(certificate, trust_store_name(session->store),
+                           trust_store_rules(session->store)->sources, &session->chain, out);
     if (e == ERROR_NONE)
         (*out)->not_after_unix_s = session->chain.not_after_unix_s;
     return e;

@@ -4,6 +4,7 @@
 #include "proxy/tls/peer_identity.h"
 
 #include "common/mem.h"
+#include "proxy/tls/trust_store.h"
 
 #include <arpa/inet.h>
 #include <openssl/err.h>
@@ -213,8 +214,22 @@ static void write_serial(X509 *certificate, char out[CERTIFICATE_SERIAL_MAX + 1]
     BN_free(number);
 }
 
+/* `,` and its SHA-256, for each; the size. */
+static size_t write_chain(const struct trust_chain *chain, char out[PEER_CHAIN_TEXT_MAX])
+{
+    static const char digits[] = "0123456789abcdef";
+    for (size_t i = 0; chain && i < chain->certificate_count; i++) {
+        *out++ = ',';
+        for (size_t k = 0; k < SHA256_DIGEST_LENGTH; k++) {
+            *out++ = digits[chain->sha256[i][k] >> 4];
+            *out++ = digits[chain->sha256[i][k] & 15];
+        }
+    }
+    return chain ? chain->certificate_count * PEER_CHAIN_WORD : 0;
+}
+
 enum error peer_identity_read(X509 *certificate, const char *store, unsigned sources,
-                              struct peer_identity **out)
+                              const struct trust_chain *chain, struct peer_identity **out)
 {
     char cn[CN_MAX_OCTETS + 1];
     char issuer[CERTIFICATE_ISSUER_MAX + 1], serial[CERTIFICATE_SERIAL_MAX + 1];
@@ -231,11 +246,13 @@ enum error peer_identity_read(X509 *certificate, const char *store, unsigned sou
     write_issuer(certificate, issuer);
     write_serial(certificate, serial);
     ERR_clear_error();
+    char words[PEER_CHAIN_TEXT_MAX];
     const struct peer_identity found = { .store = store,
                                          .issuer = issuer,
                                          .serial = serial,
                                          .cn = cn,
                                          .cn_size = cn_size,
+                                         .chain = { words, write_chain(chain, words) },
                                          .not_after_unix_s = not_after_unix_s,
                                          .takes_mappings = (sources & SOURCE_MAPPING) != 0,
                                          .has_alternative_name = has_alternative_name,
@@ -267,7 +284,7 @@ enum error peer_identity_copy(const struct peer_identity *from, struct peer_iden
     size_t store_size = strlen(from->store), issuer_size = text_size(from->issuer);
     size_t serial_size = text_size(from->serial);
     struct peer_identity *p = mem_zero(1, sizeof(*p) + names_size + store_size + from->cn_size +
-                                              issuer_size + serial_size + 4);
+                                              issuer_size + serial_size + from->chain.size + 5);
     *out = p;
     if (!p)
         return ERROR_MEMORY;
@@ -281,6 +298,7 @@ enum error peer_identity_copy(const struct peer_identity *from, struct peer_iden
     p->cn = put_text(&text, from->cn, from->cn_size);
     p->issuer = put_text(&text, from->issuer, issuer_size);
     p->serial = put_text(&text, from->serial, serial_size);
+    p->chain.data = put_text(&text, from->chain.data, from->chain.size);
     return ERROR_NONE;
 }
 

@@ -13,6 +13,11 @@
 #define CERTIFICATE_SERIAL_MAX 40 /* digits; RFC 5280 4.1.2.2: 20 octets */
 
 #define PEER_NAMES_MAX 16
+/* A comma and the SHA-256 of a certificate. */
+#define PEER_CHAIN_WORD     65
+#define PEER_CHAIN_TEXT_MAX (PEER_CHAIN_WORD * CHAIN_CERTIFICATES_MAX)
+
+struct trust_chain;
 
 /* Immutable once made. One block of memory: peer_identity_free(). */
 struct peer_identity {
@@ -23,6 +28,7 @@ struct peer_identity {
     /* For logs alone: issuer as RFC 4514 writes it, cut at CERTIFICATE_ISSUER_MAX; serial number in
      * hexadecimal. "" or NULL: none that can be written. */
     const char *issuer, *serial;
+    struct slice chain;        /* of the verified chain, leaf to anchor: `,` and SHA-256 of each */
     uint64_t not_after_unix_s; /* when it stops to count; a verified chain may make it sooner */
     bool takes_mappings;       /* identities may come from the database, by its CN */
     bool has_alternative_name; /* a subjectAltName is there, whatever is in it */
@@ -37,8 +43,10 @@ struct peer_identity {
  * only if there is no sip: URI at all, valid or not, permitted or not, and no e-mail address that
  * counts; the CN as a domain only if there is no subjectAltName. No wildcards, no IP addresses, no
  * ports or parameters. The first PEER_NAMES_MAX valid ones. A subjectAltName that cannot be read,
- * or stands twice, gives no names. ERROR_MEMORY, ERROR_MALFORMED (no readable notAfter). */
+ * or stands twice, gives no names. `chain` is what verified it; NULL: none. ERROR_MEMORY,
+ * ERROR_MALFORMED (no readable notAfter). */
 enum error peer_identity_read(X509 *certificate, const char *store, unsigned sources,
+                              const struct trust_chain *chain,
                               struct peer_identity **out) MUST_CHECK;
 /* The same with texts and names of its own. ERROR_MEMORY. */
 enum error peer_identity_copy(const struct peer_identity *from,

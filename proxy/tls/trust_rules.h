@@ -5,6 +5,8 @@
 
 #include <stdbool.h>
 
+#define CHAIN_CERTIFICATES_MAX 10 /* of a verified chain, leaf to anchor */
+
 /* Of the extended key usage, in every certificate of a chain (RFC 5280 4.2.1.12, RFC 5924). */
 enum key_usage_rule {
     KEY_USAGE_REQUIRE =

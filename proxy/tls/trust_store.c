@@ -212,6 +212,11 @@ static int keep_chain(const STACK_OF(X509) * certificates, struct trust_chain *c
             return X509_V_ERR_ERROR_IN_CERT_NOT_AFTER_FIELD;
         if (not_after_unix_s < chain->not_after_unix_s)
             chain->not_after_unix_s = not_after_unix_s;
+        if (i == CHAIN_CERTIFICATES_MAX)
+            return X509_V_ERR_CERT_CHAIN_TOO_LONG;
+        if (X509_digest(sk_X509_value(certificates, i), EVP_sha256(), chain->sha256[i], NULL) != 1)
+            return X509_V_ERR_OUT_OF_MEM;
+        chain->certificate_count++;
     }
     return X509_V_OK;
 }

@@ -10,10 +10,11 @@
 #include "proxy/tls/revocation.h"
 #include "proxy/tls/trust_rules.h"
 
+#include <openssl/sha.h>
 #include <openssl/x509.h>
 #include <openssl/x509_vfy.h>
 
-#define TRUST_STORE_DEPTH 8 /* CAs between leaf and anchor */
+#define TRUST_STORE_DEPTH (CHAIN_CERTIFICATES_MAX - 2) /* CAs between leaf and anchor */
 #define TRUST_STORE_KEY_BITS_MAX \
     8192 /* a peer's larger RSA key is refused before it costs us a signature check (T31) */
 
@@ -40,6 +41,8 @@ bool trust_store_overlaps(const struct trust_store *a, const struct trust_store 
 
 /* What is kept of a chain that was verified. */
 struct trust_chain {
+    size_t certificate_count; /* leaf to anchor */
+    unsigned char sha256[CHAIN_CERTIFICATES_MAX][SHA256_DIGEST_LENGTH];
     uint64_t not_after_unix_s; /* the earliest of its certificates, the anchor's too */
     size_t link_count;         /* its certificates but the anchor, the leaf first */
     struct chain_link links[TRUST_STORE_DEPTH + 1];

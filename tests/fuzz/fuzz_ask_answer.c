@@ -63,7 +63,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     static const struct resp_limits limits = { ASK_REPLY_MAX, ASK_REPLY_ITEMS_MAX };
     enum lookup_kind kind = size ? (enum lookup_kind)(1 + data[0] % 4) : LOOKUP_NONE;
     struct slice key =
-        kind == LOOKUP_PEER ? SLICE("device 0004F2000001") : SLICE("alice@example.org");
+        kind == LOOKUP_PEER ? SLICE("device,00ff,ee01 0004F2000001,a") : SLICE("alice@example.org");
     struct resp_value value;
     struct answer *answer;
     size_t used;

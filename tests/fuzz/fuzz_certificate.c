@@ -33,7 +33,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     X509 *certificate = d2i_X509(NULL, &at, (long)size);
     if (certificate) {
         struct peer_identity *p;
-        if (peer_identity_read(certificate, "device", SOURCES_USUAL, &p) == ERROR_NONE)
+        if (peer_identity_read(certificate, "device", SOURCES_USUAL, NULL, &p) == ERROR_NONE)
             check(p);
         peer_identity_free(p);
     }

@@ -117,6 +117,10 @@ static void put_device(struct store_writer *writer, struct buffer *value)
     record_peer_start(value, RECORD_DISABLED, 0);
     record_peer_key(&key, SLICE("device"), SLICE("0004F2000002"));
     put(writer, STORE_PEER, &key, value);
+    buffer_add_char(value, 'b');
+    record_peer_key(&key, SLICE("device"),
+                    SLICE("00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff"));
+    put(writer, STORE_BLOCKED, &key, value);
     record_binding_write(value, &binding);
     record_binding_key(&key, binding.aor, binding.device_key, binding.instance_key);
     put(writer, STORE_BINDING, &key, value);

@@ -191,7 +191,7 @@ BEGIN
     TRUNCATE credential, sip_user, user_group, domain, trust_store CASCADE;
 END
 $$;
-SELECT is(pg_temp.logged(), array_to_string(array_fill('all '::text, ARRAY[13]), ', '), 'TRUNCATE logs that everything changed');
+SELECT is(pg_temp.logged(), array_to_string(array_fill('all '::text, ARRAY[14]), ', '), 'TRUNCATE logs that everything changed');
 
 SELECT * FROM finish();
 ROLLBACK;

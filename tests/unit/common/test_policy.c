@@ -63,6 +63,11 @@ static const struct scene scenes[] = {
       .entries = { ALICE },
       .rules = { ANY },
       .reason = REASON_DEVICE_DISABLED },
+    { .name = "a blocked certificate takes its names too",
+      .peer = PEER_BLOCKED,
+      .entries = { ALICE },
+      .rules = { ANY },
+      .reason = REASON_CERTIFICATE_BLOCKED },
 
     /* From. */
     { .name = "T1 forged From",
@@ -517,7 +522,7 @@ static void test_a_peer_holds_what_an_entry_covers(void **state)
 static void test_all_states_allow_only_where_they_should(void **state)
 {
     (void)state;
-    for (unsigned peer = PEER_NONE; peer <= PEER_DISABLED; peer++) {
+    for (unsigned peer = PEER_NONE; peer <= PEER_BLOCKED; peer++) {
         for (unsigned user = USER_NONE; user <= USER_DISABLED; user++) {
             for (int ourselves = 0; ourselves < 2; ourselves++) {
                 struct scene s = { .peer = (enum peer_state)(peer + 100),

@@ -45,7 +45,7 @@ static void send_text(struct stage_end *end, const char *s)
 
 static enum lookup_outcome ask_peer(struct stage_waiter *waiter, const char *cn)
 {
-    return lookup_peer(stage.ask, &waiter->waiter, text("device"), text(cn));
+    return lookup_peer(stage.ask, &waiter->waiter, text("device"), SLICE(""), text(cn));
 }
 
 static enum lookup_outcome ask_rights(struct stage_waiter *waiter, const char *user)
@@ -139,6 +139,39 @@ static void test_T53_message_drops_what_it_names_by_the_canonical_name(void **st
     lookup_leave(&w[0].waiter);
     stage_message(&stage, "7 12 peer device AA");
     assert_int_equal(ask_peer(&w[0], "aa"), LOOKUP_WAITING);
+}
+
+/* The chain is asked about with the device, and a message about one of its certificates in that
+ * store is a change of the answer. */
+static void test_F11_a_certificate_of_the_chain_is_asked_about_and_followed(void **state)
+{
+#define LEAF  "1111111111111111111111111111111111111111111111111111111111111111"
+#define ABOVE "2222222222222222222222222222222222222222222222222222222222222222"
+    static const char *const others[] = { "7 11 certificate corp " ABOVE,
+                                          "7 12 certificate device " LEAF "3" };
+
+    (void)state;
+    stage_up(&stage, 7, 10);
+    assert_int_equal(
+        lookup_peer(stage.ask, &w[0].waiter, text("device"), text("," LEAF "," ABOVE), text("a a")),
+        LOOKUP_WAITING);
+    stage_turn(&stage);
+    stage_expect(&stage.questions, "PEER device a a " LEAF " " ABOVE);
+    stage_peer(&stage, 7, 10, "known", "a a", "alice@x");
+    assert_answered(&w[0], "alice@x");
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
+        stage_message(&stage, others[i]);
+        assert_true(lookup_holds(stage.ask, w[0].waiter.answer));
+    }
+    stage_message(&stage, "7 13 certificate device " ABOVE);
+    assert_false(lookup_holds(stage.ask, w[0].waiter.answer));
+    assert_int_equal(
+        lookup_peer(stage.ask, &w[1].waiter, text("device"), text("," LEAF "," ABOVE), text("a a")),
+        LOOKUP_WAITING);
+    stage_turn(&stage);
+    stage_expect(&stage.questions, "PEER device a a " LEAF " " ABOVE);
+    stage_peer(&stage, 7, 13, "blocked", "a a", NULL);
+    assert_int_equal(w[1].waiter.answer->peer.state, PEER_BLOCKED);
 }
 
 static void test_each_kind_of_message_drops_what_rests_on_it(void **state)
@@ -863,6 +896,7 @@ int main(void)
         TEST(test_known_answer_comes_from_the_cache_by_the_raw_name),
         TEST(test_F26_nothing_cached_is_used_beyond_mapperds_staleness_bound),
         TEST(test_T53_message_drops_what_it_names_by_the_canonical_name),
+        TEST(test_F11_a_certificate_of_the_chain_is_asked_about_and_followed),
         TEST(test_each_kind_of_message_drops_what_rests_on_it),
         TEST(test_T53_answer_in_flight_named_by_a_message_is_asked_again),
         TEST(test_T53_answer_outdated_in_the_run_queue_is_asked_again),

@@ -263,7 +263,7 @@ static void test_names_by_RFC_5922_and_the_store(void **state)
         struct peer_identity *p;
         char names[4096];
         int error = trust_store_verify(store, leaf.certificate, NULL, &chain);
-        assert_int_equal(peer_identity_read(leaf.certificate, "device", row->sources, &p),
+        assert_int_equal(peer_identity_read(leaf.certificate, "device", row->sources, NULL, &p),
                          ERROR_NONE);
         join_names(p, names, sizeof(names));
         if ((error == X509_V_OK) != (row->names != NULL))
@@ -330,7 +330,7 @@ static void test_T09_T10_the_cn_by_type_of_string(void **state)
         struct trust_chain chain;
         struct peer_identity *p;
         assert_int_equal(trust_store_verify(store, leaf.certificate, NULL, &chain), X509_V_OK);
-        assert_int_equal(peer_identity_read(leaf.certificate, "device", SOURCES_USUAL, &p),
+        assert_int_equal(peer_identity_read(leaf.certificate, "device", SOURCES_USUAL, NULL, &p),
                          ERROR_NONE);
         if (strcmp(p->cn, row->cn) != 0 || p->cn_size != strlen(row->cn))
             fail_msg("%s: got \"%s\", wanted \"%s\"", row->what, p->cn, row->cn);

@@ -16,7 +16,8 @@
 static struct peer_identity *read_made(X509 *certificate)
 {
     struct peer_identity *p;
-    assert_int_equal(peer_identity_read(certificate, "device", SOURCES_USUAL, &p), ERROR_NONE);
+    assert_int_equal(peer_identity_read(certificate, "device", SOURCES_USUAL, NULL, &p),
+                     ERROR_NONE);
     return p;
 }
 
@@ -298,9 +299,9 @@ static void test_T11_an_address_without_a_host_is_no_name(void **state)
         add_raw_name(names, GEN_EMAIL, slice_of(addresses[i]));
         assert_int_equal(X509_add1_ext_i2d(made.certificate, NID_subject_alt_name, names, 0, 0), 1);
         GENERAL_NAMES_free(names);
-        assert_int_equal(
-            peer_identity_read(made.certificate, "device", SOURCES_USUAL | SOURCE_SAN_EMAIL, &p),
-            ERROR_NONE);
+        assert_int_equal(peer_identity_read(made.certificate, "device",
+                                            SOURCES_USUAL | SOURCE_SAN_EMAIL, NULL, &p),
+                         ERROR_NONE);
         assert_int_equal(p->name_count, 0);
         peer_identity_free(p);
         test_certificate_free(&made);
@@ -349,7 +350,7 @@ static void test_without_a_time_of_its_end_there_is_no_identity(void **state)
     assert_int_equal(ASN1_STRING_set(X509_getm_notAfter(made.certificate), "never", 5), 1);
     assert_false(certificate_not_after(made.certificate, &unix_s));
     assert_int_equal(unix_s, 7);
-    assert_int_equal(peer_identity_read(made.certificate, "device", SOURCES_USUAL, &p),
+    assert_int_equal(peer_identity_read(made.certificate, "device", SOURCES_USUAL, NULL, &p),
                      ERROR_MALFORMED);
     assert_null(p);
     test_certificate_free(&made);
@@ -362,7 +363,7 @@ static void test_without_memory_there_is_no_identity(void **state)
         test_certificate_make(&(struct test_certificate_spec){ .cn = "a" }, NULL);
     struct peer_identity *p;
     mem_fail_nth_for_tests(1);
-    assert_int_equal(peer_identity_read(made.certificate, "device", SOURCES_USUAL, &p),
+    assert_int_equal(peer_identity_read(made.certificate, "device", SOURCES_USUAL, NULL, &p),
                      ERROR_MEMORY);
     mem_fail_nth_for_tests(0);
     assert_null(p);
