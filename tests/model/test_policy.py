@@ -15,7 +15,7 @@ from tests.model.answers import ask
 from tests.model.policy import Question
 
 set_hypothesis_home_dir(str(ROOT / "build" / "hypothesis"))
-SOME = settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
+SOME = settings(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck))
 
 STRANGE = 9  # of no enum
 PEERS = [1, 2, 0, 3, STRANGE]
@@ -142,12 +142,12 @@ def test_F45_every_rule_decides_as_by_the_model():
 
 
 def test_F45_stores_methods_and_effects_decide_as_by_the_model():
-    lists = [b"*", b"INVITE", b"MESSAGE", b"BYE,INVITE", b"INVITE,BYE", b"INV,INVITES", b"A,B,C"]
+    lists = [b"*", b"INVITE", b"MESSAGE", b"BYE,INVITE", b"INVITE,BYE", b"INV,INVITES"]
     questions = [
         Question(store=store, method=method, admission=(digest, third, 3, password), password_user=proved,
                  rules=(b"2 %b %b %b * - - 3" % (effect, wanted, methods), *more))
         for store in (b"device", b"corp", b"") for method in (b"INVITE", b"invite", b"", b"FROB")
-        for digest, third in ((1, 1), (2, 2), (3, 3)) for password in (0, 1, 2, STRANGE)
+        for digest, third in ((1, 1), (2, 2), (3, 3)) for password in (0, 1, STRANGE)
         for proved in (A, B) for effect in (b"allow", b"deny", b"challenge")
         for wanted in (b"*", b"device") for methods in lists for more in ((), (ANY,))
     ]  # fmt: skip
