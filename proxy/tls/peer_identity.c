@@ -4,6 +4,7 @@
 #include "proxy/tls/peer_identity.h"
 
 #include "common/mem.h"
+#include "proxy/tls/certificate_text.h"
 #include "proxy/tls/trust_store.h"
 
 #include <arpa/inet.h>
@@ -190,30 +191,6 @@ bool certificate_not_after(X509 *certificate, uint64_t *unix_s)
     return true;
 }
 
-static void write_issuer(X509 *certificate, char out[CERTIFICATE_ISSUER_MAX + 1])
-{
-    BIO *bio = BIO_new(BIO_s_mem());
-    int size = 0;
-    if (bio && X509_NAME_print_ex(bio, X509_get_issuer_name(certificate), 0, XN_FLAG_RFC2253) >= 0)
-        size = BIO_read(bio, out, CERTIFICATE_ISSUER_MAX);
-    out[size > 0 ? size : 0] = 0;
-    BIO_free(bio);
-}
-
-static void write_serial(X509 *certificate, char out[CERTIFICATE_SERIAL_MAX + 1])
-{
-    BIGNUM *number = ASN1_INTEGER_to_BN(X509_get0_serialNumber(certificate), NULL);
-    char *text = number ? BN_bn2hex(number) : NULL;
-    size_t size = text ? strlen(text) : 0;
-    if (size > CERTIFICATE_SERIAL_MAX)
-        size = 0;
-    if (size)
-        memcpy(out, text, size);
-    out[size] = 0;
-    OPENSSL_free(text);
-    BN_free(number);
-}
-
 /* `,` and its SHA-256, for each; the size. */
 static size_t write_chain(const struct trust_chain *chain, char out[PEER_CHAIN_TEXT_MAX])
 {
@@ -243,9 +220,8 @@ enum error peer_identity_read(X509 *certificate, const char *store, unsigned sou
     if (!has_alternative_name && (sources & SOURCE_CN_DOMAIN))
         add_dns(&names, (struct slice){ cn, cn_size });
 
-    write_issuer(certificate, issuer);
-    write_serial(certificate, serial);
-    ERR_clear_error();
+    certificate_issuer_text(certificate, issuer);
+    certificate_serial_text(certificate, serial);
     char words[PEER_CHAIN_TEXT_MAX];
     const struct peer_identity found = { .store = store,
                                          .issuer = issuer,

@@ -9,9 +9,6 @@
 
 #include <openssl/x509.h>
 
-#define CERTIFICATE_ISSUER_MAX 255
-#define CERTIFICATE_SERIAL_MAX 40 /* digits; RFC 5280 4.1.2.2: 20 octets */
-
 #define PEER_NAMES_MAX 16
 /* A comma and the SHA-256 of a certificate. */
 #define PEER_CHAIN_WORD     65

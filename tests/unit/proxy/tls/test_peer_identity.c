@@ -356,6 +356,33 @@ static void test_without_a_time_of_its_end_there_is_no_identity(void **state)
     test_certificate_free(&made);
 }
 
+static void test_a_copy_has_texts_and_names_of_its_own(void **state)
+{
+    struct identity name;
+    struct peer_identity from = { .store = "device", .cn = "a", .cn_size = 1 }, *copy;
+
+    (void)state;
+    assert_int_equal(peer_identity_copy(&from, &copy), ERROR_NONE);
+    assert_string_equal(copy->issuer, "");
+    assert_string_equal(copy->serial, "");
+    assert_int_equal(copy->name_count, 0);
+    peer_identity_free(copy);
+    assert_int_equal(identity_from_text(&name, SLICE("alice@example.org")), ERROR_NONE);
+    from.names = &name;
+    from.name_count = 1;
+    from.issuer = "CN=root";
+    from.serial = "0A";
+    assert_int_equal(peer_identity_copy(&from, &copy), ERROR_NONE);
+    assert_ptr_not_equal(copy->names, &name);
+    assert_true(slice_equal(identity_text(&copy->names[0]), SLICE("alice@example.org")));
+    assert_string_equal(copy->store, "device");
+    assert_string_equal(copy->cn, "a");
+    assert_string_equal(copy->issuer, "CN=root");
+    assert_string_equal(copy->serial, "0A");
+    assert_ptr_not_equal(copy->issuer, from.issuer);
+    peer_identity_free(copy);
+}
+
 static void test_without_memory_there_is_no_identity(void **state)
 {
     (void)state;
@@ -388,6 +415,7 @@ int main(void)
         cmocka_unit_test(test_T11_names_are_bounded),
         cmocka_unit_test(test_T11_a_subject_alt_name_that_stands_twice_gives_no_names),
         cmocka_unit_test(test_without_a_time_of_its_end_there_is_no_identity),
+        cmocka_unit_test(test_a_copy_has_texts_and_names_of_its_own),
         cmocka_unit_test(test_without_memory_there_is_no_identity),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
