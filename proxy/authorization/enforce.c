@@ -1,241 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "proxy/authorization/enforce.h"
 
-#include "common/log.h"
 #include "common/mem.h"
 #include "proxy/authorization/authenticate.h"
 #include "proxy/authorization/call_rates.h"
+#include "proxy/authorization/decision_line.h"
+#include "proxy/authorization/questions.h"
+#include "proxy/authorization/sender.h"
+#include "proxy/authorization/standing.h"
 #include "proxy/config.h"
 
 #include <assert.h>
 #include <stdio.h>
-
-/* ---- What must be known ---- */
-
-/* A number, and an IPv6 address, is nobody's domain: not ours without a question. */
-static bool may_be_ours(const struct identity *identity)
-{
-    struct slice domain = identity_domain(identity);
-
-    return domain.size > 0 && domain.data[0] != '[';
-}
-
-static const struct identity *located(const struct authorize_facts *facts)
-{
-    return facts->to ? facts->to : facts->target;
-}
-
-static bool is_located(const struct authorize_facts *facts, const struct identity *identity)
-{
-    return facts->want_locate && located(facts) && located(facts)->user_size > 0 &&
-           may_be_ours(located(facts)) &&
-           slice_equal(identity_text(located(facts)), identity_text(identity));
-}
-
-static enum user_state rights_state(const struct authorization *a, enum authorization_slot slot)
-{
-    const struct answer *answer = a->waiters[slot].answer;
-
-    return answer ? answer->rights.rights.state : USER_NONE;
-}
-
-/* What a trusted peer's word alone admits From by; empty: nothing. */
-static struct slice asserted_entry(const struct authorization *a, bool foreign)
-{
-    const struct identity *from = a->facts.from;
-    struct slice domain = identity_domain(from);
-
-    if (!a->peer->trusted || !config_trusted_peer_asserts(a->peer->trusted, from, foreign))
-        return SLICE("");
-    return domain.size ? domain : identity_text(from);
-}
-
-static bool from_is_foreign(const struct authorization *a)
-{
-    return !may_be_ours(a->facts.from) || rights_state(a, AUTHORIZATION_FROM) == USER_FOREIGN;
-}
-
-/* Whether its domain is ours is asked at the same time, so the decision looks at it once more. */
-static bool dialog_is_asserted(const struct authorization *a)
-{
-    struct slice entry = asserted_entry(a, true);
-
-    return entry.size && a->facts.side->entry == token_keys_entry_hash(a->facts.keys, entry);
-}
-
-/* Nothing that it holds counts, by whatever name. */
-static bool is_shut_out(enum peer_state state)
-{
-    return state == PEER_DISABLED || state == PEER_BLOCKED;
-}
-
-/* The device holds what the dialog's side was admitted by. Valid once PEER is answered. */
-static bool dialog_entry_held(const struct authorization *a)
-{
-    const struct authorize_facts *facts = &a->facts;
-    const struct peer *peer = a->peer;
-    const struct answer *answer = a->waiters[AUTHORIZATION_PEER].answer;
-
-    if (peer->kind == PEER_ROUTE &&
-        facts->side->entry == token_keys_entry_hash(facts->keys, slice_of(peer->key)))
-        return true;
-    for (size_t i = 0; i < peer->may_assert_count; i++) {
-        if (facts->side->entry ==
-            token_keys_entry_hash(facts->keys, identity_text(&peer->may_assert[i])))
-            return true;
-    }
-    if (peer->kind == PEER_WITHOUT_CERTIFICATE)
-        return facts->side->entry == token_keys_entry_hash(facts->keys, identity_text(facts->from));
-    if (!answer || is_shut_out(answer->peer.state))
-        return false;
-    for (size_t i = 0; i < peer_entry_count(peer, answer); i++) {
-        if (facts->side->entry == token_keys_entry_hash(facts->keys, answer->peer.entries[i]))
-            return true;
-    }
-    for (size_t i = 0; peer->certificate && i < peer->certificate->name_count; i++) {
-        if (facts->side->entry ==
-            token_keys_entry_hash(facts->keys, identity_text(&peer->certificate->names[i])))
-            return true;
-    }
-    return false;
-}
-
-/* The peer's entry that a dialog's side was admitted by. */
-static struct slice find_dialog_entry(const struct authorization *a)
-{
-    const struct answer *answer = a->waiters[AUTHORIZATION_PEER].answer;
-    const struct peer_identity *certificate = a->peer->certificate;
-
-    for (size_t i = 0; i < peer_entry_count(a->peer, answer); i++) {
-        if (a->facts.side->entry == token_keys_entry_hash(a->facts.keys, answer->peer.entries[i]))
-            return answer->peer.entries[i];
-    }
-    for (size_t i = 0; certificate && i < certificate->name_count; i++) {
-        struct slice name = identity_text(&certificate->names[i]);
-
-        if (a->facts.side->entry == token_keys_entry_hash(a->facts.keys, name))
-            return name;
-    }
-    return SLICE("");
-}
-
-/* Who speaks: From, but in a dialog of an anonymous one who is behind it. */
-static const struct identity *speaker(const struct authorization *a)
-{
-    return a->hidden.size ? &a->hidden : a->facts.from;
-}
-
-static bool is_hidden(const struct authorization *a)
-{
-    return a->facts.side && identity_is_anonymous(a->facts.from);
-}
-
-/* Once PEER is answered; before it, nobody is asked about. */
-static void look_behind(struct authorization *a)
-{
-    a->hidden.size = 0;
-    if (is_hidden(a) && identity_from_text(&a->hidden, find_dialog_entry(a)) != ERROR_NONE)
-        a->hidden.size = 0;
-}
-
-static bool peer_answered(const struct authorization *a)
-{
-    return a->peer->kind != PEER_DEVICE || a->waiters[AUTHORIZATION_PEER].answer != NULL;
-}
-
-/* As a new request: not in a dialog, or in one by an entry that is not held any more. */
-static bool is_full_check(const struct authorization *a)
-{
-    return !a->facts.side || a->standing == STANDING_NOT_HELD;
-}
-
-static bool is_needed(const struct authorization *a, enum authorization_slot slot)
-{
-    const struct authorize_facts *facts = &a->facts;
-
-    switch (slot) {
-    case AUTHORIZATION_PEER:
-        return a->peer->kind == PEER_DEVICE;
-    case AUTHORIZATION_CREDENTIAL: /* authenticate.c asks */
-        return false;
-    case AUTHORIZATION_FROM:
-        return may_be_ours(speaker(a)) && (!is_hidden(a) || peer_answered(a));
-    case AUTHORIZATION_TO:
-        return facts->to && may_be_ours(facts->to) && !is_located(facts, facts->to) &&
-               !slice_equal(identity_text(facts->to), identity_text(facts->from));
-    case AUTHORIZATION_TARGET:
-        return facts->target && may_be_ours(facts->target) && is_full_check(a) &&
-               !is_located(facts, facts->target);
-    case AUTHORIZATION_LOCATE:
-        return facts->want_locate && located(facts) && is_located(facts, located(facts));
-    case AUTHORIZATION_SLOTS:
-        break;
-    }
-    return false;
-}
-
-/* ---- Asking ---- */
-
-static enum lookup_outcome ask_slot(struct authorization *a, enum authorization_slot slot)
-{
-    struct lookup_waiter *waiter = &a->waiters[slot];
-    const struct authorize_facts *facts = &a->facts;
-    const struct peer_identity *certificate = a->peer->certificate;
-
-    switch (slot) {
-    case AUTHORIZATION_PEER:
-        return lookup_peer(a->ask, waiter, slice_of(certificate->store), certificate->chain,
-                           (struct slice){ certificate->cn, certificate->cn_size });
-    case AUTHORIZATION_CREDENTIAL:
-        break;
-    case AUTHORIZATION_FROM:
-        return lookup_rights(a->ask, waiter, identity_text(speaker(a)));
-    case AUTHORIZATION_TO:
-        return lookup_rights(a->ask, waiter, identity_text(facts->to));
-    case AUTHORIZATION_TARGET:
-        return lookup_rights(a->ask, waiter, identity_domain(facts->target));
-    case AUTHORIZATION_LOCATE:
-        return lookup_locate(a->ask, waiter, identity_text(located(facts)));
-    case AUTHORIZATION_SLOTS:
-        break;
-    }
-    return LOOKUP_FULL;
-}
-
-static void leave_all(struct authorization *a)
-{
-    for (unsigned i = 0; i < AUTHORIZATION_SLOTS; i++)
-        lookup_leave(&a->waiters[i]);
-    a->locate = NULL;
-}
-
-/* Starts what is needed and neither known nor asked; an answer that was outdated since is asked
- * again. False: it can't be asked. */
-static bool ask_slots(struct authorization *a, enum authorization_slot first,
-                      enum authorization_slot last)
-{
-    for (enum authorization_slot slot = first; slot <= last; slot++) {
-        struct lookup_waiter *waiter = &a->waiters[slot];
-
-        if (waiter->answer && !lookup_holds(a->ask, waiter->answer))
-            lookup_leave(waiter);
-        if (!is_needed(a, slot) || waiter->answer || waiter->reason != REASON_NONE ||
-            lookup_waiting(waiter))
-            continue;
-        if (ask_slot(a, slot) == LOOKUP_FULL)
-            return false;
-    }
-    return true;
-}
-
-static bool waits(const struct authorization *a)
-{
-    for (unsigned i = 0; i < AUTHORIZATION_SLOTS; i++) {
-        if (lookup_waiting(&a->waiters[i]))
-            return true;
-    }
-    return false;
-}
 
 /* ---- Deciding ---- */
 
@@ -246,66 +22,17 @@ static struct decision deny(enum reason reason)
     };
 }
 
-static bool is_ours(enum user_state state)
-{
-    return state == USER_UNKNOWN || state == USER_KNOWN || state == USER_DISABLED;
-}
-
 static enum user_state find_target_state(const struct authorization *a)
 {
     const struct authorize_facts *facts = &a->facts;
 
     if (!facts->target)
         return USER_NONE;
-    if (!may_be_ours(facts->target))
+    if (!questions_may_be_ours(facts->target))
         return USER_FOREIGN;
-    if (a->locate && is_located(facts, facts->target))
+    if (a->locate && questions_is_located(facts, facts->target))
         return a->locate->locate.state;
-    return rights_state(a, AUTHORIZATION_TARGET);
-}
-
-/* What the peer holds, in one array: mapperd's entries, then the certificate's names, then what a
- * trusted peer's word is enough for. *made is to be freed. */
-static bool collect_entries(const struct authorization *a, struct policy_peer *out,
-                            struct slice **made)
-{
-    const struct answer *answer = a->waiters[AUTHORIZATION_PEER].answer;
-    const struct peer_identity *certificate = a->peer->certificate;
-    size_t names = certificate ? certificate->name_count : a->peer->may_assert_count;
-    const struct identity *name = certificate ? certificate->names : a->peer->may_assert;
-    size_t entries = peer_entry_count(a->peer, answer);
-    struct slice asserted = asserted_entry(a, from_is_foreign(a));
-
-    *made = NULL;
-    if (names == 0 && asserted.size == 0) {
-        out->entries = answer ? answer->peer.entries : NULL;
-        out->entry_count = entries;
-        return true;
-    }
-    *made = mem_alloc((entries + names + 1) * sizeof **made);
-    if (!*made)
-        return false;
-    for (size_t i = 0; i < entries; i++)
-        (*made)[i] = answer->peer.entries[i];
-    for (size_t i = 0; i < names; i++)
-        (*made)[entries + i] = identity_text(&name[i]);
-    (*made)[entries + names] = asserted;
-    out->entries = *made;
-    out->entry_count = entries + names + (asserted.size > 0);
-    return true;
-}
-
-static enum peer_state find_peer_state(const struct authorization *a)
-{
-    const struct answer *answer = a->waiters[AUTHORIZATION_PEER].answer;
-
-    if (a->peer->kind == PEER_ROUTE)
-        return PEER_KNOWN;
-    if (answer && answer->peer.state == PEER_UNKNOWN && a->peer->trusted)
-        return PEER_KNOWN; /* by the configuration */
-    if (a->peer->kind == PEER_WITHOUT_CERTIFICATE)
-        return PEER_UNKNOWN;
-    return answer ? answer->peer.state : PEER_NONE;
+    return questions_rights_state(a, AUTHORIZATION_TARGET);
 }
 
 /* Whether the listener has a say in who is admitted: not where a trusted peer's word is enough, who
@@ -313,7 +40,7 @@ static enum peer_state find_peer_state(const struct authorization *a)
 static bool takes_part(const struct authorization *a)
 {
     return a->peer->kind != PEER_ROUTE && a->facts.admission.digest != DIGEST_MODE_NONE &&
-           asserted_entry(a, from_is_foreign(a)).size == 0;
+           sender_asserted_entry(a, sender_is_foreign(a)).size == 0;
 }
 
 /* As a new request. `rights` NULL: what the peer alone allows to say; REASON_NONE then means that
@@ -321,7 +48,7 @@ static bool takes_part(const struct authorization *a)
 static struct decision decide_new(struct authorization *a, const struct policy_rights *rights)
 {
     const struct authorize_facts *facts = &a->facts;
-    struct policy_peer peer = { .state = find_peer_state(a),
+    struct policy_peer peer = { .state = sender_state(a),
                                 .store = a->peer->certificate
                                              ? slice_of(a->peer->certificate->store)
                                              : SLICE("") };
@@ -339,7 +66,7 @@ static struct decision decide_new(struct authorization *a, const struct policy_r
 
     if (a->peer->kind == PEER_ROUTE && !a->peer->inbound)
         return deny(REASON_ROUTE_INBOUND_OFF);
-    if (!collect_entries(a, &peer, &made))
+    if (!sender_entries(a, &peer, &made))
         return deny(REASON_OUT_OF_MEMORY);
     decision = decide(&peer, &request, rights);
     if (decision.entry.size > IDENTITY_MAX)
@@ -351,60 +78,6 @@ static struct decision decide_new(struct authorization *a, const struct policy_r
     return decision;
 }
 
-/* Whose hash the token holds; the first evaluation of the peer may still be on its way. */
-static uint64_t device_of(const struct authorization *a)
-{
-    const struct answer *answer = a->waiters[AUTHORIZATION_PEER].answer;
-    char key[DEVICE_KEY_MAX + 1];
-
-    if (a->peer->device || !answer)
-        return a->peer->device;
-    peer_device_key(a->peer->certificate, answer->peer.canonical_cn, key);
-    return token_keys_device_hash(a->facts.keys, slice_of(key));
-}
-
-/* Where both are asked for, of our own users alone. False: it is not known yet whose domain From's
- * is; *reason says why when it can't be. */
-static bool look_at_both(struct authorization *a, bool *both, enum reason *reason)
-{
-    const struct lookup_waiter *waiter = &a->waiters[AUTHORIZATION_FROM];
-
-    *both = false;
-    *reason = REASON_NONE;
-    if (a->facts.admission.digest != DIGEST_ALWAYS || a->peer->kind != PEER_DEVICE ||
-        a->peer->trusted || !may_be_ours(speaker(a)))
-        return true;
-    if (!ask_slots(a, AUTHORIZATION_FROM, AUTHORIZATION_FROM))
-        *reason = REASON_PARK_BOUND_TOTAL;
-    else if (waiter->reason != REASON_NONE)
-        *reason = waiter->reason;
-    if (*reason != REASON_NONE || !waiter->answer)
-        return false;
-    *both = is_ours(rights_state(a, AUTHORIZATION_FROM));
-    return true;
-}
-
-/* In a dialog, PEER being answered. REASON_NONE: see a->standing; NONE there: it waits. */
-static struct decision look_at_dialog(struct authorization *a)
-{
-    struct dialog_claim claim = { .by_certificate = a->peer->device || a->peer->certificate };
-    enum reason reason;
-
-    a->standing = STANDING_NONE;
-    if (a->peer->kind == PEER_WITHOUT_CERTIFICATE) /* a stranger that was admitted */
-        claim.by_certificate = a->peer->device && a->peer->device == a->facts.side->device;
-    if (claim.by_certificate && device_of(a) != a->facts.side->device)
-        return deny(REASON_TOKEN_OTHER_DEVICE);
-    if (is_shut_out(find_peer_state(a)))
-        return deny(find_peer_state(a) == PEER_BLOCKED ? REASON_CERTIFICATE_BLOCKED
-                                                       : REASON_DEVICE_DISABLED);
-    if (!look_at_both(a, &claim.both, &reason))
-        return deny(reason);
-    claim.held = claim.by_certificate && (dialog_entry_held(a) || dialog_is_asserted(a));
-    a->standing = authenticate_standing(a, &claim, &reason);
-    return deny(a->standing == STANDING_OTHER ? REASON_TOKEN_OTHER_DEVICE : reason);
-}
-
 /* What the peer alone already decides; REASON_NONE: nothing yet. */
 static struct decision decide_early(struct authorization *a)
 {
@@ -412,14 +85,14 @@ static struct decision decide_early(struct authorization *a)
 
     if (a->peer->kind == PEER_WITHOUT_CERTIFICATE && !takes_part(a))
         return deny(REASON_CERTIFICATE_REQUIRED);
-    if (!peer_answered(a))
+    if (!questions_peer_answered(a))
         return deny(REASON_NONE);
     if (a->facts.side) {
-        decision = look_at_dialog(a);
+        decision = deny(standing_look(a));
         if (decision.reason != REASON_NONE || a->standing != STANDING_NOT_HELD)
             return decision;
     }
-    if (a->peer->trusted && !is_shut_out(find_peer_state(a)))
+    if (a->peer->trusted && !sender_is_shut_out(sender_state(a)))
         return deny(REASON_NONE); /* whether From is ours decides what its word is worth */
     decision = decide_new(a, NULL);
     return decision.effect == EFFECT_CHALLENGE ? deny(REASON_NONE) : decision;
@@ -431,7 +104,7 @@ static const struct policy_rights *rights_of_from(const struct authorization *a)
     static const struct policy_rights foreign = { .state = USER_FOREIGN };
     const struct answer *from = a->waiters[AUTHORIZATION_FROM].answer;
 
-    if (!may_be_ours(speaker(a)))
+    if (!questions_may_be_ours(questions_speaker(a)))
         return &foreign;
     return from ? &from->rights.rights : NULL;
 }
@@ -446,11 +119,11 @@ static struct decision decide_late(struct authorization *a)
     }
     if (!rights)
         return deny(REASON_NONE);
-    if (rights_state(a, AUTHORIZATION_TO) == USER_DISABLED ||
+    if (questions_rights_state(a, AUTHORIZATION_TO) == USER_DISABLED ||
         (a->facts.to && a->locate && a->locate->locate.state == USER_DISABLED))
         return deny(REASON_USER_DISABLED);
-    if (is_full_check(a) || (a->peer->trusted && !dialog_entry_held(a) &&
-                             asserted_entry(a, from_is_foreign(a)).size == 0))
+    if (standing_is_full_check(a) || (a->peer->trusted && !standing_entry_held(a) &&
+                                      sender_asserted_entry(a, sender_is_foreign(a)).size == 0))
         return decide_new(a, rights);
     if (rights->state == USER_NONE || rights->state == USER_DISABLED)
         return deny(rights->state == USER_NONE ? REASON_NONE : REASON_USER_DISABLED);
@@ -464,14 +137,14 @@ static struct decision decide_late(struct authorization *a)
 static struct decision check_referrer(struct authorization *a, struct decision decision)
 {
     const struct identity *referrer = a->facts.referrer;
-    struct policy_peer peer = { .state = find_peer_state(a) };
+    struct policy_peer peer = { .state = sender_state(a) };
     struct slice *made;
     bool holds;
 
     if (decision.effect != EFFECT_ALLOW || !referrer ||
         slice_equal(identity_text(referrer), identity_text(a->facts.from)))
         return decision;
-    if (!collect_entries(a, &peer, &made))
+    if (!sender_entries(a, &peer, &made))
         return deny(REASON_OUT_OF_MEMORY);
     holds = policy_holds(&peer, referrer);
     mem_free(made);
@@ -483,7 +156,7 @@ static struct slice caller_of(const struct authorization *a, char out[DEVICE_KEY
 {
     char key[DEVICE_KEY_MAX + 1];
 
-    if (rights_state(a, AUTHORIZATION_FROM) == USER_KNOWN) {
+    if (questions_rights_state(a, AUTHORIZATION_FROM) == USER_KNOWN) {
         snprintf(out, DEVICE_KEY_MAX + 8, "user %s", a->facts.from->text);
         return slice_of(out);
     }
@@ -514,65 +187,6 @@ static struct decision count_call(struct authorization *a, struct decision decis
     }
     decision.effect = EFFECT_DENY;
     return decision;
-}
-
-static const char *effect_name(enum effect effect)
-{
-    switch (effect) {
-    case EFFECT_ALLOW:
-        return "allow";
-    case EFFECT_NONE:
-    case EFFECT_DENY:
-        break;
-    case EFFECT_CHALLENGE:
-        return "challenge";
-    }
-    return "deny";
-}
-
-/* Which of the certificates with this CN, for who has to find it. */
-static void log_certificate(struct log_line *line, const struct peer_identity *certificate)
-{
-    if (certificate->serial && certificate->serial[0])
-        log_word(line, "certificate_serial", certificate->serial);
-    if (certificate->issuer && certificate->issuer[0])
-        log_text(line, "issuer", slice_of(certificate->issuer));
-}
-
-static void log_decision(const struct authorization *a)
-{
-    const struct authorize_facts *facts = &a->facts;
-    const struct peer_identity *certificate = a->peer->certificate;
-    const struct identity *to = facts->to ? facts->to : facts->target;
-    struct log_line line;
-
-    log_begin(&line, LOG_INFO, "decision");
-    log_word(&line, "effect", effect_name(a->decision.effect));
-    log_word(&line, "reason", reason_name(a->decision.reason));
-    if (certificate) {
-        log_word(&line, "store", certificate->store);
-        log_text(&line, "cn", (struct slice){ certificate->cn, certificate->cn_size });
-        if (a->decision.effect != EFFECT_ALLOW)
-            log_certificate(&line, certificate);
-    } else if (a->peer->key[0]) {
-        log_text(&line, "peer", slice_of(a->peer->key));
-    }
-    if (a->peer->trusted)
-        log_word(&line, "trusted", a->peer->trusted->name);
-    if (a->admission.user.size)
-        log_text(&line, "password_of", a->admission.user);
-    else if (a->facts.credentials && a->admission.password != PASSWORD_NONE)
-        log_text(
-            &line, "username",
-            (struct slice){ a->facts.credentials->username, a->facts.credentials->username_size });
-    log_text(&line, "from", identity_text(facts->from));
-    if (to)
-        log_text(&line, "to", identity_text(to));
-    log_text(&line, "method", facts->method);
-    log_text(&line, "call_id", facts->call_id);
-    if (a->decision.rule_id)
-        log_number(&line, "rule", (long long)a->decision.rule_id);
-    log_end(&line);
 }
 
 static void set_ground(struct authorization *a)
@@ -610,9 +224,9 @@ static void become_decided(struct authorization *a, struct decision decision)
         set_sender(a);
     } else { /* a denial is ground for nothing */
         a->ground = (struct ground){ 0 };
-        leave_all(a);
+        questions_leave(a);
     }
-    log_decision(a);
+    decision_line_log(a);
     /* That a password is asked for is the usual course, and no denial. */
     if (decision.effect != EFFECT_ALLOW && decision.reason != REASON_CREDENTIALS_REQUIRED &&
         decision.reason != REASON_CREDENTIALS_STALE)
@@ -690,7 +304,7 @@ static bool pass_dialog(struct authorization *a)
         become_decided(a, decision);
         return false;
     }
-    decision = look_at_dialog(a);
+    decision = deny(standing_look(a));
     if (decision.reason != REASON_NONE) {
         become_decided(a, decision);
         return false;
@@ -703,11 +317,11 @@ static bool pass_sender(struct authorization *a)
 {
     struct decision decision;
 
-    if (!takes_part(a) || !is_full_check(a) ||
+    if (!takes_part(a) || !standing_is_full_check(a) ||
         (a->facts.admission.digest == DIGEST_OFF && a->peer->kind == PEER_DEVICE) ||
         decide_new(a, NULL).admission == ADMIT_BY_CERTIFICATE)
         return true;
-    if (!ask_slots(a, AUTHORIZATION_FROM, AUTHORIZATION_FROM)) {
+    if (!questions_ask(a, AUTHORIZATION_FROM, AUTHORIZATION_FROM)) {
         become_decided(a, deny(REASON_PARK_BOUND_TOTAL));
         return false;
     }
@@ -737,29 +351,29 @@ static void advance(struct authorization *a)
         lookup_leave(&a->waiters[AUTHORIZATION_CREDENTIAL]);
         authenticate_again(a);
     }
-    if (!ask_slots(a, AUTHORIZATION_PEER, AUTHORIZATION_PEER)) {
+    if (!questions_ask(a, AUTHORIZATION_PEER, AUTHORIZATION_PEER)) {
         become_decided(a, deny(REASON_PARK_BOUND_TOTAL));
         return;
     }
-    if (peer_answered(a))
-        look_behind(a);
+    if (questions_peer_answered(a))
+        standing_look_behind(a);
     decision = decide_early(a);
     if (decision.reason != REASON_NONE) {
         become_decided(a, decision);
         return;
     }
-    if (peer_answered(a) && ((a->facts.side && !pass_dialog(a)) || !pass_sender(a)))
+    if (questions_peer_answered(a) && ((a->facts.side && !pass_dialog(a)) || !pass_sender(a)))
         return;
-    if (!ask_slots(a, AUTHORIZATION_FROM, AUTHORIZATION_LOCATE)) {
+    if (!questions_ask(a, AUTHORIZATION_FROM, AUTHORIZATION_LOCATE)) {
         become_decided(a, deny(REASON_PARK_BOUND_TOTAL));
         return;
     }
-    if (waits(a))
+    if (questions_wait(a))
         return;
     a->locate = a->waiters[AUTHORIZATION_LOCATE].answer;
     a->target_state = find_target_state(a);
     a->to_ourselves =
-        a->facts.target && a->facts.target->user_size == 0 && is_ours(a->target_state);
+        a->facts.target && a->facts.target->user_size == 0 && questions_is_ours(a->target_state);
     if (decide_and_prove(a, decide_late, &decision))
         become_decided(a, count_call(a, check_referrer(a, decision)));
 }
@@ -838,7 +452,7 @@ void authorize_end(struct authorization *a)
 {
     if (a->state == AUTHORIZATION_IDLE)
         return;
-    leave_all(a);
+    questions_leave(a);
     peer_release(a->peer);
     a->peer = NULL;
     a->state = AUTHORIZATION_IDLE;

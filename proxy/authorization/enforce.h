@@ -116,7 +116,7 @@ struct authorization {
     /* Set before authorize_begin(): from the run queue, once after each WAITING. */
     void (*done)(struct authorization *authorization);
     void *owner;
-    /* enforce.c's own: */
+    /* enforce.c's own and its parts' (authenticate, questions, sender, standing, decision_line): */
     struct worker_base *base;
     struct ask *ask;
     struct peer *peer;
