@@ -276,6 +276,7 @@ static void config_free(struct config *config)
 static enum error read_all(struct config *c, const char *path, const struct config *running)
 {
     const struct config_file *file = c->file;
+    struct config_stores *stores;
     c->path = config_keep_text(c, path);
     enum error e = c->path ? ERROR_NONE : ERROR_MEMORY;
     e = config_worse(e, read_texts(c, file));
@@ -286,7 +287,11 @@ static enum error read_all(struct config *c, const char *path, const struct conf
         c->workers = running->workers; /* each needs contexts of its own */
     e = config_worse(e, read_routes(c, file));
     e = config_worse(e, config_read_trusted_peers(c, file));
-    return config_worse(e, config_read_listeners(c, file));
+    e = config_worse(e, config_read_stores(c, file, &stores));
+    if (stores)
+        e = config_worse(e, config_read_listeners(c, file, stores));
+    config_forget_stores(stores);
+    return e;
 }
 
 static enum error load(const char *path, const struct config *running, struct config **out)

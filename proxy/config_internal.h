@@ -1,15 +1,32 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the parts of reading the configuration share: config.c (values, routes),
- * config_listeners.c (listeners, trust stores, TLS) and config_digest.c (passwords). */
+/* What the parts of reading the configuration share: config.c (values, routes), config_files.c
+ * (files that are named), config_stores.c (trust stores), config_listeners.c and config_digest.c
+ * (passwords). */
 #ifndef HOLDLINE_PROXY_CONFIG_INTERNAL_H
 #define HOLDLINE_PROXY_CONFIG_INTERNAL_H
 
 #include "common/config.h"
 #include "proxy/config.h"
 
-/* Both complain by config_complain() and go on to the next section, so that one start names every
+struct config_stores;
+struct tls_store_spec;
+
+/* All complain by config_complain() and go on to the next section, so that one start names every
  * fault. */
-enum error config_read_listeners(struct config *config, const struct config_file *file) MUST_CHECK;
+
+/* The trust stores with their files, to be given to who reads what uses them, and forgotten then;
+ * also on failure. */
+enum error config_read_stores(struct config *config, const struct config_file *file,
+                              struct config_stores **out) MUST_CHECK;
+void config_forget_stores(struct config_stores *stores); /* NULL is harmless */
+/* Those that option trust_stores of a section names, at least one; chosen has room for
+ * CONFIG_TRUST_STORES_MAX. `what_for`: what they verify, for the complaint. */
+enum error config_choose_stores(const struct config_file *file, const struct config_section *s,
+                                const struct config_stores *stores, const char *what_for,
+                                struct tls_store_spec *chosen, size_t *chosen_count) MUST_CHECK;
+
+enum error config_read_listeners(struct config *config, const struct config_file *file,
+                                 const struct config_stores *stores) MUST_CHECK;
 void config_free_listeners(struct config *config);
 
 /* The bytes of files, one after the other; to be forgotten. */
@@ -20,6 +37,10 @@ struct pem_text {
 /* Appends the file and a line end. ERROR_SYSTEM: errno says why; ERROR_MEMORY. */
 enum error config_append_file(struct pem_text *text, const char *path) MUST_CHECK;
 void config_forget(struct pem_text *text);
+struct slice config_pem_slice(const struct pem_text *text);
+/* For what config_append_file() gave: complains when it is the file's fault. */
+enum error config_complain_of_file(const struct config_file *file, const struct config_section *s,
+                                   const char *option, const char *path, enum error e);
 
 /* The CRLs of a section trust_store, whose anchors are `pem`; a store without any is left out. */
 enum error config_read_crl_store(struct config *config, const struct config_file *file,

@@ -1,298 +1,28 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Listeners and trust stores of the configuration. Each file is read once; every worker gets
- * contexts made from the same bytes, so that no lock of OpenSSL is shared between threads. */
+/* Listeners of the configuration. Each file is read once; every worker gets contexts made from the
+ * same bytes, so that no lock of OpenSSL is shared between threads. */
 #include "proxy/config_internal.h"
 
 #include "common/mem.h"
 #include "proxy/tls/context.h"
 
-#include <dirent.h>
-#include <errno.h>
-#include <fcntl.h>
-#include <limits.h>
-#include <openssl/crypto.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
-#define FILE_MAX      (16 << 20) /* of all CA files of a store together too */
-#define CA_FOLDER_MAX 1024
-
-/* A trust store as the file has it, while listeners are read. */
-struct store_source {
-    const char *name;
-    struct trust_rules rules;
-    struct pem_text pem;
-    bool usable;
-};
-
-struct sources {
-    struct store_source stores[CONFIG_TRUST_STORES_MAX];
-    size_t count;
-};
-
-/* ---- Files ---- */
-
-void config_forget(struct pem_text *text)
-{
-    if (text->data)
-        OPENSSL_cleanse(text->data, text->size);
-    mem_free(text->data);
-    *text = (struct pem_text){ NULL, 0 };
-}
-
-static bool read_fully(int fd, char *out, size_t size)
-{
-    for (size_t have = 0; have < size;) {
-        ssize_t n = read(fd, out + have, size - have);
-        if (n == 0)
-            errno = EIO; /* shorter than it was a moment ago */
-        if (n == 0 || (n < 0 && errno != EINTR))
-            return false;
-        have += n > 0 ? (size_t)n : 0;
-    }
-    return true;
-}
-
-enum error config_append_file(struct pem_text *text, const char *path)
-{
-    struct stat st;
-    enum error e = ERROR_SYSTEM;
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-    if (fd < 0 || fstat(fd, &st) != 0)
-        goto out;
-    errno = S_ISREG(st.st_mode) ? EFBIG : EINVAL;
-    if (!S_ISREG(st.st_mode) || st.st_size > (off_t)(FILE_MAX - text->size))
-        goto out;
-    size_t size = (size_t)st.st_size;
-    char *data = mem_alloc(text->size + size + 2);
-    if (!data) {
-        e = ERROR_MEMORY;
-        goto out;
-    }
-    if (text->size)
-        memcpy(data, text->data, text->size);
-    if (!read_fully(fd, data + text->size, size)) {
-        mem_free(data);
-        goto out;
-    }
-    size_t whole = text->size + size;
-    data[whole++] = '\n';
-    config_forget(text);
-    *text = (struct pem_text){ data, whole };
-    e = ERROR_NONE;
-out:
-    if (fd >= 0)
-        close(fd);
-    return e;
-}
-
-static struct slice text_slice(const struct pem_text *text)
-{
-    return (struct slice){ text->data, text->size };
-}
-
-static enum error complain_of_file(const struct config_file *file, const struct config_section *s,
-                                   const char *option, const char *path, enum error e)
-{
-    if (e == ERROR_SYSTEM)
-        return config_complain(file, s, option, "%s: %s; name a readable PEM file", path,
-                               strerror(errno));
-    return e;
-}
-
-/* ---- Trust stores ---- */
-
-/* One CA file tried by itself, so that a complaint can name it. */
-static enum error try_ca(const struct config_file *file, const struct config_section *s,
-                         const char *path, const struct pem_text *pem, size_t from)
-{
-    struct trust_store *probe;
-    struct slice part = { pem->data + from, pem->size - from };
-    enum error e = trust_store_create("probe", part, &TRUST_RULES_USUAL, &probe);
-    trust_store_free(probe);
-    if (e == ERROR_MALFORMED || e == ERROR_LIBRARY)
-        return config_complain(
-            file, s, "ca",
-            "%s has no certificate, or one that cannot be read; name a PEM file of CA certificates",
-            path);
-    return e;
-}
-
-static enum error read_sources(const struct config_file *file, const struct config_section *s,
-                               unsigned *sources)
-{
-    static const struct {
-        const char *name;
-        enum identity_source source;
-    } known[] = { { "mapping", SOURCE_MAPPING },
-                  { "san_uri", SOURCE_SAN_URI },
-                  { "san_dns", SOURCE_SAN_DNS },
-                  { "cn_domain", SOURCE_CN_DOMAIN } };
-    enum error e = ERROR_NONE;
-    size_t count = config_section_list_count(s, "identities");
-    *sources = count ? 0 : SOURCES_USUAL;
-    if (config_section_boolean(s, "email_as_sip"))
-        *sources |= SOURCE_SAN_EMAIL;
-    for (size_t i = 0; i < count; i++) {
-        const char *name = config_section_list_at(s, "identities", i);
-        unsigned found = 0;
-        for (size_t j = 0; j < sizeof(known) / sizeof(known[0]); j++)
-            if (strcmp(known[j].name, name) == 0)
-                found = known[j].source;
-        *sources |= found;
-        if (!found)
-            e = config_complain(file, s, "identities",
-                                "\"%s\" is none; write mapping, san_uri, san_dns or cn_domain",
-                                name);
-    }
-    return e;
-}
-
-static enum error read_rules(const struct config_file *file, const struct config_section *s,
-                             struct trust_rules *rules)
-{
-    const char *usage = config_section_text(s, "key_usage");
-    enum error e = read_sources(file, s, &rules->sources);
-    rules->security_level = (int)config_section_integer(s, "security_level");
-    rules->key_usage = KEY_USAGE_REQUIRE;
-    if (strcmp(usage, "accept") == 0)
-        rules->key_usage = KEY_USAGE_ACCEPT;
-    else if (strcmp(usage, "ignore") == 0)
-        rules->key_usage = KEY_USAGE_IGNORE;
-    else if (strcmp(usage, "require") != 0)
-        e = config_complain(file, s, "key_usage", "write ignore, accept or require");
-    return e;
-}
-
-static enum error add_ca_file(const struct config_file *file, const struct config_section *s,
-                              const char *path, struct pem_text *pem)
-{
-    size_t from = pem->size;
-    enum error e = config_append_file(pem, path);
-    return e == ERROR_NONE ? try_ca(file, s, path, pem, from)
-                           : complain_of_file(file, s, "ca", path, e);
-}
-
-static int is_certificate_file(const struct dirent *entry)
-{
-    const char *dot = strrchr(entry->d_name, '.');
-    return entry->d_name[0] != '.' && dot && (strcmp(dot, ".pem") == 0 || strcmp(dot, ".crt") == 0);
-}
-
-/* All of them must be good: an authority that is passed over would be missed much later. */
-static enum error add_ca_folder(const struct config_file *file, const struct config_section *s,
-                                const char *folder, struct pem_text *pem)
-{
-    struct dirent **entries;
-    int count = scandir(folder, &entries, is_certificate_file, alphasort);
-    enum error e = ERROR_NONE;
-    if (count < 0)
-        return complain_of_file(file, s, "ca", folder, ERROR_SYSTEM);
-    if (count == 0 || count > CA_FOLDER_MAX)
-        e = config_complain(
-            file, s, "ca",
-            "%s has %d files *.pem or *.crt, and may have 1 to %d; name a folder of CA "
-            "certificates",
-            folder, count, CA_FOLDER_MAX);
-    for (int i = 0; i < count; i++) {
-        char path[PATH_MAX];
-        snprintf(path, sizeof(path), "%s/%s", folder, entries[i]->d_name);
-        if (count <= CA_FOLDER_MAX)
-            e = config_worse(e, add_ca_file(file, s, path, pem));
-        free(entries[i]);
-    }
-    free(entries);
-    return e;
-}
-
-static enum error add_ca(const struct config_file *file, const struct config_section *s,
-                         const char *path, struct pem_text *pem)
-{
-    struct stat status;
-    bool folder = stat(path, &status) == 0 && S_ISDIR(status.st_mode);
-    return folder ? add_ca_folder(file, s, path, pem) : add_ca_file(file, s, path, pem);
-}
-
-static enum error read_store(struct config *c, const struct config_file *file,
-                             const struct config_section *s, struct store_source *store)
-{
-    enum error e = read_rules(file, s, &store->rules);
-    store->name = config_section_title(s);
-    size_t count = config_section_list_count(s, "ca");
-    for (size_t i = 0; i < count; i++)
-        e = config_worse(e, add_ca(file, s, config_section_list_at(s, "ca", i), &store->pem));
-    if (strspn(store->name, "abcdefghijklmnopqrstuvwxyz0123456789_-") != strlen(store->name))
-        e = config_worse(
-            e, config_complain(
-                   file, s, NULL,
-                   "trust_store %s: write small letters, digits, _ or -, as in the database",
-                   store->name));
-    if (e == ERROR_NONE)
-        e = config_read_crl_store(c, file, s, text_slice(&store->pem), &store->rules);
-    store->usable = e == ERROR_NONE;
-    return e;
-}
-
-static enum error read_stores(struct config *c, const struct config_file *file,
-                              struct sources *sources)
-{
-    enum error e = config_check_titles(file, "trust_store");
-    size_t count = config_section_count(file, "trust_store");
-    if (count > CONFIG_TRUST_STORES_MAX)
-        return config_complain(file, NULL, "trust_store", "more than %d", CONFIG_TRUST_STORES_MAX);
-    for (size_t i = 0; i < count; i++) {
-        e = config_worse(
-            e, read_store(c, file, config_section_at(file, "trust_store", i), &sources->stores[i]));
-        sources->count++;
-    }
-    return e;
-}
-
-static const struct store_source *find_store(const struct sources *sources, const char *name)
-{
-    for (size_t i = 0; i < sources->count; i++)
-        if (strcmp(sources->stores[i].name, name) == 0)
-            return &sources->stores[i];
-    return NULL;
-}
 
 /* ---- A listener's TLS ---- */
 
 static enum error choose_stores(const struct config_file *file, const struct config_section *s,
                                 enum client_certificate client_certificate,
-                                const struct sources *sources, struct tls_store_spec *chosen,
+                                const struct config_stores *stores, struct tls_store_spec *chosen,
                                 size_t *chosen_count)
 {
-    enum error e = ERROR_NONE;
-    size_t count = config_section_list_count(s, "trust_stores");
     *chosen_count = 0;
-    if (client_certificate == CLIENT_CERTIFICATE_IGNORED && count > 0)
+    if (client_certificate != CLIENT_CERTIFICATE_IGNORED)
+        return config_choose_stores(file, s, stores, "client certificates", chosen, chosen_count);
+    if (config_section_list_count(s, "trust_stores") > 0)
         return config_complain(
             file, s, "trust_stores",
             "not used with client_certificate = ignored; remove them, or write optional");
-    if (client_certificate == CLIENT_CERTIFICATE_IGNORED)
-        return ERROR_NONE;
-    if (count == 0 || count > CONFIG_TRUST_STORES_MAX)
-        return config_complain(
-            file, s, "trust_stores",
-            "name the trust_store sections that client certificates are verified in");
-    for (size_t i = 0; i < count; i++) {
-        const char *name = config_section_list_at(s, "trust_stores", i);
-        const struct store_source *store = find_store(sources, name);
-        if (!store)
-            e = config_complain(file, s, "trust_stores",
-                                "there is no section trust_store %s; write one or correct the name",
-                                name);
-        else if (!store->usable)
-            e = config_worse(e, ERROR_CONFIG); /* complained of already */
-        else
-            chosen[(*chosen_count)++] =
-                (struct tls_store_spec){ store->name, text_slice(&store->pem), store->rules };
-    }
-    return e;
+    return ERROR_NONE;
 }
 
 static enum error check_overlap(const struct config_file *file, const struct config_section *s,
@@ -368,7 +98,7 @@ static enum error read_own_file(const struct config_file *file, const struct con
                                 const char *option, size_t index, struct pem_text *text)
 {
     const char *path = config_section_list_at(s, option, index);
-    return complain_of_file(file, s, option, path, config_append_file(text, path));
+    return config_complain_of_file(file, s, option, path, config_append_file(text, path));
 }
 
 static enum error read_own(const struct config_file *file, const struct config_section *s,
@@ -388,14 +118,14 @@ static enum error read_own(const struct config_file *file, const struct config_s
         size_t i = own->count;
         e = config_worse(e, read_own_file(file, s, "certificate", i, &own->certificates[i]));
         e = config_worse(e, read_own_file(file, s, "key", i, &own->keys[i]));
-        own->specs[i] =
-            (struct tls_own_spec){ text_slice(&own->certificates[i]), text_slice(&own->keys[i]) };
+        own->specs[i] = (struct tls_own_spec){ config_pem_slice(&own->certificates[i]),
+                                               config_pem_slice(&own->keys[i]) };
     }
     return e;
 }
 
 static enum error read_tls(struct config *c, const struct config_file *file,
-                           const struct config_section *s, const struct sources *sources,
+                           const struct config_section *s, const struct config_stores *all,
                            struct config_listener *listener)
 {
     struct tls_store_spec stores[CONFIG_TRUST_STORES_MAX];
@@ -407,7 +137,7 @@ static enum error read_tls(struct config *c, const struct config_file *file,
         e = config_complain(file, s, "client_certificate", "write required, optional or ignored");
     e = config_worse(e, read_version(file, s, c, listener));
     e = config_worse(
-        e, choose_stores(file, s, listener->client_certificate, sources, stores, &store_count));
+        e, choose_stores(file, s, listener->client_certificate, all, stores, &store_count));
     e = config_worse(e, read_own(file, s, &own));
     if (e == ERROR_NONE) {
         struct tls_context_spec spec = { .own = own.specs,
@@ -477,7 +207,7 @@ static enum error read_addresses(struct config *c, const struct config_file *fil
 }
 
 static enum error read_listener(struct config *c, const struct config_file *file,
-                                const struct config_section *s, const struct sources *sources,
+                                const struct config_section *s, const struct config_stores *stores,
                                 struct config_listener *listener)
 {
     listener->name = config_keep_text(c, config_section_title(s));
@@ -489,7 +219,7 @@ static enum error read_listener(struct config *c, const struct config_file *file
         return config_worse(e, config_complain(file, s, "transport", "write tls or tcp"));
     e = config_worse(e, config_read_digest(c, file, s, listener));
     if (listener->transport == TRANSPORT_TLS)
-        return config_worse(e, read_tls(c, file, s, sources, listener));
+        return config_worse(e, read_tls(c, file, s, stores, listener));
     if (config_section_list_count(s, "certificate") || config_section_list_count(s, "key") ||
         config_section_list_count(s, "trust_stores") > 0)
         e = config_complain(
@@ -498,13 +228,11 @@ static enum error read_listener(struct config *c, const struct config_file *file
     return e;
 }
 
-enum error config_read_listeners(struct config *config, const struct config_file *file)
+enum error config_read_listeners(struct config *config, const struct config_file *file,
+                                 const struct config_stores *stores)
 {
-    struct sources sources = { .count = 0 };
     size_t count = config_section_count(file, "listener");
     enum error e = config_check_titles(file, "listener");
-    e = config_worse(e, read_stores(config, file, &sources));
-    e = config_worse(e, config_finish_crls(config));
     if (count == 0 || count > CONFIG_LISTENERS_MAX)
         e = config_worse(e,
                          config_complain(file, NULL, "listener", "write 1 to %d sections listener",
@@ -515,10 +243,8 @@ enum error config_read_listeners(struct config *config, const struct config_file
         config->listeners[i].index = (unsigned)i;
         config->listener_count++;
         e = config_worse(e, read_listener(config, file, config_section_at(file, "listener", i),
-                                          &sources, &config->listeners[i]));
+                                          stores, &config->listeners[i]));
     }
-    for (size_t i = 0; i < sources.count; i++)
-        config_forget(&sources.stores[i].pem);
     return e;
 }
 

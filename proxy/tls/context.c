@@ -3,7 +3,6 @@
  * here. */
 #include "proxy/tls/context.h"
 
-#include "common/clock.h"
 #include "common/mem.h"
 #include "proxy/tls/own_certificates.h"
 
@@ -30,98 +29,16 @@ const char *tls_error_text(void)
     return text ? text : "no detail";
 }
 
-/* ---- Verification ---- */
-
-/* Signatures are checked with every key of what the peer sent: a key of 16384 bits, or a hundred
- * certificates, are work that it could order from us without being anyone. */
-static int refuse_costly(X509 *leaf, STACK_OF(X509) * untrusted)
-{
-    int count = sk_X509_num(untrusted); /* -1 for NULL */
-    if (count > TLS_CLIENT_CERTIFICATES_MAX)
-        return X509_V_ERR_CERT_CHAIN_TOO_LONG;
-    for (int i = -1; i < count; i++) {
-        EVP_PKEY *key = X509_get0_pubkey(i < 0 ? leaf : sk_X509_value(untrusted, i));
-        if (!key)
-            return X509_V_ERR_UNABLE_TO_DECODE_ISSUER_PUBLIC_KEY;
-        if (EVP_PKEY_get_bits(key) > TRUST_STORE_KEY_BITS_MAX)
-            return X509_V_ERR_CERT_REJECTED;
-    }
-    return X509_V_OK;
-}
-
-/* That no anchor was found says less than what was wrong with a chain that had one. */
-static bool says_more(int error, int than)
-{
-    return than == X509_V_ERR_UNSPECIFIED ||
-           (error != X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY &&
-            error != X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT &&
-            error != X509_V_ERR_SELF_SIGNED_CERT_IN_CHAIN &&
-            error != X509_V_ERR_DEPTH_ZERO_SELF_SIGNED_CERT &&
-            error != X509_V_ERR_UNABLE_TO_VERIFY_LEAF_SIGNATURE);
-}
-
-static const struct revocations *revoked_in(const struct tls_session *session,
-                                            const struct trust_store *store)
-{
-    return session->revoked ? revocation_set_find(*session->revoked, trust_store_name(store))
-                            : NULL;
-}
-
-bool tls_session_is_revoked(const struct tls_session *session)
-{
-    const struct revocations *list = session->store ? revoked_in(session, session->store) : NULL;
-    return list && revocations_list_any(list, session->chain.links, session->chain.link_count);
-}
-
-static int verify_in_store(const struct trust_store *store, X509 *leaf, STACK_OF(X509) * untrusted,
-                           struct tls_session *session)
-{
-    struct trust_chain *chain = &session->chain;
-    int error = trust_store_verify(store, leaf, untrusted, chain);
-    if (error != X509_V_OK)
-        return error;
-    return revocations_check(revoked_in(session, store), trust_store_rules(store), chain->links,
-                             chain->link_count, clock_unix_s());
-}
-
-static int verify_in_stores(const struct tls_context *context, X509 *leaf,
-                            STACK_OF(X509) * untrusted, struct tls_session *session)
-{
-    int best = X509_V_ERR_UNSPECIFIED;
-    if (!leaf)
-        return best;
-    int costly = refuse_costly(leaf, untrusted);
-    if (costly != X509_V_OK)
-        return costly;
-    for (size_t i = 0; i < context->store_count; i++) {
-        int error = verify_in_store(context->stores[i], leaf, untrusted, session);
-        if (error == X509_V_OK) {
-            session->store = context->stores[i];
-            return X509_V_OK;
-        }
-        if (says_more(error, best))
-            best = error;
-    }
-    return best;
-}
-
-static void remember_refused(struct tls_session *session, X509 *leaf)
-{
-    tls_session_release(session);
-    if (leaf && X509_up_ref(leaf) == 1)
-        session->refused = leaf;
-}
+/* ---- What OpenSSL asks and tells ---- */
 
 static int verify_callback(X509_STORE_CTX *ctx, void *argument)
 {
+    const struct tls_context *context = argument;
     SSL *ssl = X509_STORE_CTX_get_ex_data(ctx, SSL_get_ex_data_X509_STORE_CTX_idx());
     struct tls_session *session = SSL_get_app_data(ssl);
-    session->store = NULL;
-    int error = verify_in_stores(argument, X509_STORE_CTX_get0_cert(ctx),
-                                 X509_STORE_CTX_get0_untrusted(ctx), session);
-    session->verify_error = error;
-    if (error != X509_V_OK)
-        remember_refused(session, X509_STORE_CTX_get0_cert(ctx));
+    int error =
+        tls_session_verify(session, context->stores, context->store_count,
+                           X509_STORE_CTX_get0_cert(ctx), X509_STORE_CTX_get0_untrusted(ctx));
     X509_STORE_CTX_set_error(ctx, error);
     return error == X509_V_OK && session->store;
 }
@@ -285,51 +202,6 @@ SSL *tls_context_accept(struct tls_context *context, struct tls_session *session
     return ssl;
 }
 
-void tls_session_release(struct tls_session *session)
-{
-    X509_free(session->refused);
-    session->refused = NULL;
-}
-
-size_t tls_session_refused_cn(const struct tls_session *session, char *out)
-{
-    out[0] = 0;
-    return session->refused ? peer_identity_cn(session->refused, out) : 0;
-}
-
-/* Nothing was sent and nothing was looked at: what was refused never passes for what was not sent.
- */
-static bool needs_no_certificate(const struct tls_session *session, const SSL *ssl)
-{
-    return session->client_certificate != CLIENT_CERTIFICATE_REQUIRED &&
-           SSL_is_init_finished(ssl) && !SSL_get0_peer_certificate(ssl) && !session->store &&
-           !session->refused && session->verify_error == X509_V_OK;
-}
-
-static enum error identity_of(const struct tls_session *session, X509 *certificate,
-                              struct peer_identity **out)
-{
-    enum error e =
-        peer_identity_read(certificate, trust_store_name(session->store),
-                           trust_store_rules(session->store)->sources, &session->chain, out);
-    if (e == ERROR_NONE)
-        (*out)->not_after_unix_s = session->chain.not_after_unix_s;
-    return e;
-}
-
-enum error tls_session_identity(const struct tls_session *session, SSL *ssl,
-                                struct peer_identity **out)
-{
-    *out = NULL;
-    if (needs_no_certificate(session, ssl))
-        return ERROR_NONE;
-    X509 *certificate = SSL_get0_peer_certificate(ssl);
-    if (!session->store || session->verify_error != X509_V_OK || !certificate ||
-        SSL_get_verify_result(ssl) != X509_V_OK || SSL_session_reused(ssl))
-        return ERROR_NOT_FOUND;
-    return identity_of(session, certificate, out);
-}
-
 enum error tls_context_identify(const struct tls_context *context,
                                 struct revocation_set *const *revoked, struct slice pem,
                                 struct peer_identity **out, int *why)
@@ -340,8 +212,9 @@ enum error tls_context_identify(const struct tls_context *context,
     *out = NULL;
     if (e == ERROR_NONE) {
         X509 *leaf = sk_X509_shift(sent);
-        *why = verify_in_stores(context, leaf, sent, &session);
-        e = *why == X509_V_OK ? identity_of(&session, leaf, out) : ERROR_NOT_FOUND;
+        *why = tls_session_verify(&session, context->stores, context->store_count, leaf, sent);
+        e = *why == X509_V_OK ? tls_session_identity_of(&session, leaf, out) : ERROR_NOT_FOUND;
+        tls_session_release(&session);
         X509_free(leaf);
     }
     sk_X509_pop_free(sent, X509_free);

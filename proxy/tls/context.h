@@ -6,14 +6,7 @@
 #ifndef HOLDLINE_TLS_CONTEXT_H
 #define HOLDLINE_TLS_CONTEXT_H
 
-#include "proxy/tls/client_certificate.h"
-#include "proxy/tls/peer_identity.h"
-#include "proxy/tls/trust_store.h"
-
-#include <openssl/ssl.h>
-
-#define TLS_CLIENT_CHAIN_MAX        32768 /* bytes of a client's certificate message (T31) */
-#define TLS_CLIENT_CERTIFICATES_MAX 10
+#include "proxy/tls/session.h"
 
 struct tls_context;
 
@@ -54,39 +47,8 @@ enum error tls_context_create(const struct tls_context_spec *spec, struct tls_co
 void tls_context_free(struct tls_context *context);
 const struct trust_store *tls_context_store(const struct tls_context *context, size_t index);
 
-/* What verification and the protocol's course leave behind for the connection; embedded in it, and
- * must live as long as the SSL. */
-struct tls_session {
-    enum client_certificate client_certificate; /* what the listener asks for */
-    const struct trust_store *store; /* that verified the client's chain; NULL = none did */
-    struct trust_chain chain;        /* of what it verified */
-    /* Set by the connection before the handshake: where the worker keeps what is revoked now. NULL:
-     * nothing is known to be. */
-    struct revocation_set *const *revoked;
-    int verify_error;        /* X509_V_ERR_ of the last handshake that failed for its certificate */
-    X509 *refused;           /* the leaf of that; for tls_session_refused_cn() */
-    bool established;        /* set by the connection after the handshake */
-    unsigned later_messages; /* handshake messages after that: key updates */
-};
-
 /* A server SSL without BIOs; NULL without memory. Free with SSL_free(). */
 SSL *tls_context_accept(struct tls_context *context, struct tls_session *session) MUST_CHECK;
-
-/* Lets go of what a refusal left; harmless otherwise. */
-void tls_session_release(struct tls_session *session);
-
-/* The CN of the certificate that was refused, for the log; "" when there is none that counts. out
- * has CN_MAX_OCTETS + 1 bytes. Its size. */
-size_t tls_session_refused_cn(const struct tls_session *session, char *out);
-
-/* After the handshake: who the peer is. *out NULL and no error: it sent no certificate, and need
- * not. ERROR_NOT_FOUND when no store verified a certificate of its own (never after a handshake
- * that succeeded: checked all the same). */
-enum error tls_session_identity(const struct tls_session *session, SSL *ssl,
-                                struct peer_identity **out) MUST_CHECK;
-
-/* Whether a certificate of the chain that was verified is on a list of its store now. */
-bool tls_session_is_revoked(const struct tls_session *session);
 
 /* Who a peer would be that shows these certificates (PEM, its own first) in a full handshake.
  * `revoked` as in the session; NULL: nothing is. ERROR_NOT_FOUND: the handshake would fail, *why is

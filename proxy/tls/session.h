@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The peer of one TLS connection: its chain, tried against trust stores in their order, and who it
+ * is by that. One thread: the connection's. */
+#ifndef HOLDLINE_TLS_SESSION_H
+#define HOLDLINE_TLS_SESSION_H
+
+#include "proxy/tls/client_certificate.h"
+#include "proxy/tls/peer_identity.h"
+#include "proxy/tls/trust_store.h"
+
+#include <openssl/ssl.h>
+
+#define TLS_CLIENT_CHAIN_MAX        32768 /* bytes of a peer's certificate message (T31) */
+#define TLS_CLIENT_CERTIFICATES_MAX 10
+
+/* What verification and the protocol's course leave behind for the connection; embedded in it, and
+ * must live as long as the SSL. */
+struct tls_session {
+    enum client_certificate client_certificate; /* what the listener asks for */
+    const struct trust_store *store; /* that verified the client's chain; NULL = none did */
+    struct trust_chain chain;        /* of what it verified */
+    /* Set by the connection before the handshake: where the worker keeps what is revoked now. NULL:
+     * nothing is known to be. */
+    struct revocation_set *const *revoked;
+    int verify_error;        /* X509_V_ERR_ of the last handshake that failed for its certificate */
+    X509 *refused;           /* the leaf of that; for tls_session_refused_cn() */
+    bool established;        /* set by the connection after the handshake */
+    unsigned later_messages; /* handshake messages after that: key updates */
+};
+
+/* Verifies what the peer has sent against each store by itself; the first that it verifies in is
+ * the session's. X509_V_OK, or the X509_V_ERR_ code that says most. */
+int tls_session_verify(struct tls_session *session, struct trust_store *const *stores,
+                       size_t store_count, X509 *leaf, STACK_OF(X509) * untrusted);
+
+/* Lets go of what a refusal left; harmless otherwise. */
+void tls_session_release(struct tls_session *session);
+
+/* The CN of the certificate that was refused, for the log; "" when there is none that counts. out
+ * has CN_MAX_OCTETS + 1 bytes. Its size. */
+size_t tls_session_refused_cn(const struct tls_session *session, char *out);
+
+/* After the handshake: who the peer is. *out NULL and no error: it sent no certificate, and need
+ * not. ERROR_NOT_FOUND when no store verified a certificate of its own (never after a handshake
+ * that succeeded: checked all the same). */
+enum error tls_session_identity(const struct tls_session *session, SSL *ssl,
+                                struct peer_identity **out) MUST_CHECK;
+
+/* Whether a certificate of the chain that was verified is on a list of its store now. */
+bool tls_session_is_revoked(const struct tls_session *session);
+
+/* What a certificate says that this session has verified. ERROR_MEMORY, ERROR_MALFORMED. */
+enum error tls_session_identity_of(const struct tls_session *session, X509 *certificate,
+                                   struct peer_identity **out) MUST_CHECK;
+
+#endif
