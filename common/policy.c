@@ -272,15 +272,11 @@ static bool knows_target(const struct policy_request *request)
     return request->target && request->target->size > 0 && is_looked_up(request->target_state);
 }
 
-static bool has_prefix(struct slice s, struct slice prefix)
-{
-    return s.size >= prefix.size && memcmp(s.data, prefix.data, prefix.size) == 0;
-}
-
 /* sos.fire is a service of sos, and sosfire is not. */
 static bool is_service_of(struct slice service, struct slice of)
 {
-    return has_prefix(service, of) && (service.size == of.size || service.data[of.size] == '.');
+    return slice_has_prefix(service, of) &&
+           (service.size == of.size || service.data[of.size] == '.');
 }
 
 /* The rule's number is read like the request's, so that 00 in either is + in both. */
@@ -290,8 +286,8 @@ static bool number_matches(const struct policy_rule *rule, const struct policy_r
 
     return number_read(identity_user(request->target), request->international, &number) &&
            number_read(rule->target, request->international, &wanted) &&
-           has_prefix((struct slice){ number.text, number.size },
-                      (struct slice){ wanted.text, wanted.size });
+           slice_has_prefix((struct slice){ number.text, number.size },
+                            (struct slice){ wanted.text, wanted.size });
 }
 
 static bool target_matches(const struct policy_rule *rule, const struct policy_request *request)

@@ -25,6 +25,11 @@ static inline bool slice_equal(struct slice a, struct slice b)
     return a.size == b.size && (a.size == 0 || memcmp(a.data, b.data, a.size) == 0);
 }
 
+static inline bool slice_has_prefix(struct slice s, struct slice prefix)
+{
+    return s.size >= prefix.size && slice_equal((struct slice){ s.data, prefix.size }, prefix);
+}
+
 /* Like slice_equal(), ASCII letters without case (never the locale's). */
 bool slice_equal_nocase(struct slice a, struct slice b);
 

@@ -127,20 +127,16 @@ static void close_link(struct writes *writes, bool garbage)
     on_lost(writes, garbage);
 }
 
-static bool has_prefix(struct slice text, const char *prefix)
-{
-    return text.size >= strlen(prefix) && memcmp(text.data, prefix, strlen(prefix)) == 0;
-}
-
 static void on_failure(struct writes *writes, struct slice text)
 {
     struct log_line line;
 
-    if (has_prefix(text, "LOADING")) { /* it stood still for a moment: again, in order */
+    if (slice_has_prefix(text,
+                         SLICE("LOADING"))) { /* it stood still for a moment: again, in order */
         close_link(writes, false);
         return;
     }
-    if (has_prefix(text, "UNCONFIRMED")) {
+    if (slice_has_prefix(text, SLICE("UNCONFIRMED"))) {
         finish(writes, WRITE_UNCONFIRMED, 0, 0);
         return;
     }
