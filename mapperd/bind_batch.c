@@ -170,7 +170,7 @@ static size_t group_size(enum bind_cut cut)
     return 1;
 }
 
-static void cut_steps(struct bind_batch *batch)
+static void cut_steps(struct bind_batch *batch, bool with_position)
 {
     size_t in_group = 0, most = group_size(batch->cut);
     struct bind_step *step = NULL;
@@ -193,6 +193,9 @@ static void cut_steps(struct bind_batch *batch)
     if (batch->replay)
         batch->steps[batch->step_count++] =
             (struct bind_step){ .reading = true, .ends_group = true };
+    if (with_position)
+        batch->steps[batch->step_count++] =
+            (struct bind_step){ .position = true, .ends_group = true };
 }
 
 enum error bind_batch_send(struct feed *feed, enum bind_cut cut)
@@ -210,10 +213,13 @@ enum error bind_batch_send(struct feed *feed, enum bind_cut cut)
     buffer_reset(&batch->records);
     for (struct bind_request *r = batch->sent.first; r != NULL; r = r->next)
         r->failed = r->refused = r->locked = r->superseded = false;
-    cut_steps(batch);
+    batch->lsn = 0;
+    /* A standby may lack what is confirmed here, and so may what is read next when nothing is. */
+    cut_steps(batch, feed->standby || !feed_follows(feed));
     for (size_t i = 0; e == ERROR_NONE && i < batch->step_count; i++) {
         const struct bind_step *step = &batch->steps[i];
         e = step->reading         ? send_reading(feed)
+            : step->position      ? database_pipeline_add(&b->db, &STATEMENT_LSN, NULL)
             : is_put(step->first) ? send_puts(feed, step)
                                   : send_removal(feed, step->first);
         if (e == ERROR_NONE && step->ends_group)
@@ -282,7 +288,10 @@ static void take_puts(struct bind_batch *batch, const struct bind_step *step,
 static void take_success(struct bind_batch *batch, const struct bind_step *step,
                          const PGresult *result)
 {
-    if (step->reading) {
+    if (step->position) {
+        if (PQntuples(result) != 1 || database_u64(result, 0, 0, &batch->lsn) != ERROR_NONE)
+            batch->lsn = 0;
+    } else if (step->reading) {
         take_rows(batch, result);
     } else if (is_put(step->first)) {
         take_puts(batch, step, result);
@@ -330,22 +339,30 @@ static void end_group(struct bind_batch *batch)
 
 /* ---- Into the store ---- */
 
+static bool next_record(struct slice *rest, struct record_head *head, struct slice *key,
+                        struct slice *value)
+{
+    if (rest->size < sizeof(*head))
+        return false;
+    memcpy(head, rest->data, sizeof(*head));
+    *key = (struct slice){ rest->data + sizeof(*head), head->key_size };
+    *value = (struct slice){ key->data + key->size, head->value_size };
+    size_t size = sizeof(*head) + key->size + value->size;
+    rest->data += size;
+    rest->size -= size;
+    return true;
+}
+
 static enum error write_records(struct feed *feed, struct store *store)
 {
     struct store_writer writer;
-    struct slice rest = buffer_slice(&feed->binder.batch.keeping);
+    struct slice rest = buffer_slice(&feed->binder.batch.keeping), key, value;
     struct record_head head;
     bool newer;
     enum error e = store_begin(store, &writer);
     if (e != ERROR_NONE)
         return e;
-    while (e == ERROR_NONE && rest.size >= sizeof(head)) {
-        memcpy(&head, rest.data, sizeof(head));
-        struct slice key = { rest.data + sizeof(head), head.key_size };
-        struct slice value = { key.data + key.size, head.value_size };
-        size_t size = sizeof(head) + key.size + value.size;
-        rest.data += size;
-        rest.size -= size;
+    while (e == ERROR_NONE && next_record(&rest, &head, &key, &value)) {
         if (store == feed->fill.store && !fill_covers(&feed->fill, STORE_BINDING, key))
             continue;
         e = rows_put_binding(&writer, key, value, head.version, &newer);
@@ -358,6 +375,18 @@ static enum error write_records(struct feed *feed, struct store *store)
     return e;
 }
 
+/* Before the store has them: it may be lost. */
+static void keep_unreplayed(struct feed *feed)
+{
+    struct unreplayed *u = &feed->unreplayed;
+    struct slice rest = buffer_slice(&feed->binder.batch.keeping), key, value;
+    struct record_head head;
+    unreplayed_begin(u, feed->binder.origin.system_id, feed->binder.batch.keeping_lsn);
+    while (next_record(&rest, &head, &key, &value))
+        unreplayed_put(u, key, value);
+    unreplayed_end(u);
+}
+
 static enum error keep(struct feed *feed)
 {
     enum error e = ERROR_NONE;
@@ -367,6 +396,8 @@ static enum error keep(struct feed *feed)
         return ERROR_NOT_FOUND;
     if (buffer_size(&feed->binder.batch.keeping) == 0)
         return ERROR_NONE;
+    if (feed->binder.batch.keeping_lsn != 0)
+        keep_unreplayed(feed);
     if (feed->fill.store != NULL && feed->fill.store != feed->store)
         e = write_records(feed, feed->fill.store);
     return e == ERROR_NONE ? write_records(feed, feed->store) : e;
@@ -417,6 +448,7 @@ static void swap_records(struct bind_batch *batch)
     struct buffer filled = batch->records;
     batch->records = batch->keeping;
     batch->keeping = filled;
+    batch->keeping_lsn = batch->lsn;
 }
 
 static void finish(struct feed *feed)

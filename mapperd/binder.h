@@ -57,12 +57,13 @@ void bind_list_init(struct bind_list *list);
 void bind_list_add(struct bind_list *list, struct bind_request *request);
 struct bind_request *bind_list_take(struct bind_list *list);
 
-/* A statement of a batch: one UNBIND, many BINDs of different bindings, or the reading of what now
- * stands there. A group ends with a sync and is done or undone as a whole. */
+/* A statement of a batch: one UNBIND, many BINDs of different bindings, the reading of what now
+ * stands there, or of the WAL position behind all of it. A group ends with a sync and is done or
+ * undone as a whole. */
 struct bind_step {
     struct bind_request *first;
     size_t count;
-    bool reading, ends_group, failed;
+    bool reading, position, ends_group, failed;
 };
 
 /* How a batch is cut into groups: as one; when that is refused, into small ones; then each by
@@ -74,13 +75,14 @@ struct bind_batch {
     bool replay;
     bool unread; /* the reading behind a replay has failed */
     struct bind_list sent;
-    struct bind_step steps[BIND_BATCH + 1];
+    struct bind_step steps[BIND_BATCH + 2];
     size_t step_count, step, group; /* `group`: the step that began the one under way */
     struct buffer columns[BIND_COLUMNS];
     /* Rows for the store: sizes, version, key, value. Filled by groups that are done; what was
      * filled is kept while the next batch is on its way. */
     struct buffer records, keeping;
-    size_t records_mark; /* bytes of it that groups before this one have left */
+    uint64_t lsn, keeping_lsn; /* behind the commits of either; 0: it was not asked for */
+    size_t records_mark;       /* bytes of it that groups before this one have left */
     struct rows_record record;
     struct buffer value;
     /* The bindings of the run of BINDs being put together. */

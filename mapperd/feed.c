@@ -143,6 +143,7 @@ void feed_settle(struct feed *feed)
     feed->mark = (struct mark){ .set = false };
     if (mark.has_counter)
         prove(feed, mark.counter);
+    unreplayed_pass(&feed->unreplayed, mark.replayed);
     if (mark.gate != 0)
         feed_tell_plain(feed, FEED_APPLIED, mark.gate);
     if (mark.after_fill && feed->fill.store != NULL && feed->fill.table == FILL_DONE)
@@ -248,6 +249,7 @@ static void disconnect(struct feed *feed)
     database_close(&feed->keys);
     feed->connected = 0;
     feed->hinted = false;
+    feed->polled_lsn = 0;
     feed->fill.running = feed->fill.ahead = feed->fill.discard = false;
     fill_drop(feed);
     /* A gate that a poll carried and nobody answered is carried by the next. */
@@ -704,6 +706,7 @@ static void free_all(struct feed *feed)
     if (feed->store != NULL)
         folder_close_store(&feed->folder, feed->store, false);
     journal_close(&feed->journal);
+    unreplayed_close(&feed->unreplayed);
     folder_close(&feed->folder);
     meta_free(&feed->meta);
     rows_free(&feed->reread.record);
@@ -757,6 +760,8 @@ enum error feed_start(const struct options *options, void (*wake)(void *context)
     e = open_folder(feed);
     if (e == ERROR_NONE)
         e = journal_open(&feed->journal, options->lmdb_dir, options->journal_max);
+    if (e == ERROR_NONE)
+        unreplayed_open(&feed->unreplayed, options->lmdb_dir, feed->boot_id);
     if (e == ERROR_NONE && pthread_create(&feed->thread, NULL, run, feed) != 0)
         e = ERROR_SYSTEM;
     if (e != ERROR_NONE) {

@@ -19,6 +19,7 @@
 #include "mapperd/rows.h"
 #include "mapperd/statements.h"
 #include "mapperd/structure.h"
+#include "mapperd/unreplayed.h"
 
 #include <ev.h>
 
@@ -78,6 +79,7 @@ struct poll {
     size_t offsets[POLL_ROWS][2];
     size_t count;
     struct buffer snapshot;
+    uint64_t replayed; /* WAL position of the poll before: its rows hold all up to there */
     uint64_t counter, xid, stamp, of_xid;
     bool has_counter, has_statement;
     struct {
@@ -90,7 +92,7 @@ struct poll {
 struct mark {
     bool set;
     uint64_t through; /* queue numbers up to this one */
-    uint64_t gate, counter;
+    uint64_t gate, counter, replayed;
     bool has_counter, after_fill;
 };
 
@@ -155,6 +157,7 @@ struct feed {
     bool listening;       /* for hints; not on a standby */
     bool pending_cut;     /* ask on */
     uint64_t server_lsn;  /* at the hello */
+    uint64_t polled_lsn;  /* of the last poll that was answered on this connection; 0: none */
     struct buffer recent; /* xid, stamp pairs of the server, for a fill */
     uint64_t newest_xid;  /* of the statements that the check has asked for; 0: none */
 
@@ -178,6 +181,7 @@ struct feed {
     struct report_writer report_writer;
     struct pruner pruner;
     struct journal journal; /* open for as long as the feed */
+    struct unreplayed unreplayed;
     struct compare compare;
     struct structure structure;
     struct queue_batch taken;

@@ -365,6 +365,14 @@ void fill_result(struct feed *feed, const PGresult *result)
     feed_work(feed);
 }
 
+/* A standby that lags has not given what was confirmed here a moment ago. */
+static enum error lay_over(struct feed *feed, struct store_writer *writer)
+{
+    return feed->standby ? unreplayed_lay_over(&feed->unreplayed, feed->server.system_id, writer,
+                                               &feed->meta.version_seen_ms)
+                         : ERROR_NONE;
+}
+
 /* What is still queued and what was applied last move into the new generation, in one transaction
  * of it. */
 static enum error hand_over(struct feed *feed, struct meta *meta)
@@ -387,6 +395,8 @@ static enum error hand_over(struct feed *feed, struct meta *meta)
     store_walk_end(&walk);
     if (e == ERROR_NONE)
         e = walk.error;
+    if (e == ERROR_NONE)
+        e = lay_over(feed, &to);
     meta_write_position(&to, meta);
     meta_write_structure(&to, meta);
     meta_write(&to, meta);
@@ -409,9 +419,13 @@ static enum error seal(struct feed *feed)
     enum error e = store_begin(feed->store, &writer);
     if (e != ERROR_NONE)
         return e;
+    e = lay_over(feed, &writer);
     meta_write_position(&writer, &feed->meta);
     meta_write(&writer, &feed->meta);
-    return store_commit(&writer);
+    if (e == ERROR_NONE)
+        return store_commit(&writer);
+    store_abort(&writer);
+    return e;
 }
 
 static void retire(struct feed *feed, struct store *store)

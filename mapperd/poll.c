@@ -18,7 +18,7 @@ void poll_reset(struct poll *poll)
     poll->gate = 0;
     poll->after_fill = poll->after_compare = poll->has_counter = poll->has_statement = false;
     poll->count = poll->statement_count = 0;
-    poll->of_xid = 0;
+    poll->of_xid = poll->replayed = 0;
     buffer_reset(&poll->memory);
     buffer_reset(&poll->snapshot);
 }
@@ -82,6 +82,7 @@ void poll_send(struct feed *feed)
         return;
     poll_reset(poll);
     poll->gate = feed->gate;
+    poll->replayed = feed->polled_lsn;
     feed->gate = 0;
     feed->hinted = false;
     poll->after_fill = feed->fill.store != NULL && feed->fill.table == FILL_DONE;
@@ -224,7 +225,7 @@ static void take_header(struct feed *feed, const PGresult *result)
     if (!poll->known)
         buffer_add(&poll->snapshot, database_text(result, 0, 0));
     if (database_u64(result, 0, 1, &lsn) == ERROR_NONE)
-        feed_raise_lsn(feed, lsn);
+        feed_raise_lsn(feed, feed->polled_lsn = lsn);
     /* Rows that are left to the next poll are not applied with this one. */
     poll->has_counter = !poll->cut && database_i64(result, 0, 2, &counter) == ERROR_NONE;
     poll->counter = poll->has_counter ? (uint64_t)counter : 0;
@@ -249,7 +250,7 @@ static void finish_queued(struct feed *feed)
     if (poll->cut) {
         if (feed->gate == 0)
             feed->gate = poll->gate;
-        poll->gate = 0;
+        poll->gate = poll->replayed = 0;
         poll->after_fill = poll->after_compare = false;
     }
     if (poll->after_compare)
@@ -262,6 +263,7 @@ static void finish_queued(struct feed *feed)
         feed->mark.through = feed_number(feed);
         feed->mark.has_counter = poll->has_counter;
         feed->mark.counter = poll->counter;
+        feed->mark.replayed = poll->replayed;
     }
     if (poll->everything) {
         feed_raise(feed, FEED_EVENT_EVERYTHING);

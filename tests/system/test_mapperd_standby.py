@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """mapperd that reads from a streaming standby: lag, a standby cut off, promotion with and without lost commits, the old
 primary that comes back."""
+import shutil
 import time
 
 import pytest
@@ -215,12 +216,17 @@ def test_T51_a_mapperd_that_is_led_to_a_lagging_standby_waits_and_no_key_goes_ba
     assert "history-lost" not in lab.log_of("mapperd").read_text()
 
 
-def bind(lab, aor, cn, contact="sip:a@192.0.2.1", path=None):
+def bind(lab, aor, cn, contact="sip:a@192.0.2.1", path=None, flow="proxy1/1/0/0/0"):
     with Resp(path or lab.mapperd_socket) as client:
         return client.command(
             *("BIND", aor, f"device:{cn}", "device", cn, "mapping", aor, "", "0", contact),
-            *(str(int(time.time()) + 600), "1000", "call1", "1", "proxy1/1/0/0/0", ""),
+            *(str(int(time.time()) + 600), "1000", "call1", "1", flow, ""),
         )
+
+
+def unbind(lab, aor, cn, contact):
+    with Resp(lab.mapperd_socket) as client:
+        return client.command("UNBIND", aor, f"device:{cn}", "", "0", contact)
 
 
 def locate(lab, aor, path=None):
@@ -245,6 +251,44 @@ def test_F84_a_binding_made_through_a_standbys_mapperd_is_shown_there_at_once_an
     bind(other, aor, cn, "sip:other@192.0.2.2")
     wait_until(lambda: any("contact=sip:other@" in b for b in locate(lab, aor)))
     assert len(locate(lab, aor)) == 4
+
+
+@pytest.mark.limit(180)
+def test_F84_a_store_filled_from_a_lagging_standby_has_what_was_confirmed_here(make_lab):
+    lab, replica = reads_standby(make_lab)
+    other = make_lab()  # only its mapperd is wanted, on the first one's primary
+    other.mapperd_settings.update(name="mapperd2", database=lab.postgres.conninfo(USER))
+    other.restart_program("mapperd")
+    aor, cn = f"{unique()}@example.org", cn_of()
+    insert(lab, cn, aor)
+    wait_until(lambda: known(lab, cn) and known(other, cn))
+    assert bind(lab, aor, cn, "sip:gone@192.0.2.1")[2] == "OK"
+    replica.replayed(lab.postgres)
+    replica.sql("SELECT pg_wal_replay_pause()")
+    replica.wait_for("SELECT pg_get_wal_replay_pause_state() = 'paused'")
+    assert bind(lab, aor, cn, "sip:kept@192.0.2.1")[2] == "OK"
+    assert unbind(lab, aor, cn, "sip:gone@192.0.2.1")[2] == "OK"
+    assert "sip:kept@" not in replica.sql("SELECT string_agg(contact, ' ') FROM binding")
+
+    def lose_the_store():
+        lab.kill_program("mapperd")
+        for path in lab.path("lmdb").glob("gen-*"):
+            shutil.rmtree(path)
+        lab.start_program("mapperd")
+        wait_until(lambda: known(lab, cn))
+
+    for _ in range(2):  # a fill from the standby leaves them to the next
+        lose_the_store()
+        (only,) = locate(lab, aor)
+        assert "contact=sip:kept@192.0.2.1" in only
+    # What is newer stays, and what the standby has replayed is not brought back.
+    assert bind(other, aor, cn, "sip:kept@192.0.2.1", flow="proxy2/1/0/0/0")[2] == "OK"
+    replica.sql("SELECT pg_wal_replay_resume()")
+    wait_until(lambda: ["flow=proxy2/" in b for b in locate(lab, aor)] == [True])
+    lab.postgres.sql("TRUNCATE binding")
+    wait_until(lambda: locate(lab, aor) == [])
+    lose_the_store()
+    assert locate(lab, aor) == []
 
 
 @pytest.mark.limit(180)
