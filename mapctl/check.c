@@ -50,6 +50,13 @@ static enum error read_identity(struct identity *out, const char *text)
     return identity_from_text(out, s);
 }
 
+static enum error read_target(struct identity *out, const char *text)
+{
+    if (strncasecmp(text, "urn:", 4) == 0)
+        return identity_from_service(out, slice_of(text));
+    return read_identity(out, text);
+}
+
 static bool read_method(struct question *q, const char *text)
 {
     size_t size = strlen(text);
@@ -76,10 +83,10 @@ static bool read_question(struct question *q, char **operands)
         complain("%s is not a method", operands[1]);
         return false;
     }
-    if (read_identity(&q->target, operands[2]) != ERROR_NONE ||
+    if (read_target(&q->target, operands[2]) != ERROR_NONE ||
         (q->registers && q->target.user_size == 0)) {
         complain("%s is not a target; write user@domain%s", operands[2],
-                 q->registers ? "" : ", a domain or tel:NUMBER");
+                 q->registers ? "" : ", a domain, tel:NUMBER or urn:service:NAME");
         return false;
     }
     domain = identity_domain(&q->target);

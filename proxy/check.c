@@ -259,6 +259,8 @@ static enum reason delivery_of(const struct scene *scene)
 {
     const struct authorization *a = &scene->authorization;
 
+    if (scene->target.kind == REQUEST_TARGET_SERVICE)
+        return scene->target.route ? REASON_ALLOWED : REASON_SERVICE_NO_ROUTE;
     if (a->to_ourselves || scene->target.kind == REQUEST_TARGET_ROUTE ||
         (a->locate && a->locate->locate.binding_count > 0))
         return REASON_ALLOWED;

@@ -77,6 +77,8 @@ struct config_route {
     bool trusted;                      /* of our trust domain (RFC 3325): honours Privacy */
     const struct identity *may_assert; /* domains or users that its From may name */
     size_t may_assert_count;
+    const struct identity *services; /* that leave by it, with what is below them (RFC 5031) */
+    size_t service_count;
 };
 
 /* A peer that names users of other domains in From, known by its certificate (F13). */

@@ -53,6 +53,11 @@ void config_free_crls(struct config *config);
 enum error config_read_trusted_peers(struct config *config,
                                      const struct config_file *file) MUST_CHECK;
 
+/* config_services.c */
+enum error config_read_services(struct config *config, const struct config_file *file,
+                                const struct config_section *s,
+                                struct config_route *route) MUST_CHECK;
+
 /* Needs the listener's transport. */
 enum error config_read_digest(struct config *config, const struct config_file *file,
                               const struct config_section *s,

@@ -127,6 +127,7 @@ static void edit_asserted_identity(struct edit_list *edits, const struct branch 
     edit_remove(edits, HEADER_P_PREFERRED_IDENTITY);
     edit_remove(edits, HEADER_REMOTE_PARTY_ID);
     if (request->message.method == METHOD_ACK || identity_is_anonymous(&asserted) ||
+        identity_service(&asserted).size || /* who answers an emergency call */
         (wants_privacy(request) && !is_of_trust_domain(&branch->target)))
         return;
     edit_add(edits, HEADER_P_ASSERTED_IDENTITY,
@@ -435,6 +436,14 @@ static void forward_to_route(struct request *request)
     send_all(request);
 }
 
+static void forward_to_service(struct request *request)
+{
+    if (request->target.route)
+        forward_to_route(request);
+    else
+        request_refuse(request, REASON_SERVICE_NO_ROUTE, NULL);
+}
+
 static const struct config_route *route_of_device(const struct request_layer *layer,
                                                   uint64_t device)
 {
@@ -502,6 +511,9 @@ void request_forward(struct request *request)
         break;
     case REQUEST_TARGET_ROUTE:
         forward_to_route(request);
+        break;
+    case REQUEST_TARGET_SERVICE:
+        forward_to_service(request);
         break;
     case REQUEST_TARGET_NONE:
         request_refuse(request, REASON_INTERNAL, "no target");

@@ -347,7 +347,15 @@ static bool read_name(struct slice value, struct identity *out)
     struct uri uri;
 
     return value.data && header_parse_name_addr(value, &address) == ERROR_NONE &&
-           uri_parse(address.uri, &uri) == ERROR_NONE && uri_identity(&uri, out) == ERROR_NONE;
+           uri_parse(address.uri, &uri) == ERROR_NONE && uri.scheme != URI_SERVICE &&
+           uri_identity(&uri, out) == ERROR_NONE;
+}
+
+/* A service is called, and calls nobody: From names it in the answering side's requests alone. */
+static enum reason check_service(const struct request *request)
+{
+    return !request->in_dialog && identity_service(&request->from).size ? REASON_MALFORMED
+                                                                        : REASON_ALLOWED;
 }
 
 /* From of RFC 3323 says nobody; who it is says P-Preferred-Identity then, and that must be an
@@ -388,6 +396,8 @@ static enum reason prepare(struct request *request, struct buffer *unsupported)
         reason = read_identity(message_to, m, &request->to);
     if (reason == REASON_ALLOWED)
         reason = dialog_open_token(request);
+    if (reason == REASON_ALLOWED)
+        reason = check_service(request);
     if (reason == REASON_ALLOWED)
         reason = read_referrer(request);
     find_speaker(request);

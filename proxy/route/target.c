@@ -3,6 +3,7 @@
  * what it may mean is the dialog token's business. */
 #include "proxy/route/target.h"
 
+#include "proxy/route/service.h"
 #include "proxy/sip/header.h"
 
 #include <stdio.h>
@@ -164,6 +165,11 @@ static enum reason read_identity(const struct config *config, const struct own_n
 {
     if (uri_identity(&out->uri, &out->identity) != ERROR_NONE)
         return REASON_MALFORMED;
+    if (out->uri.scheme == URI_SERVICE) {
+        out->kind = REQUEST_TARGET_SERVICE;
+        out->route = route_of_service(config, identity_service(&out->identity));
+        return REASON_ALLOWED;
+    }
     if (out->identity.user_size == 0) {
         out->kind = target_is_ours(names, &out->uri) ? REQUEST_TARGET_PROXY : REQUEST_TARGET_DOMAIN;
         return REASON_ALLOWED;

@@ -18,6 +18,7 @@ enum target_kind_of_request {
     REQUEST_TARGET_DOMAIN, /* no user part: for ourselves, if the domain is ours */
     REQUEST_TARGET_USER,   /* user@domain: a registered user, if the domain is ours */
     REQUEST_TARGET_ROUTE,  /* a domain that a configured route serves */
+    REQUEST_TARGET_SERVICE, /* of RFC 5031; route is NULL when none serves it */
     REQUEST_TARGET_PROXY,  /* our own address without user part: for ourselves */
 };
 

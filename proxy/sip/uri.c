@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* SIP, SIPS and tel URIs. */
+/* SIP, SIPS and tel URIs, and services. */
 #include "proxy/sip/uri.h"
 
 #include "proxy/sip/scan_internal.h"
@@ -310,6 +310,23 @@ static enum error parse_other(struct slice text, struct slice s, struct uri *out
     return s.size > 0 && is_escaped_run(s, CHAR_URI) ? ERROR_NONE : ERROR_MALFORMED;
 }
 
+/* No escapes in it, so that a service has one spelling but for its case (RFC 5031 4.2). */
+static bool is_service_urn(struct slice scheme, struct slice rest)
+{
+    const struct slice prefix = SLICE("service:");
+
+    return slice_equal_nocase(scheme, SLICE("urn")) && rest.size >= prefix.size &&
+           slice_equal_nocase(slice_first(rest, prefix.size), prefix);
+}
+
+static enum error parse_service(struct slice text, struct slice rest, struct uri *out)
+{
+    struct identity service;
+
+    out->host = rest;
+    return identity_from_service(&service, text) == ERROR_NONE ? ERROR_NONE : ERROR_MALFORMED;
+}
+
 enum error uri_parse(struct slice text, struct uri *out)
 {
     const struct slice none = { "", 0 };
@@ -327,6 +344,8 @@ enum error uri_parse(struct slice text, struct uri *out)
         out->scheme = URI_SIPS;
     else if (slice_equal_nocase(scheme, SLICE("tel")))
         out->scheme = URI_TEL;
+    else if (is_service_urn(scheme, rest))
+        out->scheme = URI_SERVICE;
     else
         out->scheme = URI_OTHER;
     switch (out->scheme) {
@@ -335,6 +354,8 @@ enum error uri_parse(struct slice text, struct uri *out)
         return parse_sip(rest, out);
     case URI_TEL:
         return parse_tel(rest, out);
+    case URI_SERVICE:
+        return parse_service(text, rest, out);
     case URI_OTHER:
     case URI_NONE:
         break;
@@ -436,6 +457,8 @@ enum error uri_identity(const struct uri *uri, struct identity *out)
         return identity_from_parts(
             out, (struct slice){ uri->user.data, uri->user.size + uri->params.size },
             (struct slice){ "", 0 }, true);
+    case URI_SERVICE:
+        return identity_from_service(out, uri->text);
     case URI_NONE:
     case URI_OTHER:
         break;
@@ -526,6 +549,8 @@ bool uri_equal(const struct uri *a, const struct uri *b)
         return false;
     if (a->scheme == URI_OTHER)
         return slice_equal(a->text, b->text);
+    if (a->scheme == URI_SERVICE)
+        return slice_equal_nocase(a->text, b->text);
     if (a->scheme == URI_TEL) {
         return params_agree(a, b, true) && params_agree(b, a, true) &&
                equal_numbers(a->user, b->user);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* SIP, SIPS and tel URIs (RFC 3261 19.1, 25.1; RFC 3966) and, opaque, any other scheme. Strict: no
+/* SIP, SIPS and tel URIs (RFC 3261 19.1, 25.1; RFC 3966), the URNs of services (RFC 5031) and,
+ * opaque, any other scheme. Strict: no
  * white space, whole escapes, one '@', known forms of host. Slices point into the text that was
  * parsed. Pure; any thread. */
 #ifndef HOLDLINE_SIP_URI_H
@@ -11,7 +12,7 @@
 
 #include <stdint.h>
 
-enum uri_scheme { URI_NONE = 0, URI_SIP, URI_SIPS, URI_TEL, URI_OTHER };
+enum uri_scheme { URI_NONE = 0, URI_SIP, URI_SIPS, URI_TEL, URI_SERVICE, URI_OTHER };
 
 struct uri {
     enum uri_scheme scheme;
@@ -30,7 +31,7 @@ struct uri {
 
 /* Reads all of `text`. ERROR_MALFORMED: broken grammar, a parameter twice, a port outside 1..65535,
  * a host that is neither name, IPv4 nor [IPv6]; a tel: without digits, or a local number without
- * phone-context (RFC 3966 5.1.5). */
+ * phone-context (RFC 3966 5.1.5); a urn:service: whose name is none, or that has more than it. */
 enum error uri_parse(struct slice text, struct uri *out) MUST_CHECK;
 
 /* A URI parameter by name: without case, escapes decoded on the URI's side (";%6c%72" is ";lr").
@@ -43,7 +44,7 @@ enum error uri_next_param(struct slice *rest, struct slice *name, struct slice *
 /* ";lr" is there, in whatever spelling, with or without value: the next hop routes loosely. */
 bool uri_is_loose(const struct uri *uri);
 
-/* The canonical identity of a sip, sips or tel URI; `;user=phone` counts as a number. A tel: with
+/* The canonical identity of a sip, sips or tel URI or of a service; `;user=phone` counts as a number. A tel: with
  * parameters keeps them and is no plain number. ERROR_MALFORMED: another scheme, or what
  * identity_from_parts() refuses. ERROR_TOO_LARGE. */
 enum error uri_identity(const struct uri *uri, struct identity *out) MUST_CHECK;
@@ -54,8 +55,8 @@ enum error uri_identity(const struct uri *uri, struct identity *out) MUST_CHECK;
 bool uri_has_routing_param(const struct uri *uri);
 
 /* RFC 3261 19.1.4 for sip and sips (escapes decoded, user and password with case, the rest without;
- * user, ttl, method, maddr, transport and headers must agree); RFC 3966 4 for tel; byte by byte for
- * other schemes. */
+ * user, ttl, method, maddr, transport and headers must agree); RFC 3966 4 for tel; services
+ * without case (RFC 5031 4.2); byte by byte for other schemes. */
 bool uri_equal(const struct uri *a, const struct uri *b);
 
 /* The port to use where none is written: 5061 for sips, else 5060. */

@@ -69,7 +69,8 @@ static bool check_one(struct slice text, struct uri *uri)
     if (uri->scheme != URI_TEL)
         CHECK(uri_equal(uri, uri));
     (void)uri_has_routing_param(uri);
-    CHECK(uri->scheme == URI_OTHER || uri->scheme == URI_TEL || uri_is_host(uri->host));
+    CHECK(uri->scheme == URI_OTHER || uri->scheme == URI_SERVICE || uri->scheme == URI_TEL ||
+          uri_is_host(uri->host));
     for (rest = uri->params; uri_next_param(&rest, &name, &value) == ERROR_NONE;)
         CHECK(name.size > 0);
     return true;

@@ -13,16 +13,27 @@
 static char text[4096];
 static struct message message;
 static struct own_names names;
-static struct config_route pbx = { .name = "pbx", .domain = { "pbx.example.org", 15, 0 } };
-static struct config config = { .routes = &pbx, .route_count = 1 };
+static struct identity sos, fire;
+static struct config_route routes[] = {
+    { .name = "pbx", .domain = { "pbx.example.org", 15, 0 }, .services = &sos, .service_count = 1 },
+    { .name = "fire",
+      .domain = { "fire.example.org", 16, 0 },
+      .services = &fire,
+      .service_count = 1 },
+    { .name = "late",
+      .domain = { "late.example.org", 16, 0 },
+      .services = &sos,
+      .service_count = 1 },
+};
+static struct config config = { .routes = routes, .route_count = 3 };
 
-static enum reason read_target(const char *uri, const char *routes, struct request_target *out)
+static enum reason read_target(const char *uri, const char *path, struct request_target *out)
 {
     snprintf(text, sizeof(text),
              "MESSAGE %s SIP/2.0\r\nVia: SIP/2.0/TLS 10.0.0.1;branch=z9hG4bKx\r\n%s"
              "From: <sip:a@example.org>;tag=1\r\nTo: <sip:b@example.org>\r\nCall-ID: c\r\n"
              "CSeq: 1 MESSAGE\r\nMax-Forwards: 70\r\nContent-Length: 0\r\n\r\n",
-             uri, routes);
+             uri, path);
     assert_int_equal(message_parse(&message, slice_of(text)), ERROR_NONE);
     return target_read(&message, &config, &names, out);
 }
@@ -31,6 +42,8 @@ static int begin(void **state)
 {
     (void)state;
     message_init(&message, 0);
+    assert_int_equal(identity_from_service(&sos, SLICE("sos")), ERROR_NONE);
+    assert_int_equal(identity_from_service(&fire, SLICE("sos.fire")), ERROR_NONE);
     own_names_add(&names, "127.0.0.1:5061");
     own_names_add(&names, "[::1]:5060");
     own_names_add(&names, NULL);
@@ -60,7 +73,7 @@ static void test_request_uri_alone_names_user_domain_route_or_us(void **state)
     assert_int_equal(t.kind, REQUEST_TARGET_PROXY);
     assert_int_equal(read_target("sip:bob@pbx.example.org", "", &t), REASON_ALLOWED);
     assert_int_equal(t.kind, REQUEST_TARGET_ROUTE);
-    assert_ptr_equal(t.route, &pbx);
+    assert_ptr_equal(t.route, &routes[0]);
     assert_int_equal(read_target("sip:127.0.0.1:5070", "", &t), REASON_ALLOWED);
     assert_int_equal(t.kind, REQUEST_TARGET_DOMAIN);
 }
@@ -127,6 +140,34 @@ static void test_what_can_not_be_read_is_refused(void **state)
     assert_int_equal(read_target("sip:b%00ob@example.org", "", &t), REASON_MALFORMED);
 }
 
+static void test_a_service_takes_the_nearest_route_above_it(void **state)
+{
+    static const struct {
+        const char *uri;
+        const char *route;
+    } rows[] = { { "urn:service:sos", "pbx" },
+                 { "URN:SERVICE:SOS.POLICE", "pbx" },
+                 { "urn:service:sos.fire", "fire" },
+                 { "urn:service:sos.fire.forest", "fire" },
+                 { "urn:service:sos.fireworks", "pbx" },
+                 { "urn:service:sosfire", NULL },
+                 { "urn:service:so", NULL },
+                 { "urn:service:counseling", NULL } };
+    struct request_target t;
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        assert_int_equal(read_target(rows[i].uri, "", &t), REASON_ALLOWED);
+        assert_int_equal(t.kind, REQUEST_TARGET_SERVICE);
+        if (rows[i].route)
+            assert_string_equal(t.route->name, rows[i].route);
+        else
+            assert_null(t.route);
+    }
+    assert_string_equal(t.identity.text, "urn:service:counseling");
+    assert_int_equal(identity_domain(&t.identity).size, 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -134,6 +175,7 @@ int main(void)
         cmocka_unit_test(test_routes_of_ours_are_counted_and_others_noticed),
         cmocka_unit_test(test_a_strict_router_before_us_is_undone),
         cmocka_unit_test(test_what_can_not_be_read_is_refused),
+        cmocka_unit_test(test_a_service_takes_the_nearest_route_above_it),
     };
     return cmocka_run_group_tests(tests, begin, end);
 }

@@ -152,7 +152,9 @@ static void test_start_lines(void **state)
         { "MESSAGE sip:bob@example.org sip/2.0", MESSAGE_VALID },
         { "message sip:bob@example.org SIP/2.0", MESSAGE_VALID }, /* a method of its own */
         { "MESSAGE tel:+4930123 SIP/2.0", MESSAGE_VALID },
-        { "MESSAGE urn:service:sos SIP/2.0", MESSAGE_SCHEME },
+        { "MESSAGE urn:service:sos SIP/2.0", MESSAGE_VALID },
+        { "MESSAGE urn:service: SIP/2.0", MESSAGE_REQUEST_URI },
+        { "MESSAGE urn:isbn:1 SIP/2.0", MESSAGE_SCHEME },
         { "MESSAGE sip:bob@example.org SIP/2.1", MESSAGE_VERSION },
         { "MESSAGE sip:bob@example.org SIP/3", MESSAGE_START_LINE },
         { "MESSAGE sip:bob@example.org SIP/2.0 ", MESSAGE_START_LINE },

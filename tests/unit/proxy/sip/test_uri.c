@@ -50,6 +50,11 @@ static void test_all_parts_are_told_apart(void **state)
     assert_int_equal(u.scheme, URI_TEL);
     assert_slice_is(u.user, "+49-30(12)34");
     assert_slice_is(u.params, ";ext=5");
+    u = parse("urn:service:sos.fire");
+    assert_int_equal(u.scheme, URI_SERVICE);
+    assert_slice_is(u.host, "service:sos.fire");
+    assert_int_equal(parse("urn:isbn:1").scheme, URI_OTHER);
+    assert_int_equal(parse("urn:services:1").scheme, URI_OTHER);
     u = parse("soap.beep://192.0.2.103:3002");
     assert_int_equal(u.scheme, URI_OTHER);
     assert_slice_is(u.host, "//192.0.2.103:3002");
@@ -130,6 +135,12 @@ static void test_T07_what_is_no_URI_is_refused(void **state)
         "tel:x;phone-context=y",
         "tel:+1 2",
         "tel:+1@b",
+        "urn:service:",
+        "urn:service:sos.",
+        "urn:service:.sos",
+        "urn:service:sos;x=y",
+        "urn:service:%73os",
+        "URN:SERVICE:sos@b",
         "isbn:",
         "isbn: 1",
         "http://a/%4",
@@ -168,6 +179,7 @@ static void test_T07_spellings_of_one_identity_have_one_text(void **state)
                                                       "4@example.org" },
         { "sip:+49-30-1234@example.org;us%65r=PHONE", "+49301234@example.org" },
         { "tel:+49-30-1234", "+49301234" },
+        { "URN:Service:SOS.Fire", "urn:service:sos.fire" },
         { "sip:a%00b@example.org", NULL },
         { "sip:a%0ab@example.org", NULL },
         { "http://example.org", NULL },
@@ -277,6 +289,8 @@ static void test_comparison(void **state)
         { "tel:+49-30-12", "tel:+493012", true },
         { "tel:+493012;ext=1", "tel:+493012", false },
         { "tel:+493012", "sip:+493012@b", false },
+        { "urn:service:sos", "URN:SERVICE:SOS", true },
+        { "urn:service:sos", "urn:service:sos.fire", false },
         { "http://a/", "http://a/", true },
         { "http://a/", "HTTP://a/", false },
     };
