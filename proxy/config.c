@@ -218,8 +218,8 @@ static enum error read_route(struct config *c, const struct config_file *file,
         address_port(&route->address) == 0 || address_is_wildcard(&route->address))
         e = config_complain(file, s, "address", "\"%s\": write IP:PORT or [IPv6]:PORT", address);
     if (!transport_from_text(config_section_text(s, "transport"), &route->transport) ||
-        route->transport != TRANSPORT_TCP)
-        e = config_complain(file, s, "transport", "write tcp");
+        route->transport == TRANSPORT_UDP)
+        e = config_complain(file, s, "transport", "write tcp or tls");
     if (e == ERROR_NONE && config_route_of_domain(c, identity_text(&route->domain)))
         e = config_complain(file, s, "domain", "%s has a route already", route->domain.text);
     e = config_worse(e, config_read_services(c, file, s, route));
@@ -266,6 +266,7 @@ const struct config_route *config_route_of_host(const struct config *config,
 static void config_free(struct config *config)
 {
     config_free_listeners(config);
+    config_free_route_tls(config);
     config_free_crls(config);
     config_file_free(config->file);
     mem_free(config->routes);
@@ -291,6 +292,8 @@ static enum error read_all(struct config *c, const char *path, const struct conf
     e = config_worse(e, config_read_stores(c, file, &stores));
     if (stores)
         e = config_worse(e, config_read_listeners(c, file, stores));
+    if (stores)
+        e = config_worse(e, config_read_route_tls(c, file, stores));
     config_forget_stores(stores);
     return e;
 }

@@ -28,6 +28,7 @@ struct config_file;
 struct peer_identity;
 struct revocation_set;
 struct revocations;
+struct tls_client;
 struct tls_context;
 struct trust_store;
 
@@ -72,7 +73,14 @@ struct config_route {
     unsigned index; /* in config->routes */
     struct identity domain;
     struct address address;
-    enum transport transport;          /* TCP */
+    enum transport transport;        /* TCP or TLS */
+    const char *listener;            /* that it reaches us by; NULL: the first of the transport */
+    struct identity tls_name;        /* whom the server's certificate must name; a domain. TLS */
+    const char *tls_min;             /* as of a listener; TLS */
+    const char *const *trust_stores; /* names of those that it is verified in; TLS */
+    size_t trust_store_count;
+    struct tls_client **tls;           /* one a worker, by its index; NULL on TCP */
+    bool tls_is_anothers;              /* of a route before it that says the same */
     bool inbound;                      /* may send new requests */
     bool trusted;                      /* of our trust domain (RFC 3325): honours Privacy */
     const struct identity *may_assert; /* domains or users that its From may name */

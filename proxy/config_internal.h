@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What the parts of reading the configuration share: config.c (values, routes), config_files.c
- * (files that are named), config_stores.c (trust stores), config_listeners.c and config_digest.c
- * (passwords). */
+ * (files that are named), config_stores.c (trust stores), config_listeners.c, config_route_tls.c
+ * and config_digest.c (passwords). */
 #ifndef HOLDLINE_PROXY_CONFIG_INTERNAL_H
 #define HOLDLINE_PROXY_CONFIG_INTERNAL_H
 
@@ -48,6 +48,15 @@ enum error config_read_crl_store(struct config *config, const struct config_file
                                  struct trust_rules *rules) MUST_CHECK;
 enum error config_finish_crls(struct config *config) MUST_CHECK;
 void config_free_crls(struct config *config);
+
+/* config_route_tls.c: what is about TLS, after the listeners. */
+enum error config_read_route_tls(struct config *config, const struct config_file *file,
+                                 const struct config_stores *stores) MUST_CHECK;
+void config_free_route_tls(struct config *config);
+void config_warn_of_routes(const struct config *config);
+
+/* TLS1_VERSION and on for "1.0" to "1.3"; 0: none of these. */
+int config_tls_version(const char *text);
 
 /* config_trusted.c */
 enum error config_read_trusted_peers(struct config *config,

@@ -61,7 +61,7 @@ static enum error build_contexts(const struct config *c, const struct config_fil
     return check_overlap(file, s, listener->tls[0]);
 }
 
-static int version_of(const char *text)
+int config_tls_version(const char *text)
 {
     static const struct {
         const char *text;
@@ -82,7 +82,7 @@ static enum error read_version(const struct config_file *file, const struct conf
     listener->tls_min = config_keep_text(c, config_section_text(s, "tls_min"));
     if (!listener->tls_min)
         return ERROR_MEMORY;
-    if (!version_of(listener->tls_min))
+    if (!config_tls_version(listener->tls_min))
         return config_complain(file, s, "tls_min", "write 1.0, 1.1, 1.2 or 1.3");
     return ERROR_NONE;
 }
@@ -143,7 +143,7 @@ static enum error read_tls(struct config *c, const struct config_file *file,
         struct tls_context_spec spec = { .own = own.specs,
                                          .own_count = own.count,
                                          .ciphers = config_section_text(s, "ciphers"),
-                                         .version_min = version_of(listener->tls_min),
+                                         .version_min = config_tls_version(listener->tls_min),
                                          .client_certificate = listener->client_certificate,
                                          .stores = stores,
                                          .store_count = store_count };
@@ -286,7 +286,7 @@ void config_warn(const struct config *config)
         if (!listener->tls)
             continue;
         warn_of_stores(listener);
-        if (version_of(listener->tls_min) >= TLS1_2_VERSION)
+        if (config_tls_version(listener->tls_min) >= TLS1_2_VERSION)
             continue;
         log_begin(&line, LOG_WARNING, "weak-tls");
         log_word(&line, "listener", listener->name);
@@ -294,4 +294,5 @@ void config_warn(const struct config *config)
         log_text(&line, "detail", SLICE("versions with known weaknesses; for old phones only"));
         log_end(&line);
     }
+    config_warn_of_routes(config);
 }

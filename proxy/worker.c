@@ -185,7 +185,7 @@ static enum error open_peer(struct worker *worker, struct connection *c, struct 
     struct peer_identity *identity;
     enum error error;
 
-    if (connection_transport(c) == TRANSPORT_TLS) {
+    if (!route && connection_transport(c) == TRANSPORT_TLS) {
         identity = connection_take_identity(c);
         if (!identity) {
             endpoint->certificate = connection_hash(endpoint->flow);

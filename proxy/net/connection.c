@@ -83,6 +83,12 @@ struct peer_identity *connection_take_identity(struct connection *c)
     return identity;
 }
 
+const char *connection_advertised(const struct connection *c)
+{
+    const char *listener = c->route ? c->route->listener : NULL;
+    return net_advertised(c->net, c->transport, c->listener ? c->listener->name : listener);
+}
+
 const struct config_route *connection_route(const struct connection *c)
 {
     return c->route;
@@ -117,7 +123,8 @@ void connection_log(struct log_line *line, const struct connection *c)
 static const unsigned allowed[] = {
     [CONNECTION_NONE] = TO(CONNECTION_CONNECTING) | TO(CONNECTION_HANDSHAKING) |
                         TO(CONNECTION_OPEN) | TO(CONNECTION_DEAD),
-    [CONNECTION_CONNECTING] = TO(CONNECTION_OPEN) | TO(CONNECTION_DEAD),
+    [CONNECTION_CONNECTING] =
+        TO(CONNECTION_HANDSHAKING) | TO(CONNECTION_OPEN) | TO(CONNECTION_DEAD),
     [CONNECTION_HANDSHAKING] = TO(CONNECTION_OPEN) | TO(CONNECTION_CLOSING) | TO(CONNECTION_DEAD),
     [CONNECTION_OPEN] = TO(CONNECTION_CLOSING) | TO(CONNECTION_DEAD),
     [CONNECTION_CLOSING] = TO(CONNECTION_DEAD),
@@ -151,6 +158,8 @@ static void log_opened(const struct connection *c)
     } else if (c->stream.ssl) {
         log_word(&line, "certificate", "none");
     }
+    if (c->session.domain)
+        log_text(&line, "name", identity_text(c->session.domain));
     if (c->stream.ssl)
         log_word(&line, "tls", SSL_get_version(c->stream.ssl));
     log_end(&line);
@@ -172,6 +181,8 @@ static void leave(struct connection *c, enum connection_state to)
     struct net *net = c->net;
     switch (c->state) {
     case CONNECTION_HANDSHAKING:
+        if (c->outbound)
+            break;
         DL_DELETE(net->handshakes_list, c);
         net->handshakes--;
         break;
@@ -222,6 +233,8 @@ void connection_become(struct connection *c, enum connection_state to)
     c->state = to;
     switch (to) {
     case CONNECTION_HANDSHAKING:
+        if (c->outbound)
+            break; /* peers' handshakes may not crowd out our own */
         DL_APPEND(c->net->handshakes_list, c);
         c->net->handshakes++;
         break;
@@ -351,21 +364,35 @@ void connection_log_suppressed(struct log_line *line, struct log_limit *limit)
         log_number(line, "suppressed", suppressed);
 }
 
+/* Of a server also whom it had to be and what its certificate names instead. */
+static void log_refused(struct log_line *line, const struct connection *c)
+{
+    char cn[CN_MAX_OCTETS + 1], names[CERTIFICATE_NAMES_MAX];
+    if (c->session.domain)
+        log_text(line, "wanted", identity_text(c->session.domain));
+    if (!c->session.refused)
+        return;
+    log_text(line, "cn", (struct slice){ cn, tls_session_refused_cn(&c->session, cn) });
+    if (c->session.domain)
+        log_text(line, "names",
+                 (struct slice){ names, tls_session_refused_names(&c->session, names) });
+}
+
 static void log_handshake_failure(struct connection *c, const char *why)
 {
+    struct log_limit *limit = c->outbound ? &c->net->dial_limit : &c->net->handshake_limit;
     struct log_line line;
-    if (!log_limit_pass(&c->net->handshake_limit, LOG_BURST, now_of(c)))
+    if (!log_limit_pass(limit, LOG_BURST, now_of(c)))
         return;
-    log_begin(&line, LOG_NOTICE, "handshake-failed");
+    log_begin(&line, c->outbound ? LOG_WARNING : LOG_NOTICE, "handshake-failed");
     connection_log(&line, c);
-    log_word(&line, "listener", c->listener->name);
+    if (c->listener)
+        log_word(&line, "listener", c->listener->name);
+    if (c->route)
+        log_word(&line, "route", c->route->name);
     log_text(&line, "detail", slice_of(why));
-    if (c->session.refused) {
-        char cn[CN_MAX_OCTETS + 1];
-        size_t size = tls_session_refused_cn(&c->session, cn);
-        log_text(&line, "cn", (struct slice){ cn, size });
-    }
-    connection_log_suppressed(&line, &c->net->handshake_limit);
+    log_refused(&line, c);
+    connection_log_suppressed(&line, limit);
     log_end(&line);
 }
 
@@ -389,7 +416,8 @@ static void on_timer(struct connection *c)
 struct buffer *connection_output(struct connection *c)
 {
     if (c->state != CONNECTION_OPEN && c->state != CONNECTION_CONNECTING &&
-        !(c->state == CONNECTION_CLOSING && !c->ended_sending)) {
+        !(c->state == CONNECTION_HANDSHAKING && c->outbound) &&
+        !(c->state == CONNECTION_CLOSING && c->opened && !c->ended_sending)) {
         buffer_reset(&c->net->nowhere);
         return &c->net->nowhere;
     }
@@ -482,6 +510,8 @@ void connection_close_after_flush(struct connection *c, enum connection_end end)
         return;
     }
     c->end = end;
+    if (!c->opened)
+        buffer_reset(&c->output); /* nobody was verified who may have it */
     connection_become(c, CONNECTION_CLOSING);
     connection_arm(c);
     if (c->state == CONNECTION_CLOSING)
@@ -543,9 +573,11 @@ static void handshake_done(struct connection *c)
         return;
     }
     c->session.established = true;
-    c->recognised = c->identity != NULL;
+    c->recognised |= c->identity != NULL;
     c->expires_unix_s = c->identity ? c->identity->not_after_unix_s : 0;
     open_for_user(c);
+    if (c->outbound)
+        connection_flush(c);
     /* The first request may have come with the last message of the handshake. */
     if (c->state == CONNECTION_OPEN)
         connection_receive(c);
@@ -584,6 +616,13 @@ static void continue_connect(struct connection *c)
     getsockname(c->stream.fd, &c->local.any, &size);
     ev_io_stop(c->net->base->loop, &c->write_io);
     ev_io_start(c->net->base->loop, &c->read_io);
+    if (c->stream.ssl) {
+        connection_become(c, CONNECTION_HANDSHAKING);
+        connection_arm(c);
+        if (c->state == CONNECTION_HANDSHAKING)
+            continue_handshake(c);
+        return;
+    }
     open_for_user(c);
     connection_flush(c);
 }

@@ -2,17 +2,21 @@
 /* One stream to a peer, over TLS or TCP: handshake, framing into SIP messages, output with a bound,
  * time-outs, end.
  *
- *   NONE → CONNECTING (outbound TCP) ─┐
- *   NONE → HANDSHAKING (TLS accepted) ┼→ OPEN → CLOSING → DEAD
- *   NONE → OPEN (TCP accepted) ───────┘
+ *   NONE → CONNECTING (outbound) ─────────────┐
+ *             └→ HANDSHAKING (outbound TLS) ──┤
+ *   NONE → HANDSHAKING (TLS accepted) ────────┼→ OPEN → CLOSING → DEAD
+ *   NONE → OPEN (TCP accepted) ───────────────┘
  *
- * CLOSING: what waits is sent, then the peer's end is awaited for a moment. From any state to DEAD,
- * which is freed at the end of the turn.
+ * What is written into a connection that we open waits until it is OPEN: over TLS until the server
+ * has been verified, and is thrown away when it is not. CLOSING: what waits is sent, then the
+ * peer's end is awaited for a moment. From any state to DEAD, which is freed at the end of the
+ * turn.
  *
  * One thread: the worker's; another thread holds a struct flow. Limits, all from config->bounds and
- * config->timers: one message max_message; output output_max; handshake or connect
- * handshake_timeout; a message that was begun message_timeout; silence idle_timeout; output that
- * the peer does not take output_timeout; 64 KiB read in a turn; 10 pings answered in a second. */
+ * config->timers: one message max_message; output output_max; connect and handshake
+ * handshake_timeout together; a message that was begun message_timeout; silence idle_timeout;
+ * output that the peer does not take output_timeout; 64 KiB read in a turn; 10 pings answered in a
+ * second. */
 #ifndef HOLDLINE_NET_CONNECTION_H
 #define HOLDLINE_NET_CONNECTION_H
 
@@ -47,14 +51,18 @@ void connection_log(struct log_line *line, const struct connection *c);
 
 /* The listener that accepted it; NULL when outbound. Lives as long as the connection. */
 const struct config_listener *connection_listener(const struct connection *c);
-/* TLS: what the client certificate says, until it is taken. NULL on TCP, and over TLS when the peer
+/* TLS: what the peer's certificate says, until it is taken. NULL on TCP, and over TLS when the peer
  * has shown none, which the listener must permit. */
 const struct peer_identity *connection_identity(const struct connection *c);
 /* Hands it over: the caller frees it, the connection has none from here on. */
 struct peer_identity *connection_take_identity(struct connection *c);
-/* TCP: the route that was dialled, or the one whose address is the peer's (any port); NULL when
- * none is. */
+/* The route that was dialled; TCP accepted: the one whose address is the peer's (any port); NULL
+ * when none is. */
 const struct config_route *connection_route(const struct connection *c);
+
+/* Where its peer reaches us: net_advertised() of its listener; of one that we have opened, of the
+ * listener that its route names. */
+const char *connection_advertised(const struct connection *c);
 
 /* It has proved by other means who it is: from here on it may be quiet for idle_timeout instead of
  * message_timeout. */

@@ -49,6 +49,7 @@ enum error net_create(struct worker_base *base, const struct net_user *user, str
     net->handshake_max = share(base->config->bounds.max_handshakes, base->workers);
     net->accept_timer.fire = listener_timer_fired;
     net->revoked = revocation_set_hold(base->config->revocations);
+    net->newest = config_hold(base->config);
     net->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
     buffer_init(&net->nowhere, 1);
     net->stream_method = stream_method_create();
@@ -178,16 +179,20 @@ bool net_flush(struct net *net)
     return net->base->run_queue.first != NULL;
 }
 
-const char *net_advertised(const struct net *net, enum transport transport)
+const char *net_advertised(const struct net *net, enum transport transport, const char *listener)
 {
     for (const struct listener *l = net->listeners; l; l = l->next)
-        if (l->options->transport == transport)
+        if (l->options->transport == transport &&
+            (!listener || strcmp(l->options->name, listener) == 0))
             return l->advertised;
     return NULL;
 }
 
 void net_reconfigure(struct net *net, const struct config *config)
 {
+    const struct config *before = net->newest;
+    net->newest = config_hold(config);
+    config_drop(before);
     for (struct listener *l = net->listeners; l; l = l->next)
         for (size_t i = 0; i < config->listener_count; i++) {
             const struct config_listener *options = &config->listeners[i];
@@ -257,6 +262,7 @@ void net_destroy(struct net *net)
         close(net->spare_fd);
     BIO_meth_free(net->stream_method);
     revocation_set_drop(net->revoked);
+    config_drop(net->newest);
     buffer_free(&net->nowhere);
     mem_free(net->slots);
     mem_free(net);

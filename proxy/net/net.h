@@ -78,14 +78,15 @@ void net_set_revoked(struct net *net, struct revocation_set *set);
 void net_stop_listening(struct net *net);
 
 /* After a reload: what is accepted from now on is verified and served by the new configuration's
- * listener of the same name and transport; one that is not in it keeps the old. Connections that
- * stand keep theirs. Bounds of the net itself, addresses and routes stay as base->config has them.
- */
+ * listener of the same name and transport, and what is dialled by its route of the same name and
+ * transport; one that is not in it keeps the old. Connections that stand keep theirs, but a route
+ * whose stores or certificate are others now takes none that was made with the old ones. Bounds of
+ * the net itself, addresses, and all else of routes stay as base->config has them. */
 void net_reconfigure(struct net *net, const struct config *config);
 
-/* "host:port" for Via and Record-Route on this transport: what the first such listener advertises,
- * else where it is bound. NULL when there is none. */
-const char *net_advertised(const struct net *net, enum transport transport);
+/* "host:port" for Via and Record-Route on this transport: what the listener of that name advertises
+ * (NULL: the first one), else where it is bound. NULL when there is none. */
+const char *net_advertised(const struct net *net, enum transport transport, const char *listener);
 
 /* The connection of that name while it is open; NULL once it is not, and for another worker's. */
 struct connection *net_find(struct net *net, struct flow flow);

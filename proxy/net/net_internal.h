@@ -7,6 +7,7 @@
 #include "proxy/config.h"
 #include "proxy/net/connection.h"
 #include "proxy/net/stream.h"
+#include "proxy/tls/client.h"
 #include "proxy/tls/context.h"
 
 #include <ev.h>
@@ -46,10 +47,11 @@ struct net {
     struct connection *dead;
     struct listener *listeners;
     struct revocation_set *revoked; /* a reference; NULL: nothing is known to be */
+    const struct config *newest;    /* for connections that we open; held */
     struct timer accept_timer;      /* accepting pauses until it fires */
     int spare_fd;          /* given up to accept and refuse when there are no others (T41) */
     struct buffer nowhere; /* output of the dead */
-    struct log_limit refused_limit, handshake_limit;
+    struct log_limit refused_limit, handshake_limit, dial_limit;
     char scratch[SCRATCH_SIZE];
 };
 
@@ -59,7 +61,7 @@ struct connection {
     struct task task; /* says `closed` or `failed` */
     struct net *net;
     struct connection *next_dirty, *next_dead;
-    struct connection *prev, *next; /* in handshakes_list, later in outbound_list */
+    struct connection *prev, *next; /* in handshakes_list, or in outbound_list */
     enum connection_state state;
     enum connection_end end;
     enum transport transport;
@@ -81,6 +83,7 @@ struct connection {
     const struct config *config; /* held */
     const struct config_listener *listener;
     const struct config_route *route;
+    const struct tls_client *client; /* outbound over TLS: by which it was verified */
     struct peer_identity *identity;
     void *peer;
     uint64_t begun_mono_ms; /* accepted, dialled; CLOSING: since then */

@@ -33,16 +33,18 @@ static enum error send_for_client(void *context, const struct transaction_way *w
     return outcome == DELIVERY_WRITTEN || outcome == DELIVERY_MAILED ? ERROR_NONE : ERROR_CLOSED;
 }
 
-/* What leaves names the first listener of its transport; a phone may have been told of another. */
+/* What leaves names the listener that its receiver reaches us by; a phone may have been told of
+ * another of its addresses. */
 static void name_ourselves(struct request_layer *layer)
 {
     const struct config *config = layer->base->config;
     char text[ADDRESS_TEXT_MAX];
 
-    own_names_add(&layer->names, net_advertised(layer->net, TRANSPORT_TLS));
-    own_names_add(&layer->names, net_advertised(layer->net, TRANSPORT_TCP));
     for (size_t i = 0; i < config->listener_count; i++) {
         const struct config_listener *listener = &config->listeners[i];
+
+        own_names_add(&layer->names,
+                      net_advertised(layer->net, listener->transport, listener->name));
         if (address_port(&listener->address))
             own_names_add(&layer->names, address_text(&listener->address, text));
         own_names_add(&layer->names, listener->advertise);

@@ -18,20 +18,29 @@ static enum transport transport_of(const struct branch_target *target)
     return target->route ? target->route->transport : TRANSPORT_TLS;
 }
 
-/* What Via names for answers that can't come back on the connection. */
-static struct slice via_value(struct edit_list *edits, const struct net *net,
-                              enum transport transport, const char *branch)
+/* Where who gets the branch reaches us. */
+static const char *reached_by(const struct branch *branch)
 {
-    const char *advertised = net_advertised(net, transport);
+    const struct config_route *route = branch->target.route;
 
-    return edit_format(edits, "SIP/2.0/%s %s;branch=%s", transport_text(transport),
-                       advertised ? advertised : net_advertised(net, TRANSPORT_TLS), branch);
+    return net_advertised(branch->request->layer->net, transport_of(&branch->target),
+                          route ? route->listener : NULL);
+}
+
+/* What Via names for answers that can't come back on the connection. */
+static struct slice via_value(struct edit_list *edits, const struct branch *branch, const char *id)
+{
+    const char *advertised = reached_by(branch);
+
+    if (!advertised)
+        advertised = net_advertised(branch->request->layer->net, TRANSPORT_TLS, NULL);
+    return edit_format(edits, "SIP/2.0/%s %s;branch=%s",
+                       transport_text(transport_of(&branch->target)), advertised, id);
 }
 
 static void push_record_route(struct edit_list *edits, const struct request *request,
-                              enum transport transport, const char *token)
+                              enum transport transport, const char *advertised, const char *token)
 {
-    const char *advertised = net_advertised(request->layer->net, transport);
     struct slice value;
 
     if (!advertised)
@@ -44,20 +53,21 @@ static void push_record_route(struct edit_list *edits, const struct request *req
     edit_push(edits, HEADER_RECORD_ROUTE, value);
 }
 
-/* Two of them where the transports differ, the callee's side on top (RFC 5658); each side finds its
- * own way back by its own. */
+/* Two of them where both sides reach us differently, the callee's side on top (RFC 5658); each side
+ * finds its own way back by its own. */
 static enum error add_record_route(struct edit_list *edits, struct branch *branch)
 {
     const struct request *request = branch->request;
     enum transport in = request->incoming, out = transport_of(&branch->target);
+    const char *reached = reached_by(branch);
     char token[DIALOG_TOKEN_SIZE + 1];
     enum error error = dialog_make_token(branch, token);
 
     if (error != ERROR_NONE)
         return error;
-    push_record_route(edits, request, in, token);
-    if (in != out)
-        push_record_route(edits, request, out, token);
+    push_record_route(edits, request, in, request->reached, token);
+    if (in != out || !request->reached || !reached || strcmp(reached, request->reached) != 0)
+        push_record_route(edits, request, out, reached, token);
     return ERROR_NONE;
 }
 
@@ -165,8 +175,7 @@ static enum error write_branch(struct branch *branch, const char *branch_id)
 
     edit_init(&edits, &request->message);
     edit_via_source(&edits, slice_of(request->source), request->source_port);
-    edit_push(&edits, HEADER_VIA,
-              via_value(&edits, request->layer->net, transport_of(&branch->target), branch_id));
+    edit_push(&edits, HEADER_VIA, via_value(&edits, branch, branch_id));
     edit_max_forwards(&edits);
     edit_route(&edits, request);
     if (branch->target.contact.data)

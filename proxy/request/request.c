@@ -327,6 +327,16 @@ static bool is_of_trust_domain(const struct endpoint *endpoint)
     return (route && route->trusted) || (endpoint->peer && endpoint->peer->trusted);
 }
 
+/* NULL where no listener is left. False: no memory. */
+static bool keep_reached(struct request *request)
+{
+    const char *reached = connection_advertised(request->endpoint->connection);
+
+    if (reached)
+        request->reached = arena_copy(&request->message.arena, slice_of(reached)).data;
+    return !reached || request->reached;
+}
+
 struct request *request_new(struct request_layer *layer, struct endpoint *endpoint,
                             const struct message *message)
 {
@@ -355,7 +365,8 @@ struct request *request_new(struct request_layer *layer, struct endpoint *endpoi
     DL_APPEND2(endpoint->requests, request, endpoint_prev, endpoint_next);
     request_become(request, REQUEST_RECEIVED);
     if (message_keep(&request->message, message, REQUEST_ARENA_MAX) != ERROR_NONE ||
-        make_transaction(request) != ERROR_NONE || start_trying(request) != ERROR_NONE) {
+        !keep_reached(request) || make_transaction(request) != ERROR_NONE ||
+        start_trying(request) != ERROR_NONE) {
         request_free(request);
         return NULL;
     }

@@ -98,6 +98,7 @@ struct request {
     struct identity referrer; /* Referred-By of a REFER; size 0: none */
     bool of_trusted;          /* its peer is in our trust domain (RFC 3325) */
     enum transport incoming;  /* that it came over */
+    const char *reached;      /* where: connection_advertised(), of the arena */
     struct policy_admission admission;      /* how its listener admits */
     struct slice realm;                     /* of challenges; empty: no passwords there */
     struct digest_credentials *credentials; /* for that realm; NULL: none. Of the arena */

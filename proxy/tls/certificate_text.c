@@ -2,6 +2,8 @@
 #include "proxy/tls/certificate_text.h"
 
 #include <openssl/err.h>
+#include <openssl/x509v3.h>
+#include <string.h>
 
 void certificate_issuer_text(X509 *certificate, char out[CERTIFICATE_ISSUER_MAX + 1])
 {
@@ -27,4 +29,30 @@ void certificate_serial_text(X509 *certificate, char out[CERTIFICATE_SERIAL_MAX 
         *out++ = digits[octets[i] & 15];
     }
     *out = 0;
+}
+
+static size_t add_text(char *out, size_t at, const char *text, size_t size)
+{
+    if (size > CERTIFICATE_NAMES_MAX - at)
+        size = CERTIFICATE_NAMES_MAX - at;
+    memcpy(out + at, text, size);
+    return at + size;
+}
+
+size_t certificate_names_text(X509 *certificate, char out[CERTIFICATE_NAMES_MAX])
+{
+    GENERAL_NAMES *all = X509_get_ext_d2i(certificate, NID_subject_alt_name, NULL, NULL);
+    size_t at = 0;
+    for (int i = 0; all && i < sk_GENERAL_NAME_num(all); i++) {
+        const GENERAL_NAME *name = sk_GENERAL_NAME_value(all, i);
+        if (name->type != GEN_URI && name->type != GEN_DNS)
+            continue;
+        if (at > 0)
+            at = add_text(out, at, " ", 1);
+        at = add_text(out, at, (const char *)ASN1_STRING_get0_data(name->d.ia5),
+                      (size_t)ASN1_STRING_length(name->d.ia5));
+    }
+    GENERAL_NAMES_free(all);
+    ERR_clear_error();
+    return at;
 }

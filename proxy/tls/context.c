@@ -9,10 +9,6 @@
 #include <openssl/err.h>
 #include <openssl/pem.h>
 
-/* Forward secrecy only; CBC for phones of before GCM. */
-#define CIPHERS_DEFAULT \
-    "ECDHE+AESGCM:ECDHE+CHACHA20:ECDHE+AES:!aNULL:!eNULL:!PSK:!SRP:!CAMELLIA:!ARIA:!AESCCM"
-
 struct tls_context {
     SSL_CTX *ssl;
     enum client_certificate client_certificate;
@@ -119,7 +115,7 @@ static enum error set_rules(struct tls_context *c, const struct tls_context_spec
         SSL_CTX_set_max_proto_version(ssl, TLS1_3_VERSION) != 1 ||
         SSL_CTX_set_num_tickets(ssl, 0) != 1 || SSL_CTX_set_max_early_data(ssl, 0) != 1)
         return ERROR_LIBRARY;
-    if (SSL_CTX_set_cipher_list(ssl, ciphers && *ciphers ? ciphers : CIPHERS_DEFAULT) != 1)
+    if (SSL_CTX_set_cipher_list(ssl, ciphers && *ciphers ? ciphers : TLS_CIPHERS_DEFAULT) != 1)
         return ERROR_MALFORMED;
     return ERROR_NONE;
 }

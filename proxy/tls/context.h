@@ -8,6 +8,10 @@
 
 #include "proxy/tls/session.h"
 
+/* Forward secrecy only; CBC for phones of before GCM. */
+#define TLS_CIPHERS_DEFAULT \
+    "ECDHE+AESGCM:ECDHE+CHACHA20:ECDHE+AES:!aNULL:!eNULL:!PSK:!SRP:!CAMELLIA:!ARIA:!AESCCM"
+
 struct tls_context;
 
 struct tls_store_spec {

@@ -67,6 +67,8 @@ size_t peer_identity_cn(X509 *certificate, char *out)
 struct names {
     struct identity list[PEER_NAMES_MAX];
     size_t count;
+    const struct identity *wanted; /* NULL: none in particular */
+    bool has_wanted;               /* also where the list was full before it came */
 };
 
 static void add_name(struct names *names, const struct identity *name)
@@ -80,6 +82,8 @@ static void add_name(struct names *names, const struct identity *name)
         if (inet_pton(AF_INET, text, &v4) == 1)
             return; /* RFC 5922 7.1 knows no addresses */
     }
+    names->has_wanted |=
+        names->wanted && slice_equal(identity_text(names->wanted), identity_text(name));
     for (size_t i = 0; i < names->count; i++)
         if (slice_equal(identity_text(&names->list[i]), identity_text(name)))
             return;
@@ -172,13 +176,31 @@ static void read_names(const GENERAL_NAMES *all, unsigned sources, struct names 
 static bool read_alternative_names(X509 *certificate, unsigned sources, struct names *names)
 {
     int critical;
-    names->count = 0;
     GENERAL_NAMES *all = X509_get_ext_d2i(certificate, NID_subject_alt_name, &critical, NULL);
     if (all)
         read_names(all, sources, names);
     GENERAL_NAMES_free(all);
     ERR_clear_error();
     return critical != -1;
+}
+
+/* False: there is no subjectAltName, whatever came of the CN instead. */
+static bool read_all_names(X509 *certificate, unsigned sources, struct names *names)
+{
+    char cn[CN_MAX_OCTETS + 1];
+    bool has_alternative_name = read_alternative_names(certificate, sources, names);
+    if (!has_alternative_name && (sources & SOURCE_CN_DOMAIN))
+        add_dns(names, (struct slice){ cn, peer_identity_cn(certificate, cn) });
+    return has_alternative_name;
+}
+
+bool certificate_is_for_domain(X509 *certificate, unsigned sources, const struct identity *domain)
+{
+    struct names names = { .count = 0, .wanted = domain };
+    if (domain->size == 0 || domain->user_size > 0)
+        return false;
+    read_all_names(certificate, sources, &names);
+    return names.has_wanted;
 }
 
 bool certificate_not_after(X509 *certificate, uint64_t *unix_s)
@@ -210,15 +232,13 @@ enum error peer_identity_read(X509 *certificate, const char *store, unsigned sou
 {
     char cn[CN_MAX_OCTETS + 1];
     char issuer[CERTIFICATE_ISSUER_MAX + 1], serial[CERTIFICATE_SERIAL_MAX + 1];
-    struct names names;
+    struct names names = { .count = 0 };
     uint64_t not_after_unix_s;
     *out = NULL;
     if (!certificate_not_after(certificate, &not_after_unix_s))
         return ERROR_MALFORMED;
     size_t cn_size = peer_identity_cn(certificate, cn);
-    bool has_alternative_name = read_alternative_names(certificate, sources, &names);
-    if (!has_alternative_name && (sources & SOURCE_CN_DOMAIN))
-        add_dns(&names, (struct slice){ cn, cn_size });
+    bool has_alternative_name = read_all_names(certificate, sources, &names);
 
     certificate_issuer_text(certificate, issuer);
     certificate_serial_text(certificate, serial);

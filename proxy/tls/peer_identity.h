@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What a verified client certificate says about its holder: pure reading of X.509, no decision. A
+/* What a verified certificate says about its holder: pure reading of X.509, no decision. A
  * name that is not certain is no name. */
 #ifndef HOLDLINE_TLS_PEER_IDENTITY_H
 #define HOLDLINE_TLS_PEER_IDENTITY_H
@@ -45,6 +45,9 @@ struct peer_identity {
 enum error peer_identity_read(X509 *certificate, const char *store, unsigned sources,
                               const struct trust_chain *chain,
                               struct peer_identity **out) MUST_CHECK;
+/* RFC 5922 7.2, 7.3: whether one of the certificate's names by the rules above, however many they
+ * are, is this domain as a whole. A name with a user part is nobody's domain. */
+bool certificate_is_for_domain(X509 *certificate, unsigned sources, const struct identity *domain);
 /* The same with texts and names of its own. ERROR_MEMORY. */
 enum error peer_identity_copy(const struct peer_identity *from,
                               struct peer_identity **out) MUST_CHECK;

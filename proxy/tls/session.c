@@ -39,11 +39,20 @@ static const struct revocations *revoked_in(const struct tls_session *session,
                             : NULL;
 }
 
+static bool is_who_it_must_be(const struct tls_session *session, const struct trust_store *store,
+                              X509 *leaf)
+{
+    return !session->domain ||
+           certificate_is_for_domain(leaf, trust_store_rules(store)->sources, session->domain);
+}
+
 static int verify_in_store(const struct trust_store *store, X509 *leaf, STACK_OF(X509) * untrusted,
                            struct tls_session *session)
 {
     struct trust_chain *chain = &session->chain;
     int error = trust_store_verify(store, leaf, untrusted, chain);
+    if (error == X509_V_OK && !is_who_it_must_be(session, store, leaf))
+        error = X509_V_ERR_HOSTNAME_MISMATCH;
     if (error != X509_V_OK)
         return error;
     return revocations_check(revoked_in(session, store), trust_store_rules(store), chain->links,
@@ -106,6 +115,11 @@ size_t tls_session_refused_cn(const struct tls_session *session, char *out)
     return session->refused ? peer_identity_cn(session->refused, out) : 0;
 }
 
+size_t tls_session_refused_names(const struct tls_session *session, char out[CERTIFICATE_NAMES_MAX])
+{
+    return session->refused ? certificate_names_text(session->refused, out) : 0;
+}
+
 /* Nothing was sent and nothing was looked at: what was refused never passes for what was not sent.
  */
 static bool needs_no_certificate(const struct tls_session *session, const SSL *ssl)
@@ -134,7 +148,8 @@ enum error tls_session_identity(const struct tls_session *session, SSL *ssl,
         return ERROR_NONE;
     X509 *certificate = SSL_get0_peer_certificate(ssl);
     if (!session->store || session->verify_error != X509_V_OK || !certificate ||
-        SSL_get_verify_result(ssl) != X509_V_OK || SSL_session_reused(ssl))
+        SSL_get_verify_result(ssl) != X509_V_OK || SSL_session_reused(ssl) ||
+        !is_who_it_must_be(session, session->store, certificate))
         return ERROR_NOT_FOUND;
     return tls_session_identity_of(session, certificate, out);
 }

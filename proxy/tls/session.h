@@ -4,6 +4,7 @@
 #ifndef HOLDLINE_TLS_SESSION_H
 #define HOLDLINE_TLS_SESSION_H
 
+#include "proxy/tls/certificate_text.h"
 #include "proxy/tls/client_certificate.h"
 #include "proxy/tls/peer_identity.h"
 #include "proxy/tls/trust_store.h"
@@ -17,19 +18,21 @@
  * must live as long as the SSL. */
 struct tls_session {
     enum client_certificate client_certificate; /* what the listener asks for */
-    const struct trust_store *store; /* that verified the client's chain; NULL = none did */
+    const struct identity *domain; /* the peer is a server, and must be this one; NULL: a client */
+    const struct trust_store *store; /* that verified the peer's chain; NULL = none did */
     struct trust_chain chain;        /* of what it verified */
     /* Set by the connection before the handshake: where the worker keeps what is revoked now. NULL:
      * nothing is known to be. */
     struct revocation_set *const *revoked;
     int verify_error;        /* X509_V_ERR_ of the last handshake that failed for its certificate */
-    X509 *refused;           /* the leaf of that; for tls_session_refused_cn() */
+    X509 *refused;           /* the leaf of that, for the log */
     bool established;        /* set by the connection after the handshake */
     unsigned later_messages; /* handshake messages after that: key updates */
 };
 
-/* Verifies what the peer has sent against each store by itself; the first that it verifies in is
- * the session's. X509_V_OK, or the X509_V_ERR_ code that says most. */
+/* Verifies what the peer has sent against each store by itself; the first that it verifies in, and
+ * a server also by its name, is the session's. X509_V_OK, or the X509_V_ERR_ code that says most,
+ * which is HOSTNAME_MISMATCH of a server that is another. */
 int tls_session_verify(struct tls_session *session, struct trust_store *const *stores,
                        size_t store_count, X509 *leaf, STACK_OF(X509) * untrusted);
 
@@ -39,6 +42,10 @@ void tls_session_release(struct tls_session *session);
 /* The CN of the certificate that was refused, for the log; "" when there is none that counts. out
  * has CN_MAX_OCTETS + 1 bytes. Its size. */
 size_t tls_session_refused_cn(const struct tls_session *session, char *out);
+
+/* The same of its subjectAltName: see certificate_names_text(). */
+size_t tls_session_refused_names(const struct tls_session *session,
+                                 char out[CERTIFICATE_NAMES_MAX]);
 
 /* After the handshake: who the peer is. *out NULL and no error: it sent no certificate, and need
  * not. ERROR_NOT_FOUND when no store verified a certificate of its own (never after a handshake

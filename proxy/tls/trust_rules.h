@@ -7,11 +7,18 @@
 
 #define CHAIN_CERTIFICATES_MAX 10 /* of a verified chain, leaf to anchor */
 
-/* Of the extended key usage, in every certificate of a chain (RFC 5280 4.2.1.12, RFC 5924). */
+/* Whose chains are verified. */
+enum trust_role {
+    TRUST_OF_CLIENTS = 0, /* that connect to us */
+    TRUST_OF_SERVERS,     /* that we connect to */
+};
+
+/* Of the extended key usage, in every certificate of a chain (RFC 5280 4.2.1.12, RFC 5924).
+ * `usage` is clientAuth of a client, serverAuth of a server: the other one never counts. */
 enum key_usage_rule {
     KEY_USAGE_REQUIRE =
         0,            /* the leaf names id-kp-sipDomain; an authority that has one, too, or any */
-    KEY_USAGE_ACCEPT, /* absent, or one of any, clientAuth, id-kp-sipDomain */
+    KEY_USAGE_ACCEPT, /* absent, or one of any, `usage`, id-kp-sipDomain */
     KEY_USAGE_IGNORE, /* not looked at */
 };
 
@@ -35,6 +42,7 @@ enum crl_rule {
 #define TRUST_LEVEL_USUAL 2 /* a store below it is warned of */
 
 struct trust_rules {
+    enum trust_role role;
     int security_level; /* OpenSSL's, 0 to 5 */
     enum key_usage_rule key_usage;
     unsigned sources; /* of enum identity_source */

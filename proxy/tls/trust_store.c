@@ -131,20 +131,22 @@ static bool is_sip_domain(const ASN1_OBJECT *purpose)
            memcmp(OBJ_get0_data(purpose), sip_domain, sizeof(sip_domain)) == 0;
 }
 
-static bool purpose_fits(const ASN1_OBJECT *purpose, enum key_usage_rule rule, bool is_leaf)
+static bool purpose_fits(const ASN1_OBJECT *purpose, const struct trust_rules *rules, bool is_leaf)
 {
     int nid = OBJ_obj2nid(purpose);
 
     if (is_sip_domain(purpose))
         return true;
-    if (rule == KEY_USAGE_REQUIRE)
+    if (rules->key_usage == KEY_USAGE_REQUIRE)
         return !is_leaf && nid == NID_anyExtendedKeyUsage;
-    return nid == NID_client_auth || nid == NID_anyExtendedKeyUsage;
+    return nid == (rules->role == TRUST_OF_SERVERS ? NID_server_auth : NID_client_auth) ||
+           nid == NID_anyExtendedKeyUsage;
 }
 
 /* An authority's extended key usage limits what it may issue for, as all verifiers read it. */
-static bool usage_fits(X509 *certificate, enum key_usage_rule rule, bool is_leaf)
+static bool usage_fits(X509 *certificate, const struct trust_rules *rules, bool is_leaf)
 {
+    enum key_usage_rule rule = rules->key_usage;
     int critical;
     if (rule == KEY_USAGE_IGNORE)
         return true;
@@ -153,7 +155,7 @@ static bool usage_fits(X509 *certificate, enum key_usage_rule rule, bool is_leaf
         return critical == -1 && (rule == KEY_USAGE_ACCEPT || !is_leaf);
     bool fits = false;
     for (int i = 0; i < sk_ASN1_OBJECT_num(usage) && !fits; i++)
-        fits = purpose_fits(sk_ASN1_OBJECT_value(usage, i), rule, is_leaf);
+        fits = purpose_fits(sk_ASN1_OBJECT_value(usage, i), rules, is_leaf);
     sk_ASN1_OBJECT_pop_free(usage, ASN1_OBJECT_free);
     return fits;
 }
@@ -186,7 +188,7 @@ static int check_chain(const struct trust_store *store, const STACK_OF(X509) * c
         int error = check_floor(certificate, i == last);
         if (error != X509_V_OK)
             return error;
-        if (!usage_fits(certificate, store->rules.key_usage, i == 0))
+        if (!usage_fits(certificate, &store->rules, i == 0))
             return X509_V_ERR_INVALID_PURPOSE;
     }
     /* The handshake's signature is made with the leaf's key. */

@@ -8,12 +8,14 @@
     mapctl.py   mapctl's exit status and output
     baresip.py  a real phone program
     pbx.py      a plain TCP server as a route's next hop
+    partner.py  a server of another domain, over TLS with its certificate
     relay.py    a wire between proxy and mapperd that can be slowed down, cut or spoken into
 """
 from .agent import SDP, Agent, Call, Stream, establish
 from .baresip import Baresip
 from .helpers import cn_of, psycopg2_connect, resp, sql, unique, wait_until
 from .mapctl import mapctl, mapctl_json
+from .partner import Federation, Partner, permit
 from .pbx import Pbx
 from .phone import Phone, certificate, knows, provision, ready_phone
 from .relay import Relay, use_relay
@@ -24,7 +26,9 @@ __all__ = [
     "Agent",
     "Baresip",
     "Call",
+    "Federation",
     "Message",
+    "Partner",
     "Pbx",
     "Phone",
     "Relay",

@@ -339,8 +339,11 @@ static void test_routes_must_lead_somewhere(void **state)
     expect_complaint(TCP "route a { domain = \"a.org\"\n address = \"127.0.0.1:0\" }\n", "conf",
                      "IP:PORT");
     expect_complaint(
+        TCP "route a { domain = \"a.org\"\n address = \"127.0.0.1:1\"\n transport = \"udp\" }\n",
+        "conf", "write tcp or tls");
+    expect_complaint(
         TCP "route a { domain = \"a.org\"\n address = \"127.0.0.1:1\"\n transport = \"tls\" }\n",
-        "conf", "write tcp");
+        "conf", "certificates of the next hop are verified in");
     expect_complaint(TCP "route a { domain = \"a.org\"\n address = \"127.0.0.1:1\" }\n"
                          "route b { domain = \"A.org.\"\n address = \"127.0.0.1:2\" }\n",
                      "conf", "has a route already");

@@ -149,9 +149,10 @@ static void test_what_peers_are_told_to_send_to(void **state)
     (void)state;
     char text[ADDRESS_TEXT_MAX];
     net_world_open(&w, "");
-    assert_string_equal(net_advertised(w.net, TRANSPORT_TLS), address_text(&w.tls, text));
-    assert_string_equal(net_advertised(w.net, TRANSPORT_TCP), address_text(&w.tcp, text));
-    assert_null(net_advertised(w.net, TRANSPORT_UDP));
+    assert_string_equal(net_advertised(w.net, TRANSPORT_TLS, NULL), address_text(&w.tls, text));
+    assert_string_equal(net_advertised(w.net, TRANSPORT_TCP, "tcp"), address_text(&w.tcp, text));
+    assert_null(net_advertised(w.net, TRANSPORT_UDP, NULL));
+    assert_null(net_advertised(w.net, TRANSPORT_TLS, "tcp"));
     net_world_close(&w);
 }
 

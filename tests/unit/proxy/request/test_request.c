@@ -43,10 +43,16 @@ struct connection *net_find(struct net *net, struct flow flow)
     return NULL;
 }
 
-const char *net_advertised(const struct net *net, enum transport transport)
+const char *net_advertised(const struct net *net, enum transport transport, const char *listener)
 {
-    (void)net;
+    (void)net, (void)listener;
     return transport == TRANSPORT_TLS ? "192.0.2.9:5061" : NULL;
+}
+
+const char *connection_advertised(const struct connection *c)
+{
+    (void)c;
+    return net_advertised(NULL, TRANSPORT_TLS, NULL);
 }
 
 enum error outbound_connection(struct net *net, const struct config_route *route,

@@ -581,25 +581,45 @@ static const struct usage_row usage_rows[] = {
     { "clientAuth", SIP_DOMAIN, true, false },
 };
 
-static void test_F07_extended_key_usage_by_RFC_5924_and_the_stores_rule(void **state)
+/* Of servers the rows hold with both usages exchanged. */
+static const char *usage_for(enum trust_role role, const char *text, char out[100])
 {
-    (void)state;
+    const char *at = text;
+    if (role == TRUST_OF_CLIENTS || !text)
+        return text;
+    for (*out = 0; *at;) {
+        bool client = strncmp(at, "clientAuth", 10) == 0;
+        bool server = strncmp(at, "serverAuth", 10) == 0;
+        size_t end = strlen(out);
+        snprintf(out + end, 100 - end, client ? "serverAuth" : server ? "clientAuth" : "%c", *at);
+        at += client || server ? 10 : 1;
+    }
+    return out;
+}
+
+static void check_usage(enum trust_role role)
+{
     static const enum key_usage_rule rule[] = { KEY_USAGE_IGNORE, KEY_USAGE_ACCEPT,
                                                 KEY_USAGE_REQUIRE };
     for (size_t i = 0; i < sizeof(usage_rows) / sizeof(usage_rows[0]); i++) {
         const struct usage_row *row = &usage_rows[i];
         const bool wanted[] = { true, row->accepted, row->required };
+        char above[100], below[100];
         struct test_certificate ca = test_certificate_make(
-            &(struct test_certificate_spec){ .cn = "CA", .ca = TEST_CA, .usage = row->authority },
+            &(struct test_certificate_spec){
+                .cn = "CA", .ca = TEST_CA, .usage = usage_for(role, row->authority, above) },
             &root);
         struct test_certificate leaf = test_certificate_make(
-            &(struct test_certificate_spec){ .cn = "leaf", .usage = row->leaf }, &ca);
+            &(struct test_certificate_spec){ .cn = "leaf",
+                                             .usage = usage_for(role, row->leaf, below) },
+            &ca);
         STACK_OF(X509) *sent = sk_X509_new_null();
         sk_X509_push(sent, ca.certificate);
         for (size_t r = 0; r < 3; r++, rows_run++) {
             struct trust_rules rules = TRUST_RULES_USUAL;
             struct trust_chain chain;
             rules.key_usage = rule[r];
+            rules.role = role;
             struct trust_store *store = store_of("device", &root, &rules);
             int error = trust_store_verify(store, leaf.certificate, sent, &chain);
             if ((error == X509_V_OK) != wanted[r])
@@ -611,6 +631,13 @@ static void test_F07_extended_key_usage_by_RFC_5924_and_the_stores_rule(void **s
         test_certificate_free(&leaf);
         test_certificate_free(&ca);
     }
+}
+
+static void test_F07_extended_key_usage_by_RFC_5924_and_the_stores_rule(void **state)
+{
+    (void)state;
+    check_usage(TRUST_OF_CLIENTS);
+    check_usage(TRUST_OF_SERVERS);
 }
 
 /* ---- Cross-signed, overlapping ---- */

@@ -244,6 +244,61 @@ static void test_T12_wildcards_and_addresses_are_no_names(void **state)
     expect_names("URI:sip:*@example.org", NAMES("*@example.org"));
 }
 
+static bool is_for(const char *cn, const char *alternative_names, unsigned sources,
+                   const char *domain)
+{
+    struct identity wanted;
+    struct test_certificate made = test_certificate_make(
+        &(struct test_certificate_spec){ .cn = cn, .alternative_names = alternative_names }, NULL);
+    assert_int_equal(identity_from_text(&wanted, slice_of(domain)), ERROR_NONE);
+    bool is = certificate_is_for_domain(made.certificate, sources, &wanted);
+    test_certificate_free(&made);
+    return is;
+}
+
+/* RFC 5922 7.2, 7.3. */
+static void test_T20_whom_a_server_may_be_taken_for(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *names;
+        bool is;
+    } rows[] = {
+        { "DNS:example.org", true },
+        { "DNS:EXAMPLE.org", true },
+        { "URI:sip:example.org", true },
+        { "URI:sip:alice@example.org,URI:sip:example.org", true },
+        { "DNS:a,DNS:b,DNS:c,DNS:d,DNS:e,DNS:f,DNS:g,DNS:h,DNS:i,DNS:j,DNS:k,DNS:l,DNS:m,DNS:n,"
+          "DNS:o,DNS:p,DNS:q,DNS:r,DNS:example.org",
+          true },
+        { "DNS:*.org", false },
+        { "DNS:*.example.org", false },
+        { "DNS:*", false },
+        { "DNS:e*.org", false },
+        { "DNS:sip.example.org", false },
+        { "DNS:org", false },
+        { "URI:sip:alice@example.org", false },
+        { "URI:sip:alice@example.org,DNS:example.org", false },
+        { "URI:sips:example.org", false },
+        { "URI:sip:example.org:5061", false },
+        { "email:alice@example.org", false },
+        { "IP:192.0.2.1", false },
+        { NULL, false },
+    };
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        bool is = is_for("example.org", rows[i].names, SOURCES_USUAL, "example.org");
+        if (is != rows[i].is)
+            fail_msg("%s", rows[i].names);
+    }
+    assert_false(is_for("x", "DNS:192.0.2.1", SOURCES_USUAL | SOURCE_CN_DOMAIN, "192.0.2.1"));
+    assert_true(is_for("example.org", NULL, SOURCE_CN_DOMAIN, "example.org"));
+    assert_false(is_for("example.org", "DNS:a", SOURCES_USUAL | SOURCE_CN_DOMAIN, "example.org"));
+    assert_false(is_for("x", "DNS:example.org", SOURCE_SAN_URI, "example.org"));
+    assert_false(is_for("x", "email:alice@example.org", SOURCE_SAN_EMAIL, "example.org"));
+    /* A user is no server, whatever its certificate says. */
+    assert_false(is_for("x", "URI:sip:alice@example.org", SOURCES_USUAL, "alice@example.org"));
+}
+
 static void test_T12_what_is_more_than_a_name_is_none(void **state)
 {
     (void)state;
@@ -409,6 +464,7 @@ int main(void)
         cmocka_unit_test(test_T11_sip_names_are_read),
         cmocka_unit_test(test_T11_dns_names_count_only_without_a_sip_uri),
         cmocka_unit_test(test_T12_wildcards_and_addresses_are_no_names),
+        cmocka_unit_test(test_T20_whom_a_server_may_be_taken_for),
         cmocka_unit_test(test_T12_what_is_more_than_a_name_is_none),
         cmocka_unit_test(test_T11_nul_and_eight_bit_octets_in_names_are_no_names),
         cmocka_unit_test(test_T11_an_address_without_a_host_is_no_name),
