@@ -23,10 +23,40 @@ static char to_lower(char c)
     return (char)(c >= 'A' && c <= 'Z' ? c + ('a' - 'A') : c);
 }
 
-/* unreserved and user-unreserved of RFC 3261 25.1. */
+/* unreserved and user-unreserved of RFC 3261 25.1; and what the labels of a host name in lower case
+ * are made of. */
+enum { IN_USER = 1, IN_LABEL = 2 };
+static const unsigned char PLACES[256] = {
+    ['a' ... 'z'] = IN_USER | IN_LABEL,
+    ['0' ... '9'] = IN_USER | IN_LABEL,
+    ['A' ... 'Z'] = IN_USER,
+    ['-'] = IN_USER | IN_LABEL,
+    ['_'] = IN_USER,
+    ['.'] = IN_USER,
+    ['!'] = IN_USER,
+    ['~'] = IN_USER,
+    ['*'] = IN_USER,
+    ['\''] = IN_USER,
+    ['('] = IN_USER,
+    [')'] = IN_USER,
+    ['&'] = IN_USER,
+    ['='] = IN_USER,
+    ['+'] = IN_USER,
+    ['$'] = IN_USER,
+    [','] = IN_USER,
+    [';'] = IN_USER,
+    ['?'] = IN_USER,
+    ['/'] = IN_USER,
+};
+
+static bool may_stand_in(char c, unsigned place)
+{
+    return (PLACES[(unsigned char)c] & place) != 0;
+}
+
 static bool may_stand_in_user(char c)
 {
-    return is_letter(c) || is_digit(c) || (c && strchr("-_.!~*'()&=+$,;?/", c));
+    return may_stand_in(c, IN_USER);
 }
 
 static int hex_value(char c)
@@ -297,6 +327,50 @@ enum error identity_from_text(struct identity *out, struct slice text)
     return identity_from_parts(out, user, host, false);
 }
 
+/* A host name in lower case, as is_host_name() wants it: nothing of it would be changed. */
+static bool is_plain_host(struct slice host)
+{
+    size_t label = 0, last = 0;
+
+    for (size_t i = 0; i <= host.size; i++) {
+        if (i < host.size && may_stand_in(host.data[i], IN_LABEL))
+            continue;
+        if (i < host.size && host.data[i] != '.')
+            return false;
+        if (i == label || i - label > LABEL_MAX || host.data[label] == '-' ||
+            host.data[i - 1] == '-')
+            return false;
+        last = label;
+        label = i + 1;
+    }
+    return host.size <= HOST_MAX && is_letter(host.data[last]);
+}
+
+/* Only the grammar's own characters: what has spaces around it, a scheme or an escape has others.
+ */
+static bool is_plain_user(struct slice user)
+{
+    for (size_t i = 0; i < user.size; i++)
+        if (!may_stand_in_user(user.data[i]))
+            return false;
+    return user.size > 0;
+}
+
+bool identity_is_canonical(struct slice text)
+{
+    struct identity made;
+    const char *at = text.size > 0 ? memchr(text.data, '@', text.size) : NULL;
+    struct slice user = { text.data, at != NULL ? (size_t)(at - text.data) : 0 };
+    size_t before = at != NULL ? user.size + 1 : 0;
+    struct slice host = { text.data + before, text.size - before };
+
+    if (text.size > IDENTITY_MAX)
+        return false;
+    if (is_plain_host(host) && (at == NULL || is_plain_user(user)))
+        return true;
+    return identity_from_text(&made, text) == ERROR_NONE && slice_equal(identity_text(&made), text);
+}
+
 bool identity_covered_by(const struct identity *i, struct slice entry)
 {
     if (i->size == 0 || entry.size == 0)
@@ -484,6 +558,8 @@ bool text_is_clean_utf8(struct slice s)
 {
     size_t at = 0;
 
+    while (at < s.size && s.data[at] >= ' ' && s.data[at] < 0x7f) /* mostly this is all */
+        at++;
     while (at < s.size) {
         uint32_t point = next_code_point(s, &at);
         if (point == UINT32_MAX || point < 0x20 || (point >= 0x7f && point <= 0x9f))

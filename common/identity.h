@@ -53,6 +53,10 @@ enum error identity_from_parts(struct identity *out, struct slice user, struct s
  * port, parameter, header, password, IPv6 address or tel: is ERROR_MALFORMED. */
 enum error identity_from_text(struct identity *out, struct slice text) MUST_CHECK;
 
+/* Whether the text is what identity_from_text() makes of it, so that it is stored as it is. Quick:
+ * what has no escape and a host name is only looked at, not made again. */
+bool identity_is_canonical(struct slice text);
+
 /* Whether an entry of a PEER answer (canonical `user@domain` or `domain`) covers the identity:
  * equal, or its domain. An identity without domain (tel:) is covered by an equal entry only. False
  * for an empty entry or identity. */

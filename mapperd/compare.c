@@ -130,8 +130,8 @@ static void take_rows(struct compare *c, const PGresult *result)
     int rows = fill_range_rows(range, result, COMPARE_ROWS);
     c->range = (struct difference_range){ .table = range->table, .to_end = rows == 0 };
     c->upto = c->from;
-    for (int row = 0; row < rows; row += fill_range_span(range, result, row)) {
-        enum rows_outcome outcome = range->read(result, row, &c->record);
+    for (int row = 0; row < rows; row += c->record.rows) {
+        enum rows_outcome outcome = fill_range_read(range, result, row, &c->record);
         if (outcome == ROWS_PRESENT)
             difference_list_add(&c->theirs, range->table, record_key_slice(&c->record.key),
                                 buffer_slice(&c->record.value));

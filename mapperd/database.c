@@ -33,6 +33,9 @@ static void close_now(struct database *db)
     if (db->state == DATABASE_CLOSED)
         return;
     stop_watching(db);
+    while (db->held_count > 0)
+        PQclear(db->held[--db->held_count]);
+    db->held_syncs = 0;
     PQfinish(db->pg);
     db->pg = NULL;
     db->awaiting = db->preparing = db->leave_pipeline = false;
@@ -138,12 +141,26 @@ static bool end_preparing(struct database *db)
     return hand_result(db, NULL);
 }
 
+static bool is_sync(const PGresult *result)
+{
+    return result != NULL && PQresultStatus(result) == PGRES_PIPELINE_SYNC;
+}
+
+static PGresult *first_held(struct database *db)
+{
+    PGresult *result = db->held[0];
+    db->held_count--;
+    db->held_syncs -= is_sync(result);
+    memmove(db->held, db->held + 1, db->held_count * sizeof(db->held[0]));
+    return result;
+}
+
 /* One result off the connection; false when none is there yet or the connection is gone. */
 static bool take_result(struct database *db)
 {
-    if (!db->awaiting || PQisBusy(db->pg))
+    if (!db->awaiting || (db->held_count == 0 && PQisBusy(db->pg)))
         return false;
-    PGresult *result = PQgetResult(db->pg);
+    PGresult *result = db->held_count > 0 ? first_held(db) : PQgetResult(db->pg);
     if (result != NULL && is_error(result) && !db->errors_are_results) {
         char why[256];
         snprintf(why, sizeof(why), "%s", PQresultErrorMessage(result));
@@ -152,9 +169,8 @@ static bool take_result(struct database *db)
         return false;
     }
     bool pipeline = PQpipelineStatus(db->pg) != PQ_PIPELINE_OFF;
-    bool sync = result != NULL && PQresultStatus(result) == PGRES_PIPELINE_SYNC;
-    if (sync)
-        db->waiting_syncs--;
+    bool sync = is_sync(result);
+    db->waiting_syncs -= sync;
     /* In pipeline mode a NULL ends each statement; without it, it ends the only one. */
     if (pipeline ? sync && db->waiting_syncs == 0 : result == NULL) {
         db->awaiting = false;
@@ -338,6 +354,20 @@ enum error database_prepare(struct database *db, const struct database_statement
     }
     db->preparing = true;
     return database_sync(db, deadline_s);
+}
+
+const PGresult *database_take_in(struct database *db, unsigned place)
+{
+    /* What fails now fails again when it is waited for. */
+    if (db->state != DATABASE_BUSY || PQconsumeInput(db->pg) == 0)
+        return NULL;
+    while (db->held_count < DATABASE_HELD_MAX && db->held_syncs < db->waiting_syncs &&
+           !PQisBusy(db->pg)) {
+        PGresult *result = PQgetResult(db->pg);
+        db->held_syncs += is_sync(result);
+        db->held[db->held_count++] = result;
+    }
+    return place < db->held_count ? db->held[place] : NULL;
 }
 
 void database_add_text(struct database_parameters *p, const char *text)

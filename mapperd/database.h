@@ -32,6 +32,8 @@ void database_add_binary(struct database_parameters *p, struct slice bytes);
 /* Statements with a plan of their own on a connection. */
 #define DATABASE_PREPARED_MAX 24
 
+#define DATABASE_HELD_MAX 8
+
 struct database;
 struct database_owner {
     void (*connected)(struct database *db);
@@ -57,7 +59,9 @@ struct database {
     bool awaiting;           /* a statement's end has not been seen */
     bool handling;           /* inside of the owner's callback: closing is put off to its return */
     bool close_wanted;
-    unsigned waiting_syncs; /* pipeline mode: syncs sent and not yet seen */
+    unsigned waiting_syncs;            /* pipeline mode: syncs sent and not yet seen */
+    PGresult *held[DATABASE_HELD_MAX]; /* taken in, not yet handed over */
+    unsigned held_count, held_syncs;
     const struct database_statement *prepared[DATABASE_PREPARED_MAX];
     size_t prepared_count;
     bool preparing;      /* the server is at database_prepare() */
@@ -93,6 +97,12 @@ enum error database_pipeline_start(struct database *db) MUST_CHECK;
 enum error database_pipeline_add(struct database *db, const struct database_statement *statement,
                                  const struct database_parameters *parameters) MUST_CHECK;
 enum error database_sync(struct database *db, double deadline_s) MUST_CHECK;
+
+/* Takes in what has arrived of the answers behind the one that is handed over now, so that the
+ * server does not wait for room in the socket while this one is worked through. Gives the result
+ * that will be handed over `place` results after the next one, NULL when it is not there yet or is
+ * a statement's end; it stays the connection's. Pipeline mode. */
+const PGresult *database_take_in(struct database *db, unsigned place);
 
 /* Reading binary columns. Each checks NULL and size; a wrong size is ERROR_MALFORMED. */
 struct slice database_text(const PGresult *result, int row, int column); /* '' for NULL */

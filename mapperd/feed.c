@@ -250,7 +250,8 @@ static void disconnect(struct feed *feed)
     feed->connected = 0;
     feed->hinted = false;
     feed->polled_lsn = 0;
-    feed->fill.running = feed->fill.ahead = feed->fill.discard = false;
+    feed->fill.running = feed->fill.discard = false;
+    feed->fill.ahead = 0;
     fill_drop(feed);
     /* A gate that a poll carried and nobody answered is carried by the next. */
     if (feed->gate < feed->mark.gate)

@@ -57,7 +57,7 @@ struct fill {
     struct record_key frontier; /* its record key: at or below it the copy is complete */
     bool running;               /* a range is under way */
     bool lsn_next;              /* of that: its rows are here, the WAL position comes */
-    bool ahead;                 /* … and the one behind it as well */
+    unsigned ahead;             /* … and so many behind it as well */
     bool discard;               /* … for an attempt given up */
     uint64_t rows, started_mono_ms;
 };
@@ -249,9 +249,9 @@ typedef enum rows_outcome (*row_reader)(const PGresult *result, int row,
 struct fill_range {
     const struct database_statement *statement, *compare;
     row_reader read;
-    /* How many rows from `row` on are of one key. A range that was cut by its limit then ends
-     * before its last key. NULL: one row a key. */
-    int (*span)(const PGresult *result, int row);
+    /* Whether two rows are of one key. A range that was cut by its limit then ends before its last
+     * key. NULL: one row a key. */
+    bool (*same)(const PGresult *result, int row, int other);
     enum store_table table;
     int words;         /* of its key */
     int compare_words; /* of those, the parameters of `compare` */
@@ -262,9 +262,13 @@ const struct fill_range *fill_range(size_t table);
  * is taken as far as it goes: part of a device's identities is never too much, and the comparison
  * finds the rest. */
 int fill_range_rows(const struct fill_range *range, const PGresult *result, int limit);
-static inline int fill_range_span(const struct fill_range *range, const PGresult *result, int row)
+/* The record of the rows from `row` on; record->rows of them. */
+static inline enum rows_outcome fill_range_read(const struct fill_range *range,
+                                                const PGresult *result, int row,
+                                                struct rows_record *record)
 {
-    return range->span != NULL ? range->span(result, row) : 1;
+    record->rows = 1;
+    return range->read(result, row, record);
 }
 void fill_start(struct feed *feed);
 bool fill_send(struct feed *feed); /* false: no range is left */

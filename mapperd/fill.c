@@ -14,6 +14,12 @@
 #include <stdio.h>
 #include <string.h>
 
+/* Of a range that is written while the next is on its way: it is some 50 kB then, a quarter of what
+ * fits into a socket. */
+#define LOOK_ROWS 1000
+/* Behind the rows of a range: their end, the WAL position, its end, the sync. */
+#define RESULTS_BETWEEN_RANGES 4
+
 #define STATEMENTS(table) &STATEMENT_FILL_##table, &STATEMENT_COMPARE_##table
 
 static const struct fill_range RANGES[] = {
@@ -21,7 +27,7 @@ static const struct fill_range RANGES[] = {
     [FILL_DOMAIN] = { STATEMENTS(DOMAIN), rows_domain, NULL, STORE_DOMAIN, 1, 1, true },
     [FILL_RULES] = { STATEMENTS(RULES), rows_rules, NULL, STORE_RULES, 2, 2, true },
     [FILL_USER] = { STATEMENTS(USER), rows_user, NULL, STORE_USER, 1, 1, true },
-    [FILL_PEER] = { STATEMENTS(PEER), rows_peer_range, rows_peer_span, STORE_PEER, 2, 2, true },
+    [FILL_PEER] = { STATEMENTS(PEER), rows_peer_range, rows_peer_same, STORE_PEER, 2, 2, true },
     [FILL_CREDENTIAL] = { STATEMENTS(CREDENTIAL), rows_credential, NULL, STORE_CREDENTIAL, 1, 1,
                           true },
     [FILL_BLOCKED] = { STATEMENTS(BLOCKED), rows_blocked, NULL, STORE_BLOCKED, 2, 2, true },
@@ -36,11 +42,11 @@ const struct fill_range *fill_range(size_t table)
 
 int fill_range_rows(const struct fill_range *range, const PGresult *result, int limit)
 {
-    int rows = PQntuples(result), last = 0;
-    if (range->span == NULL || rows < limit)
+    int rows = PQntuples(result), last = rows - 1;
+    if (range->same == NULL || rows < limit)
         return rows;
-    for (int row = 0; row < rows; row += range->span(result, row))
-        last = row;
+    while (last > 0 && range->same(result, last, last - 1))
+        last--;
     return last > 0 ? last : rows;
 }
 
@@ -204,7 +210,7 @@ void fill_start(struct feed *feed)
     feed_work(feed);
 }
 
-static void send_range(struct feed *feed)
+static enum error send_range(struct feed *feed)
 {
     struct fill *fill = &feed->fill;
     struct database_parameters p = { .count = 0 };
@@ -217,8 +223,7 @@ static void send_range(struct feed *feed)
     if (e == ERROR_NONE)
         e = database_sync(&feed->keys, FEED_READ_S);
     fill->running = true;
-    if (e != ERROR_NONE)
-        feed_raise(feed, FEED_EVENT_LOST);
+    return e;
 }
 
 bool fill_send(struct feed *feed)
@@ -227,7 +232,8 @@ bool fill_send(struct feed *feed)
     if (fill->store == NULL || fill->table == FILL_DONE)
         return false;
     fill->lsn_next = false;
-    send_range(feed);
+    if (send_range(feed) != ERROR_NONE)
+        feed_raise(feed, FEED_EVENT_LOST);
     return true;
 }
 
@@ -243,20 +249,33 @@ static void remember_after(struct fill *fill, const struct fill_range *range,
     }
 }
 
-/* The database reads the next range while this one is written. Not while keys wait to be read
- * again: they take turns with the ranges. */
-static void send_ahead(struct feed *feed, const PGresult *result)
+/* Sends the range behind this result's. The database reads it while this one is written. Not while
+ * keys wait to be read again: they take turns with the ranges. */
+static enum error send_ahead(struct feed *feed, const PGresult *result)
 {
     struct fill *fill = &feed->fill;
     const struct fill_range *range = &RANGES[fill->table];
     int rows = fill_range_rows(range, result, FILL_ROWS);
-    if (rows == 0 || feed->queue_may_hold || fill->ahead)
-        return;
+    if (rows == 0 || feed->queue_may_hold)
+        return ERROR_NONE;
     remember_after(fill, range, result, rows - 1);
     if (fill->after[0].failed || fill->after[1].failed || fill->after[2].failed)
-        return;
-    fill->ahead = true;
-    send_range(feed);
+        return ERROR_NONE;
+    enum error e = send_range(feed);
+    fill->ahead++;
+    return e;
+}
+
+/* In the middle of a range: when the next one is here already, the one behind it is sent for, so
+ * that the database never waits for this program to have read what it has. */
+static enum error look_ahead(struct feed *feed)
+{
+    if (feed->fill.ahead == 0)
+        return ERROR_NONE;
+    const PGresult *next = database_take_in(&feed->keys, RESULTS_BETWEEN_RANGES);
+    if (next == NULL || feed->fill.ahead > 1 || PQresultStatus(next) != PGRES_TUPLES_OK)
+        return ERROR_NONE;
+    return send_ahead(feed, next);
 }
 
 static enum error write_range(struct feed *feed, const struct fill_range *range,
@@ -266,15 +285,21 @@ static enum error write_range(struct feed *feed, const struct fill_range *range,
     struct rows_record *record = &feed->reread.record;
     struct store_writer writer;
     struct record_key frontier = fill->frontier;
-    int rows = fill_range_rows(range, result, FILL_ROWS);
+    int rows = fill_range_rows(range, result, FILL_ROWS), looked = 0;
     bool newer;
     enum error e = store_begin(fill->store, &writer);
     if (e != ERROR_NONE)
         return e;
-    for (int row = 0; e == ERROR_NONE && row < rows; row += fill_range_span(range, result, row)) {
-        enum rows_outcome outcome = range->read(result, row, record);
+    for (int row = 0; e == ERROR_NONE && row < rows; row += record->rows) {
+        if (row - looked >= LOOK_ROWS) {
+            looked = row;
+            e = look_ahead(feed);
+            if (e != ERROR_NONE)
+                break;
+        }
+        enum rows_outcome outcome = fill_range_read(range, result, row, record);
         if (outcome != ROWS_SKIP)
-            frontier = record->key;
+            record_key_copy(&frontier, &record->key);
         if (range->table == STORE_BINDING)
             record_binding_prefix(&frontier, record->words[0]);
         if (outcome != ROWS_PRESENT)
@@ -321,6 +346,10 @@ static void take_range(struct feed *feed, const PGresult *result)
     if (e == ERROR_NONE &&
         (fill->after[0].failed || fill->after[1].failed || fill->after[2].failed))
         e = ERROR_MEMORY;
+    if (e == ERROR_UNREACHABLE) {
+        feed_raise(feed, FEED_EVENT_LOST);
+        return;
+    }
     if (e != ERROR_NONE) {
         feed_store_failed(feed, without_blame(feed, e), "fill");
         return;
@@ -344,8 +373,9 @@ void fill_result(struct feed *feed, const PGresult *result)
     }
     if (PQresultStatus(result) == PGRES_TUPLES_OK) {
         if (!feed->fill.discard) {
-            send_ahead(feed, result);
-            if (feed->fill.store != NULL) /* else the connection went with it */
+            if (feed->fill.ahead == 0 && send_ahead(feed, result) != ERROR_NONE)
+                feed_raise(feed, FEED_EVENT_LOST);
+            else
                 take_range(feed, result);
         }
         return;
@@ -353,8 +383,8 @@ void fill_result(struct feed *feed, const PGresult *result)
     if (PQresultStatus(result) != PGRES_PIPELINE_SYNC)
         return;
     feed->fill.lsn_next = false;
-    if (feed->fill.ahead) {
-        feed->fill.ahead = false; /* its results come next */
+    if (feed->fill.ahead > 0) {
+        feed->fill.ahead--; /* its results come next */
         return;
     }
     feed->fill.running = feed->fill.discard = false;

@@ -14,6 +14,13 @@ void record_key_start(struct record_key *k)
     k->failed = false;
 }
 
+void record_key_copy(struct record_key *to, const struct record_key *from)
+{
+    memcpy(to->bytes, from->bytes, from->size);
+    to->size = from->size;
+    to->failed = from->failed;
+}
+
 void record_key_add(struct record_key *k, struct slice s)
 {
     if (k->failed || s.size > (size_t)(RECORD_KEY_MAX - k->size)) {

@@ -37,6 +37,7 @@ static inline struct slice record_key_slice(const struct record_key *k)
 }
 
 void record_key_start(struct record_key *k);
+void record_key_copy(struct record_key *to, const struct record_key *from);
 void record_key_add(struct record_key *k, struct slice s);
 void record_key_add_u64(struct record_key *k, uint64_t value); /* big endian: sorts as a number */
 uint64_t record_u64_at(const char *at);

@@ -13,6 +13,7 @@
 void rows_init(struct rows_record *r)
 {
     memset(r, 0, sizeof(*r));
+    r->rows = 1;
     buffer_init(&r->value, 0);
     buffer_init(&r->scratch, 0);
 }
@@ -34,14 +35,6 @@ static void report(struct rows_record *r, const char *table, struct slice key, s
     log_text(&line, "key", key);
     log_text(&line, "value", what);
     log_end(&line);
-}
-
-static bool is_canonical(struct slice identity)
-{
-    struct identity i;
-    return identity.size > 0 && identity.size <= IDENTITY_MAX &&
-           identity_from_text(&i, identity) == ERROR_NONE &&
-           slice_equal(identity_text(&i), identity);
 }
 
 static bool state_of(struct slice text, enum record_state *state)
@@ -237,7 +230,8 @@ enum rows_outcome rows_user(const PGresult *result, int row, struct rows_record 
     }
     if (database_is_null(result, row, 1))
         return ROWS_ABSENT;
-    bool good = state_of(database_text(result, row, 1), &state) && is_canonical(identity) &&
+    bool good = state_of(database_text(result, row, 1), &state) &&
+                identity_is_canonical(identity) &&
                 database_array(result, row, 2, &array) == ERROR_NONE;
     while (good && database_array_next(&array, &group)) {
         good = count < RECORD_GROUPS_MAX && good_group(group);
@@ -300,7 +294,7 @@ enum rows_outcome rows_peer(const PGresult *result, int row, struct rows_record 
     }
     again = identities;
     while (database_array_next(&identities, &identity)) {
-        if (!is_canonical(identity)) {
+        if (!identity_is_canonical(identity)) {
             report(r, "cn_mapping", r->words[1], identity);
         } else if (count == RECORD_IDENTITIES_MAX) {
             report(r, "cn_mapping", r->words[1], SLICE("more than 4096 identities"));
@@ -313,7 +307,7 @@ enum rows_outcome rows_peer(const PGresult *result, int row, struct rows_record 
         return ROWS_ABSENT;
     record_peer_start(&r->value, RECORD_ENABLED, count);
     while (count > 0 && database_array_next(&again, &identity)) {
-        if (is_canonical(identity)) {
+        if (identity_is_canonical(identity)) {
             record_peer_add(&r->value, identity);
             count--;
         }
@@ -321,21 +315,31 @@ enum rows_outcome rows_peer(const PGresult *result, int row, struct rows_record 
     return ROWS_PRESENT;
 }
 
-int rows_peer_span(const PGresult *result, int row)
+bool rows_peer_same(const PGresult *result, int row, int other)
 {
-    struct slice store = database_text(result, row, 0), cn = database_text(result, row, 1);
-    int end = row + 1;
-    while (end < PQntuples(result) && slice_equal(cn, database_text(result, end, 1)) &&
-           slice_equal(store, database_text(result, end, 0)))
-        end++;
-    return end - row;
+    return slice_equal(database_text(result, row, 1), database_text(result, other, 1)) &&
+           slice_equal(database_text(result, row, 0), database_text(result, other, 0));
+}
+
+/* The row behind the last one of the device whose key was begun. */
+static int end_of_peer(const PGresult *result, int row, const struct rows_record *r)
+{
+    int rows = PQntuples(result);
+    do
+        row++;
+    while (row < rows && slice_equal(r->words[1], database_text(result, row, 1)) &&
+           slice_equal(r->words[0], database_text(result, row, 0)));
+    return row;
 }
 
 enum rows_outcome rows_peer_range(const PGresult *result, int row, struct rows_record *r)
 {
-    int end = row + rows_peer_span(result, row);
+    bool good_key = start_peer(result, row, r);
+    int end = end_of_peer(result, row, r);
     uint32_t count = 0;
-    if (!start_peer(result, row, r))
+    bool all = true;
+    r->rows = end - row;
+    if (!good_key)
         return ROWS_SKIP;
     for (int i = row; i < end; i++) {
         if (is_disabled(result, i, 3, r->words[1], r)) {
@@ -344,7 +348,9 @@ enum rows_outcome rows_peer_range(const PGresult *result, int row, struct rows_r
         }
         if (database_is_null(result, i, 2))
             continue;
-        if (!is_canonical(database_text(result, i, 2)))
+        bool good = identity_is_canonical(database_text(result, i, 2));
+        all &= good;
+        if (!good)
             report(r, "cn_mapping", r->words[1], database_text(result, i, 2));
         else if (++count == RECORD_IDENTITIES_MAX + 1)
             report(r, "cn_mapping", r->words[1], SLICE("more than 4096 identities"));
@@ -355,7 +361,8 @@ enum rows_outcome rows_peer_range(const PGresult *result, int row, struct rows_r
         count = RECORD_IDENTITIES_MAX;
     record_peer_start(&r->value, RECORD_ENABLED, count);
     for (int i = row; i < end && count > 0; i++) {
-        if (!database_is_null(result, i, 2) && is_canonical(database_text(result, i, 2))) {
+        if (!database_is_null(result, i, 2) &&
+            (all || identity_is_canonical(database_text(result, i, 2)))) {
             record_peer_add(&r->value, database_text(result, i, 2));
             count--;
         }

@@ -22,6 +22,7 @@ struct rows_record {
     struct buffer value, scratch;
     uint64_t skipped; /* rows and parts left out so far */
     bool quiet;       /* neither counted nor reported */
+    int rows;         /* that it was made of: 1, or more of a device in a range */
     struct slice
         words[3]; /* the key as the database has it, in the result's memory: where a fill goes on */
     struct record_binding binding;
@@ -38,9 +39,9 @@ enum rows_outcome rows_user(const PGresult *result, int row, struct rows_record 
 enum rows_outcome rows_peer(const PGresult *result, int row, struct rows_record *r);
 enum rows_outcome rows_blocked(const PGresult *result, int row, struct rows_record *r);
 enum rows_outcome rows_credential(const PGresult *result, int row, struct rows_record *r);
-/* One device of a range's rows, from `row` on: rows_peer_span() of them. */
+/* One device of a range's rows, from `row` on. */
 enum rows_outcome rows_peer_range(const PGresult *result, int row, struct rows_record *r);
-int rows_peer_span(const PGresult *result, int row);
+bool rows_peer_same(const PGresult *result, int row, int other); /* of one device */
 enum rows_outcome rows_binding(const PGresult *result, int row, struct rows_record *r);
 
 /* Puts a binding where it is newer than what stands there. *newer tells; the highest version seen

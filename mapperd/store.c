@@ -25,7 +25,8 @@
 #define STORE_MAP_MOST ((size_t)1 << 46) /* what the address space of a process has room for */
 #define READERS_MAX    16
 /* Of one write: the largest record is a user or rule block, far below. */
-#define VALUE_MAX ((size_t)64 << 20)
+#define VALUE_MAX       ((size_t)64 << 20)
+#define WRITTEN_AT_ONCE ((uint64_t)32 << 20)
 
 static const char *const TABLE_NAMES[STORE_TABLE_COUNT] = {
     "meta",       "trust",   "domain",  "rules", "user",   "peer",
@@ -38,6 +39,8 @@ struct store {
     uint64_t generation;
     size_t page_size;
     int descriptor;
+    bool unsynced;       /* a new generation, synced when it is installed */
+    uint64_t given_disk; /* of that: octets that the disk has been told to write */
     atomic_ullong longest_write_us, writes; /* written by the feed, read by the loop for INFO */
 };
 
@@ -227,6 +230,7 @@ static enum error open_environment(struct folder *folder, uint64_t generation, b
     if (store == NULL)
         return ERROR_MEMORY;
     store->generation = generation;
+    store->unsynced = create;
     int code = mdb_env_create(&store->env);
     if (code != 0) {
         mem_free(store);
@@ -349,6 +353,7 @@ enum error folder_install(struct folder *folder, struct store *store)
         code = mdb_env_set_flags(store->env, MDB_NOSYNC, 0);
     if (code != 0)
         return library_error("sync", code);
+    store->unsynced = false;
     e = lengthen(store);
     int dir = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (dir < 0 || fsync(store->descriptor) != 0 || fsync(dir) != 0)
@@ -537,8 +542,26 @@ enum error store_begin(struct store *store, struct store_writer *writer)
     return code == 0 ? ERROR_NONE : library_error("begin", code);
 }
 
+/* A cursor that stays at the end finds it without a search from the root. */
+static int append(struct store_writer *writer, enum store_table table, MDB_val *k, MDB_val *v)
+{
+    if (writer->end != NULL && writer->end_of != table) {
+        mdb_cursor_close(writer->end);
+        writer->end = NULL;
+    }
+    if (writer->end == NULL) {
+        int code = mdb_cursor_open(writer->txn, writer->store->tables[table], &writer->end);
+        if (code != 0) {
+            writer->end = NULL;
+            return code;
+        }
+        writer->end_of = table;
+    }
+    return mdb_cursor_put(writer->end, k, v, MDB_APPEND | MDB_RESERVE);
+}
+
 static void put(struct store_writer *writer, enum store_table table, struct slice key,
-                struct slice value, unsigned flags)
+                struct slice value, bool at_end)
 {
     if (writer->error != ERROR_NONE)
         return;
@@ -548,7 +571,8 @@ static void put(struct store_writer *writer, enum store_table table, struct slic
     }
     MDB_val k = { key.size, (void *)(uintptr_t)key.data };
     MDB_val v = { value.size + CHECKSUM_SIZE, NULL };
-    int code = mdb_put(writer->txn, writer->store->tables[table], &k, &v, flags | MDB_RESERVE);
+    int code = at_end ? append(writer, table, &k, &v)
+                      : mdb_put(writer->txn, writer->store->tables[table], &k, &v, MDB_RESERVE);
     if (code != 0) {
         writer->error = library_error(TABLE_NAMES[table], code);
         return;
@@ -561,13 +585,13 @@ static void put(struct store_writer *writer, enum store_table table, struct slic
 void store_put(struct store_writer *writer, enum store_table table, struct slice key,
                struct slice value)
 {
-    put(writer, table, key, value, 0);
+    put(writer, table, key, value, false);
 }
 
 void store_append(struct store_writer *writer, enum store_table table, struct slice key,
                   struct slice value)
 {
-    put(writer, table, key, value, MDB_APPEND);
+    put(writer, table, key, value, true);
 }
 
 void store_delete(struct store_writer *writer, enum store_table table, struct slice key)
@@ -588,10 +612,33 @@ enum error store_writer_get(struct store_writer *writer, enum store_table table,
     return get(writer->store, writer->txn, table, key, value);
 }
 
+static void close_end(struct store_writer *writer)
+{
+    if (writer->end != NULL)
+        mdb_cursor_close(writer->end);
+    writer->end = NULL;
+}
+
+/* A new generation is synced once, when it is whole. The disk writes what is there while the rest
+ * is made, so that little is left to wait for then. Nothing relies on it. */
+static void begin_writing(struct store *store)
+{
+    MDB_envinfo info;
+    if (!store->unsynced || mdb_env_info(store->env, &info) != 0)
+        return;
+    uint64_t used = (uint64_t)(info.me_last_pgno + 1) * store->page_size;
+    if (used - store->given_disk < WRITTEN_AT_ONCE)
+        return;
+    sync_file_range(store->descriptor, (off_t)store->given_disk, (off_t)(used - store->given_disk),
+                    SYNC_FILE_RANGE_WRITE);
+    store->given_disk = used;
+}
+
 enum error store_commit(struct store_writer *writer)
 {
     MDB_txn *txn = writer->txn;
     writer->txn = NULL;
+    close_end(writer);
     if (writer->error != ERROR_NONE) {
         mdb_txn_abort(txn);
         return writer->error;
@@ -601,11 +648,13 @@ enum error store_commit(struct store_writer *writer)
     if (took_us > atomic_load(&writer->store->longest_write_us))
         atomic_store(&writer->store->longest_write_us, took_us);
     atomic_fetch_add(&writer->store->writes, 1);
+    begin_writing(writer->store);
     return code == 0 ? lengthen(writer->store) : library_error("commit", code);
 }
 
 void store_abort(struct store_writer *writer)
 {
+    close_end(writer);
     if (writer->txn != NULL)
         mdb_txn_abort(writer->txn);
     writer->txn = NULL;

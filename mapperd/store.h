@@ -122,6 +122,8 @@ struct store_writer {
     MDB_txn *txn;
     enum error error;
     uint64_t begun_mono_us;
+    MDB_cursor *end; /* of the table that was appended to last; NULL: of none */
+    enum store_table end_of;
 };
 enum error store_begin(struct store *store, struct store_writer *writer) MUST_CHECK;
 void store_put(struct store_writer *writer, enum store_table table, struct slice key,

@@ -108,6 +108,52 @@ static void test_identity_corpus(void **state)
     free(line);
 }
 
+static void assert_canonical_as_made(const char *text, size_t size)
+{
+    struct identity made;
+    struct slice input = { text, size };
+    bool same =
+        identity_from_text(&made, input) == ERROR_NONE && slice_equal(identity_text(&made), input);
+    if (identity_is_canonical(input) != same)
+        fail_msg("'%.*s' is%s what is made of it", (int)size, text, same ? "" : " not");
+}
+
+/* Every short text of what the grammar tells apart, and those at the bounds. */
+static void test_T07_a_text_is_canonical_when_it_is_what_is_made_of_it(void **state)
+{
+    static const char ALPHABET[] = "aZ1-.@%4;s ";
+    const size_t letters = sizeof(ALPHABET) - 1;
+    char text[320];
+
+    (void)state;
+    for (size_t size = 0, count = 1; size <= 5; size++, count *= letters) {
+        for (size_t n = 0; n < count; n++) {
+            size_t rest = n;
+            for (size_t i = 0; i < size; i++, rest /= letters)
+                text[i] = ALPHABET[rest % letters];
+            assert_canonical_as_made(text, size);
+        }
+    }
+    for (size_t label = 62; label <= 64; label++) {
+        for (size_t size = 60; size < sizeof(text); size++) {
+            for (size_t i = 0; i < size; i++)
+                text[i] = i % (label + 1) == label ? '.' : 'a';
+            assert_canonical_as_made(text, size);
+            text[1] = '@';
+            assert_canonical_as_made(text, size);
+        }
+    }
+    for (int c = 0; c < 256; c++) {
+        const char pieces[][5] = { { 'a', (char)c, '@', 'x', 'y' },
+                                   { 'a', '@', 'x', (char)c, 'y' } };
+        assert_canonical_as_made(pieces[0], 5);
+        assert_canonical_as_made(pieces[1], 5);
+    }
+    assert_canonical_as_made("sip:a@b", 7);
+    assert_canonical_as_made("a@1.2.3.4", 9);
+    assert_canonical_as_made("a%2F@b", 6);
+}
+
 static size_t split_prefixes(char *text, struct slice *prefixes)
 {
     size_t count = 0;
@@ -398,6 +444,7 @@ int main(void)
         cmocka_unit_test(test_services),
         cmocka_unit_test(test_anonymous_is_a_domain_and_no_user_part),
         cmocka_unit_test(test_identity_corpus),
+        cmocka_unit_test(test_T07_a_text_is_canonical_when_it_is_what_is_made_of_it),
         cmocka_unit_test(test_cn_corpus),
         cmocka_unit_test(test_parts_of_uris),
         cmocka_unit_test(test_numbers_lose_visual_separators),
