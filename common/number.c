@@ -9,6 +9,36 @@ static size_t separator_size(struct slice user, size_t at)
     return user.size - at >= 3 && memcmp(user.data + at, "%20", 3) == 0 ? 3 : 0;
 }
 
+/* Digits, with at most one '+' before them. */
+static bool read_digits(struct slice user, struct number *out)
+{
+    bool digits = false;
+    size_t separator;
+
+    if (user.size > IDENTITY_MAX)
+        return false;
+    for (size_t i = 0; i < user.size; i++) {
+        char c = user.data[i];
+        bool digit = c >= '0' && c <= '9';
+
+        if ((separator = separator_size(user, i))) {
+            i += separator - 1;
+            continue;
+        }
+        if (!digit && (c != '+' || out->size > 0))
+            return false;
+        digits |= digit;
+        out->text[out->size++] = c;
+    }
+    return digits;
+}
+
+static bool begins(const struct number *number, size_t at, struct slice prefix)
+{
+    return prefix.size > 0 && prefix.size <= number->size - at &&
+           memcmp(number->text + at, prefix.data, prefix.size) == 0;
+}
+
 static size_t longest_prefix(const struct number *number, struct slice international)
 {
     size_t longest = 0;
@@ -17,8 +47,7 @@ static size_t longest_prefix(const struct number *number, struct slice internati
         const char *comma = memchr(international.data, ',', international.size);
         size_t size = comma ? (size_t)(comma - international.data) : international.size;
 
-        if (size > longest && size <= number->size &&
-            memcmp(number->text, international.data, size) == 0)
+        if (size > longest && begins(number, 0, (struct slice){ international.data, size }))
             longest = size;
         size += comma != NULL;
         international = (struct slice){ international.data + size, international.size - size };
@@ -26,37 +55,45 @@ static size_t longest_prefix(const struct number *number, struct slice internati
     return longest;
 }
 
-bool number_read(struct slice user, struct slice international, struct number *out)
+/* `cut` octets at `at` become +, if there is none, and the country. False: too long. */
+static bool replace(struct number *number, size_t cut, struct slice country)
 {
-    bool digits = false;
-    size_t prefix, separator;
+    struct number to = { .text = "+", .size = 1 };
 
-    *out = (struct number){ .size = 0 };
-    for (size_t i = 0; i < user.size && out->size < IDENTITY_MAX; i++) {
-        char c = user.data[i];
-        bool digit = c >= '0' && c <= '9';
-
-        if ((separator = separator_size(user, i))) {
-            i += separator - 1;
-            continue;
-        }
-        if (!digit && (c != '+' || out->size > 0)) {
-            *out = (struct number){ .size = 0 };
-            return false;
-        }
-        digits |= digit;
-        out->text[out->size++] = c;
-    }
-    if (!digits || user.size > IDENTITY_MAX) {
-        *out = (struct number){ .size = 0 };
+    if (1 + country.size + number->size - cut > IDENTITY_MAX)
         return false;
-    }
-    prefix = longest_prefix(out, international);
-    if (prefix) {
-        memmove(out->text + 1, out->text + prefix, out->size - prefix);
-        out->text[0] = '+';
-        memset(out->text + out->size - prefix + 1, 0, prefix - 1);
-        out->size -= prefix - 1;
-    }
+    if (country.size)
+        memcpy(to.text + 1, country.data, country.size);
+    memcpy(to.text + 1 + country.size, number->text + cut, number->size - cut);
+    to.size += country.size + number->size - cut;
+    *number = to;
     return true;
+}
+
+static bool apply_plan(struct number *number, const struct number_plan *plan)
+{
+    size_t prefix = longest_prefix(number, plan->international), behind = 1 + plan->country.size;
+    size_t zeros = behind;
+
+    if (prefix && !replace(number, prefix, SLICE("")))
+        return false;
+    if (plan->country.size == 0 || plan->national.size == 0)
+        return true;
+    if (begins(number, 0, plan->national) && !replace(number, plan->national.size, plan->country))
+        return false;
+    if (number->text[0] != '+' || !begins(number, 1, plan->country) ||
+        !slice_equal(plan->national, SLICE("0")))
+        return true;
+    while (begins(number, zeros, plan->national))
+        zeros++;
+    return zeros == behind || replace(number, zeros, plan->country);
+}
+
+bool number_read(struct slice user, const struct number_plan *plan, struct number *out)
+{
+    *out = (struct number){ .size = 0 };
+    if (read_digits(user, out) && apply_plan(out, plan))
+        return true;
+    *out = (struct number){ .size = 0 };
+    return false;
 }

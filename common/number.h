@@ -15,10 +15,18 @@ struct number {
     size_t size;
 };
 
+/* What the beginning of a number that is dialled means. Digits alone; all zero: nothing. */
+struct number_plan {
+    struct slice international; /* prefixes that mean +, with commas between them */
+    /* national, before a number within country, means + and country. Not both given: nothing. */
+    struct slice national, country;
+};
+
 /* From a canonical user part, or a tel: number: without visual separators (RFC 3966 5.1.1, and the
- * space that people write), and with + for the longest of the international prefixes that it begins
- * with. `international`: digits with commas between them; empty: none. False, *out empty: it is no
- * plain number, as one with parameters is none. */
-bool number_read(struct slice user, struct slice international, struct number *out);
+ * space that people write); with + for the longest of the international prefixes that it begins
+ * with, else with + and the country for the national prefix. A national prefix 0 behind + and the
+ * country goes, as in +49(0)30: no number has it there. False, *out empty: it is no plain number,
+ * as one with parameters is none, or is too long. */
+bool number_read(struct slice user, const struct number_plan *plan, struct number *out);
 
 #endif

@@ -2,8 +2,6 @@
 /* The decision, and the text of a rule. */
 #include "common/policy.h"
 
-#include "common/number.h"
-
 /* ---- Rules as text ---- */
 
 /* The field before the next space, or the rest. False when nothing is left, or a field is empty. */
@@ -279,13 +277,13 @@ static bool is_service_of(struct slice service, struct slice of)
            (service.size == of.size || service.data[of.size] == '.');
 }
 
-/* The rule's number is read like the request's, so that 00 in either is + in both. */
+/* The rule's number is read like the request's, so that 00 or 0 in either is + in both. */
 static bool number_matches(const struct policy_rule *rule, const struct policy_request *request)
 {
     struct number wanted, number;
 
-    return number_read(identity_user(request->target), request->international, &number) &&
-           number_read(rule->target, request->international, &wanted) &&
+    return number_read(identity_user(request->target), &request->plan, &number) &&
+           number_read(rule->target, &request->plan, &wanted) &&
            slice_has_prefix((struct slice){ number.text, number.size },
                             (struct slice){ wanted.text, wanted.size });
 }

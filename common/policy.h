@@ -7,6 +7,7 @@
 
 #include "common/admission.h"
 #include "common/identity.h"
+#include "common/number.h"
 #include "common/reason.h"
 #include "common/slice.h"
 
@@ -92,7 +93,7 @@ struct policy_request {
     /* Of RIGHTS or LOCATE for the target: tells whether its domain is ours. Not read with
      * to_ourselves. */
     enum user_state target_state;
-    struct slice international; /* prefixes that mean + in a number, see number_read() */
+    struct number_plan plan; /* by which the target, and numbers in rules, are read */
     uint64_t now_unix_s;
     /* NULL: no passwords, the peer's entries alone count (routes; mapctl check). */
     const struct policy_admission *admission;

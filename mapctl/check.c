@@ -270,7 +270,7 @@ static struct decision decide_it(const struct question *q, const struct answers 
         .to = q->registers ? &q->target : NULL,
         .to_ourselves = ours && (q->registers || q->target.user_size == 0),
         .target_state = a->target_state,
-        .international = SLICE(NUMBER_INTERNATIONAL),
+        .plan = { .international = SLICE(NUMBER_INTERNATIONAL) },
         .now_unix_s = clock_unix_s(),
     };
 

@@ -238,6 +238,7 @@ static void begin(struct scene *scene, const struct check_question *q,
         .from = &q->from,
         .to = registers ? &scene->target.identity : NULL,
         .target = &scene->target.identity,
+        .plan = scene->target.plan,
         .want_locate = registers || scene->target.kind == REQUEST_TARGET_USER,
         .admission = { .digest = digest->mode,
                        .third_parties = digest->third_parties,
@@ -249,6 +250,12 @@ static void begin(struct scene *scene, const struct check_question *q,
     if ((registers || scene->target.kind == REQUEST_TARGET_PROXY) &&
         identity_from_text(&scene->domain, domain) == ERROR_NONE)
         facts.target = &scene->domain;
+    if (scene->target.number_route) {
+        facts.number = &scene->target.number;
+        facts.number_plan = scene->target.number_route->plan;
+    }
+    if (scene->target.kind == REQUEST_TARGET_NUMBER)
+        facts.target = &scene->target.number;
     scene->authorization.done = ignore_decision;
     (void)authorize_begin(&scene->authorization, &scene->base, scene->ask, scene->peer, &facts);
 }
@@ -261,7 +268,8 @@ static enum reason delivery_of(const struct scene *scene)
 
     if (scene->target.kind == REQUEST_TARGET_SERVICE)
         return scene->target.route ? REASON_ALLOWED : REASON_SERVICE_NO_ROUTE;
-    if (a->to_ourselves || scene->target.kind == REQUEST_TARGET_ROUTE ||
+    if (a->to_ourselves || a->leaves_as_number || scene->target.kind == REQUEST_TARGET_ROUTE ||
+        scene->target.kind == REQUEST_TARGET_NUMBER ||
         (a->locate && a->locate->locate.binding_count > 0))
         return REASON_ALLOWED;
     return target_reason_of_nobody(a->target_state);

@@ -223,6 +223,7 @@ static enum error read_route(struct config *c, const struct config_file *file,
     if (e == ERROR_NONE && config_route_of_domain(c, identity_text(&route->domain)))
         e = config_complain(file, s, "domain", "%s has a route already", route->domain.text);
     e = config_worse(e, config_read_services(c, file, s, route));
+    e = config_worse(e, config_read_numbers(c, file, s, route));
     return config_worse(e, read_may_assert(c, file, s, route));
 }
 

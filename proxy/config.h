@@ -10,6 +10,7 @@
 #include "common/identity.h"
 #include "common/log.h"
 #include "common/mem.h"
+#include "common/number.h"
 #include "proxy/net/address.h"
 #include "proxy/sip/digest_algorithm.h"
 #include "proxy/tls/client_certificate.h"
@@ -67,6 +68,9 @@ struct config_listener {
     struct tls_context **tls; /* one a worker, by its index; NULL on TCP */
 };
 
+/* How a route's next hop wants a number written. */
+enum number_form { NUMBER_AS_DIALLED = 0, NUMBER_E164, NUMBER_NATIONAL };
+
 /* A next hop for a domain. As a peer it is `route:NAME`. */
 struct config_route {
     const char *name;
@@ -87,6 +91,12 @@ struct config_route {
     size_t may_assert_count;
     const struct identity *services; /* that leave by it, with what is below them (RFC 5031) */
     size_t service_count;
+    struct slice service_number;   /* that these become; empty: they stay as they are */
+    const struct number *prefixes; /* of numbers that leave by it, read by its plan */
+    size_t prefix_count;
+    struct number_plan plan;
+    enum number_form number_form;
+    struct slice outside_line; /* digits before each number that is written */
 };
 
 /* A peer that names users of other domains in From, known by its certificate (F13). */

@@ -67,6 +67,11 @@ enum error config_read_services(struct config *config, const struct config_file 
                                 const struct config_section *s,
                                 struct config_route *route) MUST_CHECK;
 
+/* config_numbers.c. Needs config->international. */
+enum error config_read_numbers(struct config *config, const struct config_file *file,
+                               const struct config_section *s,
+                               struct config_route *route) MUST_CHECK;
+
 /* Needs the listener's transport. */
 enum error config_read_digest(struct config *config, const struct config_file *file,
                               const struct config_section *s,

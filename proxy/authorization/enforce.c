@@ -58,7 +58,7 @@ static struct decision decide_new(struct authorization *a, const struct policy_r
                                       .to_ourselves = a->to_ourselves,
                                       .target = facts->target,
                                       .target_state = a->target_state,
-                                      .international = a->base->config->international,
+                                      .plan = a->facts.plan,
                                       .now_unix_s = a->base->now_unix_s,
                                       .admission = takes_part(a) ? &a->admission : NULL };
     struct decision decision;
@@ -339,6 +339,22 @@ static bool pass_sender(struct authorization *a)
     return false;
 }
 
+/* Once LOCATE has answered: whom it reaches, for good. */
+static void choose_target(struct authorization *a)
+{
+    struct authorize_facts *facts = &a->facts;
+
+    if (facts->number && a->locate && a->locate->locate.state == USER_UNKNOWN &&
+        a->locate->locate.binding_count == 0) {
+        facts->target = facts->number;
+        facts->plan = facts->number_plan;
+        facts->want_locate = false;
+        a->leaves_as_number = true;
+        a->locate = NULL;
+    }
+    facts->number = NULL;
+}
+
 /* One step: asks, waits or decides. PEER goes first, since it may refuse alone. */
 static void advance(struct authorization *a)
 {
@@ -370,7 +386,8 @@ static void advance(struct authorization *a)
     }
     if (questions_wait(a))
         return;
-    a->locate = a->waiters[AUTHORIZATION_LOCATE].answer;
+    a->locate = a->facts.want_locate ? a->waiters[AUTHORIZATION_LOCATE].answer : NULL;
+    choose_target(a);
     a->target_state = find_target_state(a);
     a->to_ourselves =
         a->facts.target && a->facts.target->user_size == 0 && questions_is_ours(a->target_state);
@@ -398,6 +415,7 @@ enum authorization_state authorize_begin(struct authorization *a, struct worker_
     a->peer = peer_hold(peer);
     a->facts = *facts;
     a->call_counted = false;
+    a->leaves_as_number = false;
     a->admission = facts->admission;
     a->admission.password = PASSWORD_NONE;
     a->stage = PASSWORD_STAGE_NEW;

@@ -22,6 +22,10 @@
  * A route that may begin requests may do so for From within its may_assert, by the rules as anyone;
  * who is not ours has the rules of the group `foreign`.
  *
+ * A number at a domain of ours that no user has, if a route takes it, leaves as that number: then
+ * it is no user of ours for the rules, and needs one about numbers. Once decided it stays so,
+ * whoever registers meanwhile: what may be sent to a user is not sent to the route.
+ *
  * A trusted peer's word is enough for From of the domains that the configuration lists for it, if
  * they are not ours (config_trusted_peer_asserts()); all else of it is decided as anyone's.
  *
@@ -58,7 +62,12 @@ struct authorize_facts {
     const struct identity *to;       /* of a REGISTER, else NULL */
     const struct identity *referrer; /* Referred-By of a REFER, if it has one; else NULL */
     const struct identity *target;   /* what the request will reach; without user part: a domain */
-    bool want_locate;                /* look for bindings of the target (REGISTER: of To) */
+    struct number_plan plan;         /* by which rules read the target as a number */
+    /* Where it goes instead when LOCATE says that no user of ours is, or is registered as, the
+     * target; NULL: nowhere. For rights it is a number without domain, which is nobody's. */
+    const struct identity *number;
+    struct number_plan number_plan;
+    bool want_locate; /* look for bindings of the target (REGISTER: of To) */
     /* In a dialog: the sender's side of its token, and the keys its hashes were made with; else
      * NULL. target is then the other side's URI. */
     const struct dialog_side *side;
@@ -108,6 +117,7 @@ struct authorization {
     char entry[IDENTITY_MAX + 1]; /* the peer's entry that admitted it */
     bool call_counted;            /* for its rule's calls a minute */
     bool to_ourselves;            /* the target is one of our domains, without user part */
+    bool leaves_as_number;        /* facts.number is what it reaches; never changes once chosen */
     enum user_state target_state; /* FOREIGN: its domain is not ours */
     uint64_t device; /* of an ALLOW: keyed hash of the sender's device key; 0: not known yet */
     const struct identity *password_user; /* whose password admitted it alone; NULL: it didn't */

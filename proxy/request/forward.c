@@ -5,6 +5,7 @@
 #include "common/mem.h"
 #include "proxy/net/outbound.h"
 #include "proxy/registrar/binding.h"
+#include "proxy/route/number.h"
 
 #include <utlist.h>
 
@@ -414,7 +415,7 @@ static void add_bindings(struct request *request, const struct slice *texts, siz
 static void forward_to_user(struct request *request)
 {
     const struct answer *located = request->authorization.locate;
-    enum user_state state = located ? located->locate.state : USER_NONE;
+    enum user_state state = request->authorization.target_state;
 
     if (located)
         add_bindings(request, located->locate.bindings, located->locate.binding_count);
@@ -437,20 +438,54 @@ static struct branch_target target_of_route(const struct request_layer *layer,
     };
 }
 
-static void forward_to_route(struct request *request)
+/* uri.data == NULL: with the Request-URI that it has. */
+static void forward_to_route(struct request *request, const struct config_route *route,
+                             struct slice uri)
 {
-    struct branch_target target = target_of_route(request->layer, request->target.route);
+    struct branch_target target = target_of_route(request->layer, route);
 
+    target.contact = uri;
     add_branch(request, &target);
     send_all(request);
 }
 
+static void forward_to_number(struct request *request, const struct config_route *route)
+{
+    bool sips = request->target.uri.scheme == URI_SIPS;
+    struct slice uri = route_number_uri(&request->message.arena, route,
+                                        identity_user(&request->target.identity), sips);
+
+    if (sips && route->transport != TRANSPORT_TLS)
+        request_refuse(request, REASON_SCHEME_UNSUPPORTED, NULL);
+    else if (!uri.data)
+        request_refuse(request, REASON_OUT_OF_MEMORY, NULL);
+    else
+        forward_to_route(request, route, uri);
+}
+
+static void forward_to_domain(struct request *request)
+{
+    const struct request_target *target = &request->target;
+
+    if (route_rewrites(target->route, &target->uri, &target->identity))
+        forward_to_number(request, target->route);
+    else
+        forward_to_route(request, target->route, (struct slice){ NULL, 0 });
+}
+
 static void forward_to_service(struct request *request)
 {
-    if (request->target.route)
-        forward_to_route(request);
-    else
+    const struct config_route *route = request->target.route;
+    struct slice uri = { NULL, 0 };
+
+    if (route && route->service_number.size)
+        uri = route_service_uri(&request->message.arena, route);
+    if (!route)
         request_refuse(request, REASON_SERVICE_NO_ROUTE, NULL);
+    else if (route->service_number.size && !uri.data)
+        request_refuse(request, REASON_OUT_OF_MEMORY, NULL);
+    else
+        forward_to_route(request, route, uri);
 }
 
 static const struct config_route *route_of_device(const struct request_layer *layer,
@@ -464,13 +499,22 @@ static const struct config_route *route_of_device(const struct request_layer *la
     return NULL;
 }
 
+static const struct dialog_side *other_side(const struct request *request)
+{
+    return request->sender == DIALOG_CALLER ? &request->token.callee : &request->token.caller;
+}
+
+const struct config_route *forward_dialog_route(const struct request *request)
+{
+    return route_of_device(request->layer, other_side(request)->device);
+}
+
 /* Inside a dialog: the other side's flow or route, and nowhere else, whatever the Request-URI says.
  */
 static struct branch_target target_of_dialog(const struct request *request)
 {
-    const struct dialog_side *other =
-        request->sender == DIALOG_CALLER ? &request->token.callee : &request->token.caller;
-    const struct config_route *route = route_of_device(request->layer, other->device);
+    const struct dialog_side *other = other_side(request);
+    const struct config_route *route = forward_dialog_route(request);
 
     if (route)
         return target_of_route(request->layer, route);
@@ -516,10 +560,16 @@ void request_forward(struct request *request)
         request_answer_ourselves(request);
         break;
     case REQUEST_TARGET_USER:
-        forward_to_user(request);
+        if (request->authorization.leaves_as_number)
+            forward_to_number(request, request->target.number_route);
+        else
+            forward_to_user(request);
         break;
     case REQUEST_TARGET_ROUTE:
-        forward_to_route(request);
+        forward_to_domain(request);
+        break;
+    case REQUEST_TARGET_NUMBER:
+        forward_to_number(request, request->target.number_route);
         break;
     case REQUEST_TARGET_SERVICE:
         forward_to_service(request);

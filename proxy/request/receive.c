@@ -388,6 +388,8 @@ static enum reason prepare(struct request *request, struct buffer *unsupported)
     enum reason reason =
         target_read(m, request->layer->base->config, &request->layer->names, &request->target);
 
+    if (request->endpoint->peer->kind == PEER_ROUTE)
+        target_not_back(&request->target, request->endpoint->peer->key + strlen("route:"));
     if (reason == REASON_ALLOWED)
         reason = check(request, unsupported);
     if (reason == REASON_ALLOWED)

@@ -408,17 +408,42 @@ static void stand_for_domain(struct request *request)
     target->user_size = 0;
 }
 
+/* The other side's URI, but of a route that took a number of ours the number that it is there. */
+static void choose_dialog_target(struct request *request, struct authorize_facts *facts)
+{
+    const struct config_route *route = forward_dialog_route(request);
+    struct identity *number = &request->target.number;
+    struct number read;
+
+    facts->target = &request->to;
+    facts->want_locate = false;
+    facts->number = NULL;
+    if (!route || request->sender != DIALOG_CALLER)
+        return;
+    facts->plan = route->plan;
+    if (!slice_equal(identity_domain(&request->to), identity_text(&route->domain)) &&
+        number_read(identity_user(&request->to), &route->plan, &read) &&
+        identity_from_parts(number, (struct slice){ read.text, read.size }, SLICE(""), true) ==
+            ERROR_NONE)
+        facts->target = number;
+}
+
 /* Inside a dialog the other side's URI is the target, whatever the Request-URI says; our own
  * address stands for the domain of who asks. */
 static void choose_target(struct request *request, struct authorize_facts *facts)
 {
     bool is_register = request->message.method == METHOD_REGISTER;
 
-    facts->target = &request->target.identity;
+    facts->target = request->target.kind == REQUEST_TARGET_NUMBER ? &request->target.number
+                                                                  : &request->target.identity;
     facts->want_locate = request->target.kind == REQUEST_TARGET_USER;
+    facts->plan = request->target.plan;
+    if (request->target.number_route) {
+        facts->number = &request->target.number;
+        facts->number_plan = request->target.number_route->plan;
+    }
     if (request->in_dialog) {
-        facts->target = &request->to;
-        facts->want_locate = false;
+        choose_dialog_target(request, facts);
         facts->side =
             request->sender == DIALOG_CALLER ? &request->token.caller : &request->token.callee;
         facts->keys = request->layer->keys;

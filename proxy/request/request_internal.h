@@ -186,6 +186,8 @@ void password_strip(struct edit_list *edits, const struct request *request);
 void request_answer_ourselves(struct request *request);
 
 /* forward.c */
+/* In a dialog: the route on its other side; NULL: it is a device. */
+const struct config_route *forward_dialog_route(const struct request *request);
 void request_forward(struct request *request);
 void forward_outdated(struct request *request);
 enum delivery_outcome forward_probe(const struct branch *branch) MUST_CHECK;

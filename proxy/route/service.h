@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Routes for services (RFC 5031): emergency calls to urn:service:sos, and what is below it. Pure. */
+/* Routes for services (RFC 5031): emergency calls to urn:service:sos, and what is below it. Pure.
+ */
 #ifndef HOLDLINE_ROUTE_SERVICE_H
 #define HOLDLINE_ROUTE_SERVICE_H
 

@@ -3,6 +3,7 @@
  * what it may mean is the dialog token's business. */
 #include "proxy/route/target.h"
 
+#include "proxy/route/number.h"
 #include "proxy/route/service.h"
 #include "proxy/sip/header.h"
 
@@ -160,6 +161,21 @@ static bool begins_as_number(const struct identity *identity)
     return first == '+' || first == '(' || (first >= '0' && first <= '9');
 }
 
+static void find_number_route(const struct config *config, struct request_target *out)
+{
+    struct number number;
+    const struct config_route *route = route_of_number(config, &out->uri, &out->identity, &number);
+
+    if (!route || identity_from_parts(&out->number, (struct slice){ number.text, number.size },
+                                      SLICE(""), true) != ERROR_NONE)
+        return;
+    out->number_route = route;
+    if (identity_domain(&out->identity).size > 0)
+        return;
+    out->kind = REQUEST_TARGET_NUMBER;
+    out->plan = route->plan;
+}
+
 static enum reason read_identity(const struct config *config, const struct own_names *names,
                                  struct request_target *out)
 {
@@ -178,6 +194,10 @@ static enum reason read_identity(const struct config *config, const struct own_n
         return REASON_NO_RIGHT; /* what follows would not be what the number rules saw (T21) */
     out->route = config_route_of_domain(config, identity_domain(&out->identity));
     out->kind = out->route ? REQUEST_TARGET_ROUTE : REQUEST_TARGET_USER;
+    if (out->route)
+        out->plan = out->route->plan;
+    else
+        find_number_route(config, out);
     return REASON_ALLOWED;
 }
 
@@ -186,7 +206,8 @@ enum reason target_read(const struct message *message, const struct config *conf
 {
     enum reason reason;
 
-    *out = (struct request_target){ .uri_text = message_slice(message, message->request_uri) };
+    *out = (struct request_target){ .uri_text = message_slice(message, message->request_uri),
+                                    .plan.international = config->international };
     reason = undo_strict_router(message, config, names, out);
     if (reason != REASON_ALLOWED)
         return reason;
@@ -215,8 +236,19 @@ enum reason target_follow_route(struct request_target *target)
         return REASON_SCHEME_UNSUPPORTED;
     target->identity = reached;
     target->route = target->next_hop;
+    target->plan = target->route->plan;
+    target->number_route = NULL;
     target->kind = REQUEST_TARGET_ROUTE;
     return REASON_ALLOWED;
+}
+
+void target_not_back(struct request_target *target, const char *route_name)
+{
+    if (!target->number_route || strcmp(target->number_route->name, route_name) != 0)
+        return;
+    target->number_route = NULL;
+    if (target->kind == REQUEST_TARGET_NUMBER)
+        target->kind = REQUEST_TARGET_USER;
 }
 
 /* Only a rule lets a request leave our domains, and only a route leads out. */

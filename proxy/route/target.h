@@ -15,11 +15,12 @@
 
 enum target_kind_of_request {
     REQUEST_TARGET_NONE = 0,
-    REQUEST_TARGET_DOMAIN, /* no user part: for ourselves, if the domain is ours */
-    REQUEST_TARGET_USER,   /* user@domain: a registered user, if the domain is ours */
-    REQUEST_TARGET_ROUTE,  /* a domain that a configured route serves */
+    REQUEST_TARGET_DOMAIN,  /* no user part: for ourselves, if the domain is ours */
+    REQUEST_TARGET_USER,    /* user@domain: a registered user, if the domain is ours */
+    REQUEST_TARGET_ROUTE,   /* a domain that a configured route serves */
+    REQUEST_TARGET_NUMBER,  /* a tel: URI; number_route leads there */
     REQUEST_TARGET_SERVICE, /* of RFC 5031; route is NULL when none serves it */
-    REQUEST_TARGET_PROXY,  /* our own address without user part: for ourselves */
+    REQUEST_TARGET_PROXY,   /* our own address without user part: for ourselves */
 };
 
 /* By which host and port a Route or Request-URI means this proxy: what its listeners advertise, and
@@ -49,6 +50,11 @@ struct request_target {
     struct uri uri;           /* that, parsed */
     struct identity identity; /* canonical: user@domain, domain, or a bare number of a tel: URI */
     const struct config_route *route;
+    struct number_plan plan; /* by which rules read it as a number */
+    /* Of NUMBER, and of a USER whose user part is a number, if a route takes it: the USER goes
+     * there when nobody of ours has that number. */
+    const struct config_route *number_route; /* NULL: none does */
+    struct identity number;                  /* as it leaves there, for rights; without domain */
     bool strict; /* the Request-URI was ours and the last Route value takes its place (16.4) */
     unsigned own_routes; /* how many topmost Route values are ours, to be taken off */
     bool foreign_route;  /* a Route value that is not ours remains */
@@ -67,6 +73,9 @@ enum reason target_read(const struct message *message, const struct config *conf
  * this Route names by its domain or address, and the target, for rights, is the user at that
  * route's domain. ROUTE_NOT_PERMITTED: no such route, or nothing that a rule could be about. */
 enum reason target_follow_route(struct request_target *target) MUST_CHECK;
+
+/* A number doesn't go back by the route that it came by. */
+void target_not_back(struct request_target *target, const char *route_name);
 
 /* What to answer where nobody of this target can be reached: of RIGHTS or LOCATE for it. */
 enum reason target_reason_of_nobody(enum user_state state);

@@ -61,7 +61,7 @@ enum message_fault {
     MESSAGE_HEADER_VALUE,    /* 400: fault_header */
     MESSAGE_METHOD_MISMATCH, /* 400: CSeq names another method */
     MESSAGE_BODY_SHORT,      /* 400: less body than Content-Length says (datagrams) */
-    MESSAGE_SCHEME           /* 416: Request-URI is neither sip, sips, tel nor a service; all else is well */
+    MESSAGE_SCHEME /* 416: Request-URI is neither sip, sips, tel nor a service; all else is well */
 };
 
 struct message {

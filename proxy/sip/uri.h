@@ -44,9 +44,9 @@ enum error uri_next_param(struct slice *rest, struct slice *name, struct slice *
 /* ";lr" is there, in whatever spelling, with or without value: the next hop routes loosely. */
 bool uri_is_loose(const struct uri *uri);
 
-/* The canonical identity of a sip, sips or tel URI or of a service; `;user=phone` counts as a number. A tel: with
- * parameters keeps them and is no plain number. ERROR_MALFORMED: another scheme, or what
- * identity_from_parts() refuses. ERROR_TOO_LARGE. */
+/* The canonical identity of a sip, sips or tel URI or of a service; `;user=phone` counts as a
+ * number. A tel: with parameters keeps them and is no plain number. ERROR_MALFORMED: another
+ * scheme, or what identity_from_parts() refuses. ERROR_TOO_LARGE. */
 enum error uri_identity(const struct uri *uri, struct identity *out) MUST_CHECK;
 
 /* Whether a parameter that redirects a number (rn, cic, npdi, tgrp, trunk-context, postd,

@@ -5,7 +5,7 @@
 
 #include "common/slice.h"
 
-#define FIELDS_MAX 16
+#define FIELDS_MAX 18
 
 /* To standard output. */
 void put_hex(struct slice s);

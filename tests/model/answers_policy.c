@@ -157,7 +157,7 @@ static void answer_decide(const struct slice *field)
                                       .to_ourselves = read_u64(field[6]) != 0,
                                       .target = read_identity(field[7], &target),
                                       .target_state = (enum user_state)read_u64(field[8]),
-                                      .international = field[9],
+                                      .plan = { field[9], field[15], field[16] },
                                       .now_unix_s = read_u64(field[10]) };
     struct decision decision;
 
@@ -185,7 +185,7 @@ bool answer_policy(const char *question, const struct slice *field, size_t count
         answer_rule(field[0]);
     else if (strcmp(question, "edge") == 0 && count == 2)
         answer_edge(field);
-    else if (strcmp(question, "decide") == 0 && count == 15)
+    else if (strcmp(question, "decide") == 0 && count == 17)
         answer_decide(field);
     else
         return false;

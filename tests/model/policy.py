@@ -89,6 +89,8 @@ class Question:
     target: object = b"bob@x.org"
     target_state: int = KNOWN
     international: bytes = b"00,011"
+    national: bytes = b""
+    country: bytes = b""
     now: int = 1000
     admission: object = None  # (digest, third parties, certificate, password)
     password_user: bytes = b""
@@ -103,6 +105,7 @@ class Question:
             str(self.target_state), self.international, str(self.now),
             ",".join(map(str, self.admission)) if self.admission else "", self.password_user,
             "" if self.user is None else str(self.user), b"\n".join(self.rules),
+            self.national, self.country,
         )  # fmt: skip
 
 
@@ -144,13 +147,21 @@ def first_entry(q, who):
     return next((e for e in q.entries if who and identity.covered(who, e)), b"")
 
 
-def digits(user, international):
-    """However a number is spelled, one text; None for what is none."""
+def digits(user, q):
+    """However a number is spelled, one text; None for what is none, or too long."""
     text = re.sub(rb"[\-.()]|%20", b"", user)
     if not re.fullmatch(rb"\+?[0-9]+", text):
         return None
-    fits = [p for p in international.split(b",") if p and text.startswith(p)]
-    return b"+" + text[len(max(fits, key=len)) :] if fits else text
+    fits = [p for p in q.international.split(b",") if p and text.startswith(p)]
+    if fits:
+        text = b"+" + text[len(max(fits, key=len)) :]
+    if q.national and q.country:
+        country = b"+" + q.country
+        if text.startswith(q.national):
+            text = country + text[len(q.national) :]
+        if q.national == b"0" and text.startswith(country):
+            text = country + text[len(country) :].lstrip(b"0")
+    return text if len(text) <= identity.IDENTITY_MAX else None
 
 
 # ---- Rules ----
@@ -230,7 +241,7 @@ def reaches(r, q, target):
     if r.kind == DOMAIN:
         return text[user_size + 1 if user_size else 0 :] == r.target
     if r.kind == NUMBER:
-        number, wanted = digits(text[:user_size], q.international), digits(r.target, q.international)
+        number, wanted = digits(text[:user_size], q), digits(r.target, q)
         return None not in (number, wanted) and number.startswith(wanted)
     if r.kind == SERVICE:
         return is_service and (text[12:] + b".").startswith(r.target + b".")

@@ -29,6 +29,9 @@ A, B, C = b"alice@x.org", b"bob@x.org", b"carol@y.org"
 TARGETS = [B, C, b"y.org", b"bob@a.x.org", b"+4930123@y.org", b"tel:+4930123", b"004930-123@y.org"]
 TARGETS += [b"+4930123;rn=1@y.org", b"tel:+4930123;ext=1", b"01149%2030@y.org", b"4930x@y.org"]
 TARGETS += [b"urn:service:sos", b"urn:service:sos.fire", b"urn:service:sosfire", b"urn:service:so"]
+DIALLED = [b"tel:" + n for n in (b"+49900", b"0900", b"00900", b"+490900", b"+4900900", b"004900", b"+49-(0)9001")]
+DIALLED += [n + b"@x.org" for n in (b"1900", b"+1900", b"+11900", b"0111900", b"06900", b"+3606900", b"112", b"0", b"+49")]
+LONG = [b"0" + b"9" * n + b"@b.c" for n in (247, 248, 249)]  # the country makes it longer than an identity
 WANTED = [b"*", b"ours", b"user:bob@x.org", b"user:carol@y.org", b"domain:x.org", b"domain:y.org"]
 WANTED += [b"number:+4930", b"number:004930", b"number:0", b"number:4930", b"number:+49301234"]
 WANTED += [b"service:sos", b"service:sos.fire"]
@@ -137,6 +140,14 @@ def test_F45_every_rule_decides_as_by_the_model():
     questions += [
         Question(target=b"004930@y.org", international=prefixes, rules=(b"5 allow * * %b - - -" % wanted,))
         for prefixes in (b"", b"0", b"0,00", b"00,0049", b",", b"00,") for wanted in WANTED
+    ]  # fmt: skip
+    # Dial plans.
+    questions += [
+        Question(target=target, target_state=1, international=prefixes, national=national, country=country,
+                 rules=(b"5 allow * * number:%b - - -" % wanted,))
+        for target in (*DIALLED, *LONG) for prefixes in (b"", b"00,011") for national in (b"", b"0", b"1", b"06")
+        for country in (b"", b"49", b"1", b"36") for wanted in (b"0900", b"+49900", b"+490900", b"1900", b"+1900", b"0", b"00", b"+", b"112")
+        if wanted != b"+"
     ]  # fmt: skip
     assert compare(questions) > 1000
 
@@ -254,6 +265,8 @@ REQUEST = {
     "target": [*TARGETS, None, b"\0"],
     "target_state": [3, 3, *STATES],
     "international": [b"00,011", b"", b"00,0"],
+    "national": [b"0", b"", b"1"],
+    "country": [b"49", b"", b"1"],
     "now": [998, 999, 1000, 1001, 1002],
     "admission": [*SANE, *[None] * 30, *ADMISSIONS[::29]],
     "password_user": [A, A, B, C, b""],

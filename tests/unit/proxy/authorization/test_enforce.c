@@ -418,6 +418,102 @@ static enum authorization_state begin_in_dialog(const struct dialog_side *side)
     return authorize_begin(&a, &stage.base, stage.ask, peer, &facts);
 }
 
+#define NUMBER_RULE "2 allow * * number:030 - - -"
+
+/* 030@example.org, which a route takes as +4930. */
+static enum authorization_state begin_number(struct identity *number)
+{
+    static struct identity user;
+    struct authorize_facts facts = { .method = SLICE("INVITE"),
+                                     .from = &alice,
+                                     .target = &user,
+                                     .want_locate = true,
+                                     .number = number,
+                                     .number_plan = { SLICE("00"), SLICE("0"), SLICE("49") },
+                                     .keys = keys,
+                                     .call_id = SLICE("c1") };
+
+    name(&user, "030@example.org");
+    assert_int_equal(identity_from_parts(number, SLICE("+4930"), SLICE(""), true), ERROR_NONE);
+    return authorize_begin(&a, &stage.base, stage.ask, peer, &facts);
+}
+
+static void locate_number(unsigned serial, const char *state, const char *binding)
+{
+    stage_expect(&stage.questions, "LOCATE 030@example.org");
+    stage_locate(&stage, 7, serial, state, binding);
+}
+
+static void test_T21_a_number_of_nobody_needs_a_rule_about_numbers(void **state)
+{
+    static const struct {
+        const char *state, *binding, *rule;
+        enum reason reason;
+        bool leaves;
+    } rows[] = {
+        { "unknown", NULL, RULE, REASON_NO_RIGHT, true },
+        { "unknown", NULL, NUMBER_RULE, REASON_ALLOWED, true },
+        { "unknown", "v=1 store=device cn=BB contact=sip:b@h", RULE, REASON_ALLOWED, false },
+        { "known", NULL, RULE, REASON_ALLOWED, false },
+        { "known", NULL, NUMBER_RULE, REASON_ALLOWED, false },
+        { "disabled", NULL, RULE, REASON_ALLOWED, false },
+        { "foreign", NULL, RULE, REASON_NO_RIGHT, false },
+        { "foreign", NULL, NUMBER_RULE, REASON_ALLOWED, false },
+    };
+    struct identity number;
+
+    (void)state;
+    open_known("alice@example.org");
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        stage_message(&stage, i % 2 ? "7 11 user alice@example.org" : "7 11 rules");
+        assert_int_equal(begin_number(&number), AUTHORIZATION_WAITING);
+        stage_turn(&stage);
+        stage_expect(&stage.questions, "RIGHTS alice@example.org");
+        stage_rights(&stage, 7, 11, "known", NULL, rows[i].rule);
+        locate_number(11, rows[i].state, rows[i].binding);
+        assert_string_equal(reason_name(a.decision.reason), reason_name(rows[i].reason));
+        assert_int_equal(a.leaves_as_number, rows[i].leaves);
+        if (rows[i].leaves)
+            assert_null(a.locate);
+        authorize_end(&a);
+    }
+}
+
+/* A branch goes to the route, or to a user: what is decided later is decided about the same. */
+static void test_T19_what_leaves_as_a_number_stays_one_when_somebody_registers(void **state)
+{
+    struct identity number;
+
+    (void)state;
+    open_known("alice@example.org");
+    begin_number(&number);
+    stage_turn(&stage);
+    give_rights_of_alice("known", NUMBER_RULE);
+    locate_number(10, "unknown", NULL);
+    assert_true(a.leaves_as_number);
+    assert_decided(EFFECT_ALLOW, REASON_ALLOWED);
+    stage_message(&stage, "7 11 user 030@example.org");
+    assert_false(ground_holds(&a.ground, stage.ask));
+    stage_message(&stage, "7 12 user alice@example.org");
+    authorize_again(&a);
+    stage_turn(&stage);
+    stage_expect(&stage.questions, "RIGHTS alice@example.org");
+    stage_expect_nothing(&stage.questions);
+    stage_rights(&stage, 7, 12, "known", NULL, RULE);
+    assert_decided(EFFECT_DENY, REASON_NO_RIGHT);
+    authorize_end(&a);
+    /* and what goes to a user never becomes a number */
+    begin_number(&number);
+    stage_turn(&stage);
+    locate_number(12, "known", NULL);
+    assert_decided(EFFECT_ALLOW, REASON_ALLOWED);
+    authorize_again(&a);
+    stage_turn(&stage);
+    locate_number(12, "unknown", NULL);
+    assert_false(a.leaves_as_number);
+    assert_decided(EFFECT_ALLOW, REASON_ALLOWED);
+}
+
 static void test_dialog_needs_the_device_its_entry_and_a_user_who_is_not_disabled(void **state)
 {
     struct dialog_side side = side_of("device:AA", "alice@example.org");
@@ -772,6 +868,8 @@ int main(void)
         TEST(test_T53_answer_outdated_while_another_is_awaited_is_asked_again),
         TEST(test_T19_ground_is_named_by_all_that_the_decision_rests_on),
         TEST(test_T19_deciding_again_sees_what_changed),
+        TEST(test_T21_a_number_of_nobody_needs_a_rule_about_numbers),
+        TEST(test_T19_what_leaves_as_a_number_stays_one_when_somebody_registers),
         TEST(test_dialog_needs_the_device_its_entry_and_a_user_who_is_not_disabled),
         TEST(test_T18_token_of_another_device_is_refused_without_a_question),
         TEST(test_dialog_by_a_lost_entry_is_decided_as_new),

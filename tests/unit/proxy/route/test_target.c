@@ -168,6 +168,59 @@ static void test_a_service_takes_the_nearest_route_above_it(void **state)
     assert_int_equal(identity_domain(&t.identity).size, 0);
 }
 
+static void number_prefixes(struct config_route *route, const char *first, const char *second,
+                            struct number list[2])
+{
+    route->prefixes = list;
+    route->prefix_count = 2;
+    assert_true(number_read(slice_of(first), &route->plan, &list[0]));
+    assert_true(number_read(slice_of(second), &route->plan, &list[1]));
+}
+
+static void test_T21_a_number_takes_the_route_with_its_longest_prefix(void **state)
+{
+    static const struct {
+        const char *uri, *route, *number;
+    } rows[] = { { "tel:+4930", "pbx", "+4930" },
+                 { "sip:030@example.org", "pbx", "+4930" },
+                 { "sip:%30-895@example.org", "fire", "0895" },
+                 { "sip:0049%2D89@example.org;user=phone", "pbx", "+4989" },
+                 { "sip:112@example.org", "pbx", "112" },
+                 { "tel:+43", NULL, NULL },
+                 { "sip:030;x@example.org", NULL, NULL },
+                 { "tel:+4930;ext=1", NULL, NULL },
+                 { "sip:alice@example.org", NULL, NULL },
+                 { "sip:112a@example.org", NULL, NULL } };
+    struct number of_pbx[2], of_fire[2];
+    struct request_target t;
+
+    (void)state;
+    config.international = SLICE("00");
+    routes[0].plan = (struct number_plan){ SLICE("00"), SLICE("0"), SLICE("49") };
+    number_prefixes(&routes[0], "0", "112", of_pbx); /* +49 */
+    number_prefixes(&routes[1], "0895", "112", of_fire);
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        assert_int_equal(read_target(rows[i].uri, "", &t), REASON_ALLOWED);
+        if (!rows[i].route) {
+            assert_null(t.number_route);
+            assert_int_equal(t.kind, REQUEST_TARGET_USER);
+            continue;
+        }
+        assert_string_equal(t.number_route->name, rows[i].route);
+        assert_string_equal(t.number.text, rows[i].number);
+        assert_int_equal(identity_domain(&t.number).size, 0);
+        assert_int_equal(t.kind,
+                         rows[i].uri[0] == 't' ? REQUEST_TARGET_NUMBER : REQUEST_TARGET_USER);
+    }
+    assert_int_equal(read_target("sip:030;rn=1@example.org", "", &t), REASON_NO_RIGHT);
+    assert_int_equal(read_target("tel:+4930", "", &t), REASON_ALLOWED);
+    target_not_back(&t, "fire");
+    assert_int_equal(t.kind, REQUEST_TARGET_NUMBER);
+    target_not_back(&t, "pbx");
+    assert_int_equal(t.kind, REQUEST_TARGET_USER);
+    assert_null(t.number_route);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -176,6 +229,7 @@ int main(void)
         cmocka_unit_test(test_a_strict_router_before_us_is_undone),
         cmocka_unit_test(test_what_can_not_be_read_is_refused),
         cmocka_unit_test(test_a_service_takes_the_nearest_route_above_it),
+        cmocka_unit_test(test_T21_a_number_takes_the_route_with_its_longest_prefix),
     };
     return cmocka_run_group_tests(tests, begin, end);
 }
