@@ -5,6 +5,7 @@
 
 #include "common/mem.h"
 #include "proxy/config_internal.h"
+#include "proxy/tls/ticket_keys.h"
 
 #include <assert.h>
 #include <string.h>
@@ -166,8 +167,16 @@ static enum error read_bounds(struct config *c, const struct config_file *file)
         .failures = read_count(file, "digest_failures"),
         .failures_per_minute = read_count(file, "digest_failures_per_minute"),
     };
+    c->resumption = (struct config_resumption){
+        .max_ms = read_ms(file, "resumption_max"),
+        .rotation_ms = read_ms(file, "ticket_key_rotation"),
+    };
     const struct config_registrar *r = &c->registrar;
     enum error e = ERROR_NONE;
+    if (c->resumption.max_ms / c->resumption.rotation_ms > TICKET_KEYS_MAX - 2)
+        e = config_complain(file, NULL, "ticket_key_rotation",
+                            "too short: %d keys must last for resumption_max = %llu",
+                            TICKET_KEYS_MAX - 2, (unsigned long long)c->resumption.max_ms);
     if (c->bounds.output_max < 2 * c->bounds.max_message)
         e = config_complain(file, NULL, "output_max", "must be at least twice max_message = %zu",
                             2 * c->bounds.max_message);

@@ -64,6 +64,7 @@ struct config_listener {
     enum transport transport; /* TLS: for devices; TCP: for routes' peers only */
     enum client_certificate client_certificate;
     const char *tls_min; /* "1.0" to "1.3" */
+    bool tickets;        /* whether sessions may be resumed */
     struct config_digest digest;
     struct tls_context **tls; /* one a worker, by its index; NULL on TCP */
 };
@@ -128,6 +129,11 @@ struct config_passwords {
     unsigned failures, failures_per_minute; /* see authorization/brake.h */
 };
 
+struct config_resumption {
+    uint64_t max_ms;      /* since the full handshake */
+    uint64_t rotation_ms; /* how long a key seals tickets */
+};
+
 struct config_registrar {
     unsigned expires_min_s, expires_default_s, expires_max_s;
     unsigned contacts_max;
@@ -149,6 +155,7 @@ struct config {
     struct config_bounds bounds;
     struct config_registrar registrar;
     struct config_passwords passwords;
+    struct config_resumption resumption;
     struct config_listener *listeners;
     size_t listener_count;
     struct config_route *routes;

@@ -136,6 +136,7 @@ static enum error read_tls(struct config *c, const struct config_file *file,
                                       &listener->client_certificate))
         e = config_complain(file, s, "client_certificate", "write required, optional or ignored");
     e = config_worse(e, read_version(file, s, c, listener));
+    listener->tickets = config_section_boolean(s, "tickets");
     e = config_worse(
         e, choose_stores(file, s, listener->client_certificate, all, stores, &store_count));
     e = config_worse(e, read_own(file, s, &own));
@@ -146,7 +147,10 @@ static enum error read_tls(struct config *c, const struct config_file *file,
                                          .version_min = config_tls_version(listener->tls_min),
                                          .client_certificate = listener->client_certificate,
                                          .stores = stores,
-                                         .store_count = store_count };
+                                         .store_count = store_count,
+                                         .listener = listener->name };
+        if (listener->tickets)
+            spec.resumption_max_s = (c->resumption.max_ms + 999) / 1000;
         e = build_contexts(c, file, s, &spec, listener);
     }
     for (size_t i = 0; i < own.count; i++) {

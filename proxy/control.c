@@ -118,6 +118,8 @@ static void add_traffic(const struct control_view *view, struct buffer *out)
                       SUM(view, requests), SUM(view, responses));
     buffer_add_format(out, "forwarded:%llu\r\nmalformed:%llu\r\ndropped:%llu\r\n",
                       SUM(view, forwarded), SUM(view, malformed), SUM(view, dropped));
+    buffer_add_format(out, "handshakes:%llu\r\nhandshakes_resumed:%llu\r\n", SUM(view, handshakes),
+                      SUM(view, resumed));
 }
 
 static const char *link_text(unsigned state)

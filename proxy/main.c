@@ -12,6 +12,7 @@
 #include "proxy/crl_watch.h"
 #include "proxy/delivery/mail.h"
 #include "proxy/net/listener.h"
+#include "proxy/ticket_rotation.h"
 #include "proxy/worker.h"
 
 #include <errno.h>
@@ -36,6 +37,7 @@ struct proxy {
     struct control_view view;
     struct control *control;
     struct crl_watch *crls;
+    struct ticket_rotation *tickets;
     struct ev_loop *loop;
 };
 
@@ -146,6 +148,7 @@ static enum error reload(void *owner)
         return error;
     }
     crl_watch_use(proxy->crls, next);
+    ticket_rotation_use(proxy->tickets, &next->resumption);
     for (unsigned i = 0; i < proxy->config->workers; i++)
         worker_reload(proxy->workers[i], next);
     log_set_level(next->log_level);
@@ -172,6 +175,24 @@ static enum error watch_crls(struct proxy *proxy)
     if (error == ERROR_NONE)
         crl_watch_use(proxy->crls, proxy->config);
     proxy->view.crls = proxy->crls;
+    return error;
+}
+
+static void on_ticket_keys(void *owner, struct ticket_keys *keys)
+{
+    struct proxy *proxy = owner;
+
+    for (unsigned i = 0; i < proxy->config->workers; i++)
+        worker_ticket_keys(proxy->workers[i], keys);
+}
+
+static enum error rotate_ticket_keys(struct proxy *proxy)
+{
+    const struct ticket_rotation_user user = { proxy, on_ticket_keys };
+    enum error error = ticket_rotation_new(proxy->loop, &user, &proxy->tickets);
+
+    if (error == ERROR_NONE)
+        ticket_rotation_use(proxy->tickets, &proxy->config->resumption);
     return error;
 }
 
@@ -205,6 +226,8 @@ static enum error prepare(struct proxy *proxy)
     if (!proxy->loop)
         return ERROR_SYSTEM;
     error = watch_crls(proxy);
+    if (error == ERROR_NONE)
+        error = rotate_ticket_keys(proxy);
     if (error != ERROR_NONE)
         return error;
     error = control_new(proxy->loop, &proxy->view, &proxy->control);
@@ -268,6 +291,7 @@ static void release(struct proxy *proxy)
 {
     control_free(proxy->control);
     crl_watch_free(proxy->crls);
+    ticket_rotation_free(proxy->tickets);
     if (proxy->shared.office)
         post_office_close(proxy->shared.office);
     for (unsigned i = 0; proxy->workers && i < proxy->config->workers; i++)

@@ -21,6 +21,7 @@
 #include "proxy/registrar/registrar.h"
 #include "proxy/request/request_layer.h"
 #include "proxy/tls/revocation.h"
+#include "proxy/tls/ticket_keys.h"
 
 #include <ev.h>
 #include <pthread.h>
@@ -54,6 +55,7 @@ struct worker {
     struct task change_task;
     _Atomic(const struct config *) reloaded;  /* waits to be taken over; a reference */
     _Atomic(struct revocation_set *) revoked; /* the same */
+    _Atomic(struct ticket_keys *) ticket_keys;
     atomic_bool stop_wanted;
     bool stopping, started;
     pthread_t thread;
@@ -132,6 +134,16 @@ static void take_over_revoked(struct worker *worker)
     revocation_set_drop(set);
 }
 
+static void take_over_ticket_keys(struct worker *worker)
+{
+    struct ticket_keys *keys = atomic_exchange(&worker->ticket_keys, NULL);
+
+    if (!keys)
+        return;
+    net_set_ticket_keys(worker->net, keys);
+    ticket_keys_drop(keys);
+}
+
 static void stop(struct worker *worker);
 
 static void on_mail(struct ev_loop *loop, ev_async *watcher, int events)
@@ -141,6 +153,7 @@ static void on_mail(struct ev_loop *loop, ev_async *watcher, int events)
     (void)loop;
     (void)events;
     take_over_revoked(worker);
+    take_over_ticket_keys(worker);
     take_over_config(worker);
     delivery_read_box(worker->delivery);
     if (atomic_load(&worker->stop_wanted))
@@ -603,6 +616,12 @@ void worker_revoke(struct worker *worker, struct revocation_set *set)
     ev_async_send(worker->base.loop, &worker->mail);
 }
 
+void worker_ticket_keys(struct worker *worker, struct ticket_keys *keys)
+{
+    ticket_keys_drop(atomic_exchange(&worker->ticket_keys, ticket_keys_hold(keys)));
+    ev_async_send(worker->base.loop, &worker->mail);
+}
+
 void worker_join(struct worker *worker)
 {
     if (worker->started)
@@ -631,6 +650,7 @@ void worker_free(struct worker *worker)
     denials_free(worker->base.denials);
     config_drop(atomic_exchange(&worker->reloaded, NULL));
     revocation_set_drop(atomic_exchange(&worker->revoked, NULL));
+    ticket_keys_drop(atomic_exchange(&worker->ticket_keys, NULL));
     timer_stop(&worker->base.timers, &worker->drain);
     timer_stop(&worker->base.timers, &worker->figures);
     timers_free(&worker->base.timers);

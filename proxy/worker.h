@@ -11,6 +11,7 @@ struct call_rates;
 struct config;
 struct post_office;
 struct revocation_set;
+struct ticket_keys;
 struct token_keys;
 struct worker;
 
@@ -38,6 +39,8 @@ void worker_reload(struct worker *worker, const struct config *config);
 /* These certificates are revoked from here on (net_set_revoked()); it takes a reference of its own.
  * Any thread; of two at once the last one counts. */
 void worker_revoke(struct worker *worker, struct revocation_set *set);
+/* Session tickets are sealed and opened by these from here on; the same. */
+void worker_ticket_keys(struct worker *worker, struct ticket_keys *keys);
 void worker_join(struct worker *worker); /* harmless when it was never started */
 void worker_free(struct worker *worker);
 

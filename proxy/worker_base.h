@@ -21,6 +21,7 @@ struct ev_loop;
 /* Read by the control socket from another thread. Relaxed order: they are only counted. */
 struct counters {
     atomic_ullong requests, responses, malformed, dropped, parked_total, forwarded;
+    atomic_ullong handshakes, resumed; /* finished ones, all and those by a ticket */
     atomic_uint connections, parked, transactions;
     atomic_uint listening; /* 1 once its listeners are open */
     atomic_uint link;      /* enum ask_state: 3 is UP */

@@ -140,6 +140,16 @@ static void log_end_of(const struct connection *c)
     log_end(&line);
 }
 
+/* A ticket that was shown and is not good for the session any more says why. */
+static void log_tls(struct log_line *line, const struct connection *c)
+{
+    bool resumed = SSL_session_reused(c->stream.ssl) == 1;
+    log_word(line, "tls", SSL_get_version(c->stream.ssl));
+    log_word(line, "resumed", resumed ? "yes" : "no");
+    if (!resumed && c->session.resumption.verdict != TICKET_NONE)
+        log_word(line, "ticket", ticket_verdict_text(c->session.resumption.verdict));
+}
+
 static void log_opened(const struct connection *c)
 {
     struct log_line line;
@@ -161,7 +171,7 @@ static void log_opened(const struct connection *c)
     if (c->session.domain)
         log_text(&line, "name", identity_text(c->session.domain));
     if (c->stream.ssl)
-        log_word(&line, "tls", SSL_get_version(c->stream.ssl));
+        log_tls(&line, c);
     log_end(&line);
 }
 
@@ -559,6 +569,16 @@ static void open_for_user(struct connection *c)
         c->net->user.opened(c->net->user.owner, c);
 }
 
+static void count_handshake(const struct connection *c)
+{
+    struct counters *counters = c->net->base->counters;
+    if (c->outbound)
+        return;
+    counter_add(&counters->handshakes);
+    if (SSL_session_reused(c->stream.ssl))
+        counter_add(&counters->resumed);
+}
+
 static void handshake_done(struct connection *c)
 {
     ev_io_stop(c->net->base->loop, &c->write_io);
@@ -574,6 +594,7 @@ static void handshake_done(struct connection *c)
     }
     c->session.established = true;
     c->recognised |= c->identity != NULL;
+    count_handshake(c);
     c->expires_unix_s = c->identity ? c->identity->not_after_unix_s : 0;
     open_for_user(c);
     if (c->outbound)

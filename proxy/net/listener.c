@@ -154,6 +154,7 @@ static void take(struct net *net, struct listener *l, int fd, const struct addre
         c->route = config_route_of_host(net->base->config, remote);
     c->recognised = c->route != NULL;
     c->session.revoked = &net->revoked;
+    c->session.resumption.keys = &net->ticket_keys;
     bool ready = ssl || c->transport != TRANSPORT_TLS;
     if (!ready)
         connection_close(c, END_MEMORY);

@@ -3,6 +3,7 @@
 #include "proxy/net/net_internal.h"
 
 #include "common/mem.h"
+#include "proxy/tls/ticket_keys.h"
 
 #include <assert.h>
 #include <fcntl.h>
@@ -227,6 +228,13 @@ void net_set_revoked(struct net *net, struct revocation_set *set)
     }
 }
 
+void net_set_ticket_keys(struct net *net, struct ticket_keys *keys)
+{
+    struct ticket_keys *old = net->ticket_keys;
+    net->ticket_keys = ticket_keys_hold(keys);
+    ticket_keys_drop(old);
+}
+
 void net_stop_listening(struct net *net)
 {
     struct listener *l;
@@ -263,6 +271,7 @@ void net_destroy(struct net *net)
     BIO_meth_free(net->stream_method);
     revocation_set_drop(net->revoked);
     config_drop(net->newest);
+    ticket_keys_drop(net->ticket_keys);
     buffer_free(&net->nowhere);
     mem_free(net->slots);
     mem_free(net);

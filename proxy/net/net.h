@@ -16,6 +16,7 @@ struct config_listener;
 struct connection;
 struct net;
 struct revocation_set;
+struct ticket_keys;
 
 /* Why a connection ended. */
 enum connection_end {
@@ -75,6 +76,9 @@ enum error net_listen(struct net *net, const struct config_listener *listener, i
 /* What is revoked from here on, for handshakes and for connections that are open: `revoked` is
  * called for each of these that it concerns. Takes a reference. */
 void net_set_revoked(struct net *net, struct revocation_set *set);
+/* The keys of session tickets from here on; until the first ones there are no tickets. Takes a
+ * reference. */
+void net_set_ticket_keys(struct net *net, struct ticket_keys *keys);
 void net_stop_listening(struct net *net);
 
 /* After a reload: what is accepted from now on is verified and served by the new configuration's

@@ -46,9 +46,10 @@ struct net {
     struct connection *dirty; /* with output to be written at the end of the turn */
     struct connection *dead;
     struct listener *listeners;
-    struct revocation_set *revoked; /* a reference; NULL: nothing is known to be */
-    const struct config *newest;    /* for connections that we open; held */
-    struct timer accept_timer;      /* accepting pauses until it fires */
+    struct revocation_set *revoked;  /* a reference; NULL: nothing is known to be */
+    struct ticket_keys *ticket_keys; /* the same */
+    const struct config *newest;     /* for connections that we open; held */
+    struct timer accept_timer;       /* accepting pauses until it fires */
     int spare_fd;          /* given up to accept and refuse when there are no others (T41) */
     struct buffer nowhere; /* output of the dead */
     struct log_limit refused_limit, handshake_limit, dial_limit;

@@ -13,6 +13,7 @@ struct tls_context {
     SSL_CTX *ssl;
     enum client_certificate client_certificate;
     struct own_certificates *own;
+    struct resumer *resumer; /* NULL: no tickets */
     struct trust_store **stores;
     size_t store_count;
 };
@@ -35,6 +36,8 @@ static int verify_callback(X509_STORE_CTX *ctx, void *argument)
     int error =
         tls_session_verify(session, context->stores, context->store_count,
                            X509_STORE_CTX_get0_cert(ctx), X509_STORE_CTX_get0_untrusted(ctx));
+    if (error == X509_V_OK)
+        resumption_verified(&session->resumption, ssl, X509_STORE_CTX_get0_cert(ctx));
     X509_STORE_CTX_set_error(ctx, error);
     return error == X509_V_OK && session->store;
 }
@@ -98,7 +101,7 @@ static enum error set_rules(struct tls_context *c, const struct tls_context_spec
     SSL_CTX *ssl = c->ssl;
     const char *ciphers = spec->ciphers;
     int version_min = spec->version_min ? spec->version_min : TLS1_2_VERSION;
-    SSL_CTX_set_options(ssl, SSL_OP_NO_TICKET | SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION |
+    SSL_CTX_set_options(ssl, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION |
                                  SSL_OP_CIPHER_SERVER_PREFERENCE);
     SSL_CTX_set_session_cache_mode(ssl, SSL_SESS_CACHE_OFF);
     SSL_CTX_set_mode(ssl, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE |
@@ -113,7 +116,7 @@ static enum error set_rules(struct tls_context *c, const struct tls_context_spec
     SSL_CTX_set_info_callback(ssl, info_callback);
     if (SSL_CTX_set_min_proto_version(ssl, version_min) != 1 ||
         SSL_CTX_set_max_proto_version(ssl, TLS1_3_VERSION) != 1 ||
-        SSL_CTX_set_num_tickets(ssl, 0) != 1 || SSL_CTX_set_max_early_data(ssl, 0) != 1)
+        SSL_CTX_set_max_early_data(ssl, 0) != 1)
         return ERROR_LIBRARY;
     if (SSL_CTX_set_cipher_list(ssl, ciphers && *ciphers ? ciphers : TLS_CIPHERS_DEFAULT) != 1)
         return ERROR_MALFORMED;
@@ -133,6 +136,17 @@ static enum error add_own(struct tls_context *c, const struct tls_context_spec *
     return e == ERROR_NONE ? own_certificates_use(c->own, c->ssl) : e;
 }
 
+/* Needs the stores. */
+static enum error add_resumer(struct tls_context *c, const struct tls_context_spec *spec)
+{
+    const struct resumer_spec resumer = { .listener = spec->listener,
+                                          .client_certificate = c->client_certificate,
+                                          .stores = c->stores,
+                                          .store_count = c->store_count,
+                                          .max_s = spec->resumption_max_s };
+    return resumer_new(c->ssl, &resumer, &c->resumer);
+}
+
 static enum error build(struct tls_context *c, const struct tls_context_spec *spec,
                         const char **why, size_t *which)
 {
@@ -143,6 +157,8 @@ static enum error build(struct tls_context *c, const struct tls_context_spec *sp
         e = add_own(c, spec, why, which);
     if (e == ERROR_NONE)
         e = add_stores(c, spec, why);
+    if (e == ERROR_NONE)
+        e = add_resumer(c, spec);
     return e;
 }
 
@@ -173,6 +189,7 @@ void tls_context_free(struct tls_context *context)
     if (!context)
         return;
     SSL_CTX_free(context->ssl);
+    resumer_free(context->resumer);
     own_certificates_free(context->own);
     for (size_t i = 0; i < context->store_count; i++)
         trust_store_free(context->stores[i]);

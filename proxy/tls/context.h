@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The TLS side of one listener for one worker: our certificate, the trust stores in their order,
- * and what we do not speak: TLS below 1.2 unless the listener says so, resumption (tickets, session
- * cache), renegotiation, compression, early data. A client certificate is required unless the
- * listener says otherwise. */
+ * and what we do not speak: TLS below 1.2 unless the listener says so, a session cache (sessions
+ * are resumed by tickets, see proxy/tls/resumption.h), renegotiation, compression, early data. A
+ * client certificate is required unless the listener says otherwise. */
 #ifndef HOLDLINE_TLS_CONTEXT_H
 #define HOLDLINE_TLS_CONTEXT_H
 
@@ -41,6 +41,8 @@ struct tls_context_spec {
     enum client_certificate client_certificate;
     const struct tls_store_spec *stores; /* in the order of trial */
     size_t store_count;                  /* at least 1, unless client certificates are ignored */
+    const char *listener;                /* its name, for tickets */
+    uint64_t resumption_max_s;           /* 0: no tickets */
 };
 
 /* *which: the number of the certificate that is meant, if it is about one.

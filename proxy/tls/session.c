@@ -140,15 +140,17 @@ enum error tls_session_identity_of(const struct tls_session *session, X509 *cert
     return e;
 }
 
-enum error tls_session_identity(const struct tls_session *session, SSL *ssl,
-                                struct peer_identity **out)
+enum error tls_session_identity(struct tls_session *session, SSL *ssl, struct peer_identity **out)
 {
     *out = NULL;
+    enum error e = resumption_finish(ssl, session);
+    if (e != ERROR_NONE)
+        return e;
     if (needs_no_certificate(session, ssl))
         return ERROR_NONE;
     X509 *certificate = SSL_get0_peer_certificate(ssl);
     if (!session->store || session->verify_error != X509_V_OK || !certificate ||
-        SSL_get_verify_result(ssl) != X509_V_OK || SSL_session_reused(ssl) ||
+        SSL_get_verify_result(ssl) != X509_V_OK ||
         !is_who_it_must_be(session, session->store, certificate))
         return ERROR_NOT_FOUND;
     return tls_session_identity_of(session, certificate, out);

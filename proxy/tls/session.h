@@ -7,6 +7,7 @@
 #include "proxy/tls/certificate_text.h"
 #include "proxy/tls/client_certificate.h"
 #include "proxy/tls/peer_identity.h"
+#include "proxy/tls/resumption.h"
 #include "proxy/tls/trust_store.h"
 
 #include <openssl/ssl.h>
@@ -24,6 +25,7 @@ struct tls_session {
     /* Set by the connection before the handshake: where the worker keeps what is revoked now. NULL:
      * nothing is known to be. */
     struct revocation_set *const *revoked;
+    struct resumption resumption;
     int verify_error;        /* X509_V_ERR_ of the last handshake that failed for its certificate */
     X509 *refused;           /* the leaf of that, for the log */
     bool established;        /* set by the connection after the handshake */
@@ -49,8 +51,9 @@ size_t tls_session_refused_names(const struct tls_session *session,
 
 /* After the handshake: who the peer is. *out NULL and no error: it sent no certificate, and need
  * not. ERROR_NOT_FOUND when no store verified a certificate of its own (never after a handshake
- * that succeeded: checked all the same). */
-enum error tls_session_identity(const struct tls_session *session, SSL *ssl,
+ * that succeeded: checked all the same). A resumed session is who its ticket says, as long as that
+ * may be. */
+enum error tls_session_identity(struct tls_session *session, SSL *ssl,
                                 struct peer_identity **out) MUST_CHECK;
 
 /* Whether a certificate of the chain that was verified is on a list of its store now. */

@@ -89,15 +89,18 @@ class Phone(Agent):
             context.load_cert_chain(self.pem)
         return context
 
-    def connect(self, timeout=15, context=None, listener="tls"):
-        """Opens a connection, beside those that there are; the newest is the one used.
+    def connect(self, timeout=15, context=None, listener="tls", session=None, host=None):
+        """Opens a connection, beside those that there are; the newest is the one used. session: one
+        to resume, with its context; host: named instead of the domain.
 
         With TLS 1.3 a refused certificate shows only at the first read: see expect_closed().
         """
         raw = socket.create_connection(("127.0.0.1", self.lab.ports[listener]), timeout)
         raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         try:
-            secured = (context or self.context()).wrap_socket(raw, server_hostname=self.domain)
+            secured = (context or self.context()).wrap_socket(
+                raw, server_hostname=host or self.domain, session=session
+            )
         except BaseException:
             raw.close()
             raise

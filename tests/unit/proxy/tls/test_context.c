@@ -231,7 +231,7 @@ static void test_T31_tls_below_1_2_is_not_spoken(void **state)
     test_certificate_free(&leaf);
 }
 
-static void test_T14_no_session_is_resumed(void **state)
+static void test_T14_where_tickets_are_off_no_session_is_resumed(void **state)
 {
     (void)state;
     struct test_certificate leaf = leaf_of(&device_ca);
@@ -442,7 +442,7 @@ int main(void)
         cmocka_unit_test(test_T13_the_alert_says_what_was_wrong),
         cmocka_unit_test(test_T13_each_store_has_its_own_security_level),
         cmocka_unit_test(test_T31_tls_below_1_2_is_not_spoken),
-        cmocka_unit_test(test_T14_no_session_is_resumed),
+        cmocka_unit_test(test_T14_where_tickets_are_off_no_session_is_resumed),
         cmocka_unit_test(test_T31_renegotiation_is_refused),
         cmocka_unit_test(test_T31_key_updates_are_counted),
         cmocka_unit_test(test_T31_a_huge_key_is_refused_before_its_signature_is_checked),
