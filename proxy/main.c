@@ -154,7 +154,7 @@ static enum error reload(void *owner)
     log_set_level(next->log_level);
     config_drop(proxy->reloaded);
     proxy->reloaded = next;
-    log_write(LOG_NOTICE, "reloaded", "for new connections");
+    log_write(LOG_NOTICE, "reloaded", "for new connections; open ones that it does not let in are ended");
     config_warn(next);
     return ERROR_NONE;
 }

@@ -53,9 +53,11 @@ struct worker {
     uint64_t changes[CHANGES_MAX];
     unsigned change_count;
     struct task change_task;
+    const struct config *config;              /* of the newest reload taken over; a reference */
     _Atomic(const struct config *) reloaded;  /* waits to be taken over; a reference */
     _Atomic(struct revocation_set *) revoked; /* the same */
     _Atomic(struct ticket_keys *) ticket_keys;
+    atomic_ullong edition; /* main's count of what it has handed over, these two included */
     atomic_bool stop_wanted;
     bool stopping, started;
     pthread_t thread;
@@ -121,7 +123,10 @@ static void take_over_config(struct worker *worker)
     if (!config)
         return;
     net_reconfigure(worker->net, config);
-    config_drop(config);
+    peers_trust_anew(worker->peers, config);
+    request_layer_reloaded(worker->requests);
+    config_drop(worker->config);
+    worker->config = config;
 }
 
 static void take_over_revoked(struct worker *worker)
@@ -152,6 +157,7 @@ static void on_mail(struct ev_loop *loop, ev_async *watcher, int events)
 
     (void)loop;
     (void)events;
+    worker->base.edition = atomic_load(&worker->edition); /* before what it counts is taken over */
     take_over_revoked(worker);
     take_over_ticket_keys(worker);
     take_over_config(worker);
@@ -208,7 +214,7 @@ static enum error open_peer(struct worker *worker, struct connection *c, struct 
         error = peer_open_device(worker->peers, identity, endpoint, &endpoint->peer);
         if (error != ERROR_NONE)
             return error;
-        peer_trust(endpoint->peer, config_trusted_peer_of(worker->base.config, identity));
+        peer_trust(endpoint->peer, config_trusted_peer_of(worker->config, identity));
         peer_look_now(endpoint->peer); /* a request may come with this very read */
         return ERROR_NONE;
     }
@@ -283,13 +289,13 @@ static void on_closed(void *owner, struct connection *c, enum connection_end end
 }
 
 /* As if it had lost everything: what waits or rings for it ends, then the connection. */
-static void on_revoked(void *owner, struct connection *c)
+static void on_revoked(void *owner, struct connection *c, enum connection_end why)
 {
     struct worker *worker = owner;
     struct endpoint *endpoint = connection_peer(c);
     struct log_line line;
 
-    log_begin(&line, LOG_NOTICE, "certificate-revoked");
+    log_begin(&line, LOG_NOTICE, connection_end_text(why));
     connection_log(&line, c);
     if (endpoint && endpoint->peer)
         log_text(&line, "device", slice_of(endpoint->peer->key));
@@ -298,7 +304,7 @@ static void on_revoked(void *owner, struct connection *c)
         request_layer_endpoint_lost(worker->requests, endpoint);
         endpoint->closed = true;
     }
-    connection_close_after_flush(c, END_REVOKED);
+    connection_close_after_flush(c, why);
 }
 
 static void on_failed(void *owner, struct connection *c, enum connection_end end)
@@ -563,6 +569,7 @@ enum error worker_new(struct worker_shared *shared, unsigned index, const int *l
     if (!worker)
         return ERROR_MEMORY;
     worker->shared = shared;
+    worker->config = config_hold(shared->config);
     init_base(worker, index);
     worker->base.loop = ev_loop_new(EVFLAG_AUTO);
     if (!worker->base.loop)
@@ -607,12 +614,14 @@ void worker_stop(struct worker *worker)
 void worker_reload(struct worker *worker, const struct config *config)
 {
     config_drop(atomic_exchange(&worker->reloaded, config_hold(config)));
+    atomic_fetch_add(&worker->edition, 1);
     ev_async_send(worker->base.loop, &worker->mail);
 }
 
 void worker_revoke(struct worker *worker, struct revocation_set *set)
 {
     revocation_set_drop(atomic_exchange(&worker->revoked, revocation_set_hold(set)));
+    atomic_fetch_add(&worker->edition, 1);
     ev_async_send(worker->base.loop, &worker->mail);
 }
 
@@ -648,6 +657,7 @@ void worker_free(struct worker *worker)
         ask_free(worker->ask);
     password_desk_free(worker->base.desk);
     denials_free(worker->base.denials);
+    config_drop(worker->config);
     config_drop(atomic_exchange(&worker->reloaded, NULL));
     revocation_set_drop(atomic_exchange(&worker->revoked, NULL));
     ticket_keys_drop(atomic_exchange(&worker->ticket_keys, NULL));

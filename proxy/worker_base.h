@@ -45,6 +45,9 @@ struct worker_base {
     uint64_t now_mono_ms;       /* read once a turn */
     uint64_t now_unix_s;
     uint64_t proxy_epoch; /* drawn at start: flows of another run are none of ours */
+    /* How many reloads and new revocations of the whole proxy this worker acts on by now: what was
+     * decided under fewer counts no more (authorization/ground.h). */
+    uint64_t edition;
     const struct config *config;
     struct counters *counters;
     struct password_desk *desk;    /* NULL: no password is looked at */

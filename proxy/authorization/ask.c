@@ -388,6 +388,11 @@ struct lookups *ask_lookups(struct ask *ask)
     return &ask->lookups;
 }
 
+uint64_t ask_edition(const struct ask *ask)
+{
+    return ask->base->edition;
+}
+
 struct writes *ask_writes(struct ask *ask)
 {
     return &ask->writes;

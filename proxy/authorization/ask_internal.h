@@ -19,6 +19,7 @@
  * an earlier answer. */
 const struct changes *ask_changes(const struct ask *ask);
 uint64_t ask_now_unix_s(const struct ask *ask);
+uint64_t ask_edition(const struct ask *ask); /* its worker's */
 
 enum lookup_state { LOOKUP_NEW = 0, LOOKUP_QUEUED, LOOKUP_ASKED, LOOKUP_HELD, LOOKUP_DONE };
 

@@ -8,7 +8,7 @@ void ground_begin(struct ground *ground, const struct ask *ask)
 {
     const struct changes *changes = ask_changes(ask);
 
-    *ground = (struct ground){ .edge_unix_s = UINT64_MAX };
+    *ground = (struct ground){ .edge_unix_s = UINT64_MAX, .edition = ask_edition(ask) };
     if (changes) {
         ground->epoch = changes->epoch;
         ground->serial = changes->position;
@@ -29,7 +29,8 @@ bool ground_holds(const struct ground *ground, const struct ask *ask)
 {
     const struct changes *changes = ask_changes(ask);
 
-    if (!changes || ask_now_unix_s(ask) >= ground->edge_unix_s)
+    if (!changes || ask_now_unix_s(ask) >= ground->edge_unix_s ||
+        ground->edition < ask_edition(ask))
         return false;
     if (ground->any && ground->serial < changes->position)
         return false;

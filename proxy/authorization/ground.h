@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What a decision rests on: the position of the worker that made it and the tags of the answers it
- * used. Copied by assignment, also into mail to another worker, which asks there once more when the
- * request is written: that is the moment when a decision counts. All zero holds never. */
+/* What a decision rests on: the position of the worker that made it, the tags of the answers it
+ * used, and how many reloads and revocations that worker acted on (worker_base.h). Copied by
+ * assignment, also into mail to another worker, which asks there once more when the request is
+ * written: that is the moment when a decision counts. All zero holds never. */
 #ifndef HOLDLINE_AUTHORIZATION_GROUND_H
 #define HOLDLINE_AUTHORIZATION_GROUND_H
 
@@ -18,6 +19,7 @@ struct ask;
 struct ground {
     uint64_t epoch;
     uint64_t serial;      /* everything up to here was taken into account */
+    uint64_t edition;     /* reloads and revocations up to here, too */
     uint64_t edge_unix_s; /* a validity window could change the decision here */
     bool any;             /* its tags did not fit: every message names it */
     uint32_t count;

@@ -582,7 +582,7 @@ void peers_free(struct peers *peers)
 {
     if (!peers)
         return;
-    assert(!peers->all && !peers->by_tag);
+    assert(!peers->all && !peers->gone && !peers->by_tag);
     mem_free(peers);
 }
 
@@ -617,6 +617,7 @@ enum error peer_open_device(struct peers *peers, struct peer_identity *certifica
         return ERROR_MEMORY;
     }
     peer->certificate = certificate;
+    peer->store_takes_mappings = certificate->takes_mappings;
     peer_become(peer, PEER_ASKING);
     DL_APPEND(peers->all, peer);
     run_queue_add(&peers->base->run_queue, &peer->task);
@@ -624,12 +625,42 @@ enum error peer_open_device(struct peers *peers, struct peer_identity *certifica
     return ERROR_NONE;
 }
 
+/* Where the whole store is trusted, the database has no say. */
+static void set_trusted(struct peer *peer, const struct config_trusted_peer *trusted)
+{
+    peer->trusted = trusted;
+    peer->certificate->takes_mappings =
+        peer->store_takes_mappings && (!trusted || trusted->cn[0] || trusted->san.size);
+}
+
 void peer_trust(struct peer *peer, const struct config_trusted_peer *trusted)
 {
     assert(peer->condition == PEER_ASKING);
-    peer->trusted = trusted;
-    if (trusted && !trusted->cn[0] && !trusted->san.size)
-        peer->certificate->takes_mappings = false;
+    set_trusted(peer, trusted);
+}
+
+static void trust_anew(struct peer *peer, const struct config *config)
+{
+    bool was_trusted = peer->trusted != NULL, took_mappings;
+
+    if (peer->kind != PEER_DEVICE)
+        return;
+    took_mappings = peer->certificate->takes_mappings;
+    set_trusted(peer, config_trusted_peer_of(config, peer->certificate));
+    if (is_followed(peer) && peer->condition != PEER_GONE &&
+        (was_trusted != (peer->trusted != NULL) ||
+         took_mappings != peer->certificate->takes_mappings))
+        run_queue_add(&peer->peers->base->run_queue, &peer->task);
+}
+
+void peers_trust_anew(struct peers *peers, const struct config *config)
+{
+    struct peer *peer;
+
+    DL_FOREACH(peers->all, peer)
+    trust_anew(peer, config);
+    DL_FOREACH(peers->gone, peer)
+    trust_anew(peer, config);
 }
 
 void peer_look_now(struct peer *peer)
@@ -713,6 +744,7 @@ void peer_close(struct peer *peer)
     if (peer->kind == PEER_DEVICE)
         unindex_store(peer);
     DL_DELETE(peers->all, peer);
+    DL_APPEND(peers->gone, peer);
     peer->owner = NULL;
     peer_release(peer);
 }
@@ -728,6 +760,7 @@ void peer_release(struct peer *peer)
     if (!peer || --peer->references > 0)
         return;
     assert(peer->condition == PEER_GONE);
+    DL_DELETE(peer->peers->gone, peer);
     answer_release(peer->answer);
     peer_identity_free(peer->certificate);
     passwords_free(peer);

@@ -53,12 +53,14 @@ struct peer {
     uint64_t device;                   /* token_keys_device_hash() of it; 0 before */
     struct peer_identity *certificate; /* of a device; owned */
     struct address source;             /* where its connection comes from; AF_UNSPEC: not known */
-    const struct config_trusted_peer *trusted; /* of a device; NULL: it is none. See peer_trust() */
-    bool inbound;                              /* of a route: may begin requests */
-    const struct identity *may_assert;         /* of a route; the configuration's */
+    /* Of a device, the configuration's newest word on it; NULL: it is none. See peer_trust(). */
+    const struct config_trusted_peer *trusted;
+    bool inbound;                      /* of a route: may begin requests */
+    const struct identity *may_assert; /* of a route; the configuration's */
     size_t may_assert_count;
     /* peer.c's own: */
     struct peers *peers;
+    bool store_takes_mappings; /* as the rules of its store have it */
     unsigned references;
     struct answer *answer; /* newest that held when it came; NULL before, and of a route */
     uint64_t tag_peer, tag_store;
@@ -88,6 +90,7 @@ struct peers_user {
     void (*unproved)(void *owner, struct peer *peer, uint64_t device);
 };
 
+struct config;
 struct config_trusted_peer;
 struct peers;
 
@@ -103,9 +106,13 @@ void peers_changed(struct peers *peers, uint64_t tag);
 /* Both give one reference, the connection's. Takes `certificate` over, also on failure. */
 enum error peer_open_device(struct peers *peers, struct peer_identity *certificate, void *owner,
                             struct peer **out) MUST_CHECK;
-/* The configuration trusts this device (`trusted` outlives it): an identity is what it says. To be
- * called before its first evaluation. */
+/* The configuration trusts this device: an identity is what it says. To be called before its first
+ * evaluation. `trusted` is valid until peers_trust_anew() has found another. */
 void peer_trust(struct peer *peer, const struct config_trusted_peer *trusted);
+/* After a reload: each peer has what `config` says from here on, also those that are GONE and still
+ * held by requests. Whose standing becomes another is evaluated again. `config` must live until the
+ * next call. */
+void peers_trust_anew(struct peers *peers, const struct config *config);
 /* Its first evaluation, now instead of from the run queue: an answer in the cache gives the device
  * key before the first request is read. evaluated() may be called from inside. */
 void peer_look_now(struct peer *peer);

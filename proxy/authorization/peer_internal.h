@@ -29,7 +29,7 @@ struct peers {
     struct ask *ask;
     const struct token_keys *keys;
     struct peers_user user;
-    struct peer *all; /* all but GONE */
+    struct peer *all, *gone; /* GONE: closed, and held by requests */ /* all but GONE */
     struct peer_tag *by_tag;
     uint64_t passwords_made; /* so many connections have been challenged */
 };

@@ -291,6 +291,7 @@ void connection_free(struct connection *c)
     buffer_free(&c->input);
     buffer_free(&c->output);
     peer_identity_free(c->identity);
+    config_drop(c->listener_config);
     config_drop(c->config);
     mem_free(c);
 }
@@ -589,6 +590,11 @@ static void handshake_done(struct connection *c)
     }
     if (tls_session_is_revoked(&c->session)) { /* since it was verified, a moment ago */
         log_handshake_failure(c, X509_verify_cert_error_string(X509_V_ERR_CERT_REVOKED));
+        connection_close(c, END_HANDSHAKE);
+        return;
+    }
+    if (!connection_stands(c)) {
+        log_handshake_failure(c, "not admitted by the configuration that was read meanwhile");
         connection_close(c, END_HANDSHAKE);
         return;
     }

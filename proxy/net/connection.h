@@ -49,7 +49,8 @@ bool connection_is_outbound(const struct connection *c);
  * remote. */
 void connection_log(struct log_line *line, const struct connection *c);
 
-/* The listener that accepted it; NULL when outbound. Lives as long as the connection. */
+/* The listener that accepted it, as the newest reload has it; NULL when outbound. Valid until the
+ * next net_reconfigure(), at most as long as the connection. */
 const struct config_listener *connection_listener(const struct connection *c);
 /* TLS: what the peer's certificate says, until it is taken. NULL on TCP, and over TLS when the peer
  * has shown none, which the listener must permit. */

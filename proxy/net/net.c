@@ -27,6 +27,7 @@ const char *connection_end_text(enum connection_end end)
         [END_OUTPUT_STALLED] = "output-stalled",
         [END_EXPIRED] = "certificate-expired",
         [END_REVOKED] = "certificate-revoked",
+        [END_UNTRUSTED] = "trust-withdrawn",
         [END_FLOOD] = "flood",
         [END_MEMORY] = "out-of-memory",
     };
@@ -187,45 +188,6 @@ const char *net_advertised(const struct net *net, enum transport transport, cons
             (!listener || strcmp(l->options->name, listener) == 0))
             return l->advertised;
     return NULL;
-}
-
-void net_reconfigure(struct net *net, const struct config *config)
-{
-    const struct config *before = net->newest;
-    net->newest = config_hold(config);
-    config_drop(before);
-    for (struct listener *l = net->listeners; l; l = l->next)
-        for (size_t i = 0; i < config->listener_count; i++) {
-            const struct config_listener *options = &config->listeners[i];
-            if (strcmp(options->name, l->options->name) != 0 ||
-                options->transport != l->options->transport)
-                continue;
-            const struct config *old = l->config;
-            l->config = config_hold(config);
-            l->options = options;
-            config_drop(old);
-            break;
-        }
-}
-
-static void tell_revoked(struct net *net, struct connection *c)
-{
-    if (net->user.revoked)
-        net->user.revoked(net->user.owner, c);
-    else
-        connection_close_after_flush(c, END_REVOKED);
-}
-
-void net_set_revoked(struct net *net, struct revocation_set *set)
-{
-    struct revocation_set *old = net->revoked;
-    net->revoked = revocation_set_hold(set);
-    revocation_set_drop(old);
-    for (size_t i = 0; i < net->slot_count; i++) {
-        struct connection *c = net->slots[i].connection;
-        if (c && c->state == CONNECTION_OPEN && tls_session_is_revoked(&c->session))
-            tell_revoked(net, c);
-    }
 }
 
 void net_set_ticket_keys(struct net *net, struct ticket_keys *keys)

@@ -33,6 +33,7 @@ enum connection_end {
     END_OUTPUT_STALLED,  /* output waits and the peer took nothing for output_timeout */
     END_EXPIRED,         /* a certificate of its chain is over */
     END_REVOKED,         /* a certificate of its chain was revoked */
+    END_UNTRUSTED,       /* after a reload its listener would not admit it any more */
     END_FLOOD,           /* pings, key updates */
     END_MEMORY,
 };
@@ -56,8 +57,9 @@ struct net_user {
      * the connection is closed, once what the handler wrote is sent. */
     void (*malformed)(void *owner, struct connection *c, struct slice bytes,
                       enum framing_fault fault);
-    /* A certificate that the peer came in with has been revoked. NULL: it is closed. */
-    void (*revoked)(void *owner, struct connection *c);
+    /* What the peer came in by does not count any more: END_REVOKED or END_UNTRUSTED. NULL: it is
+     * closed. */
+    void (*revoked)(void *owner, struct connection *c, enum connection_end why);
     void (*closed)(void *owner, struct connection *c, enum connection_end end);
     /* Outbound only, instead of `closed`: it never opened, nothing of its output was sent. */
     void (*failed)(void *owner, struct connection *c, enum connection_end end);
@@ -83,9 +85,11 @@ void net_stop_listening(struct net *net);
 
 /* After a reload: what is accepted from now on is verified and served by the new configuration's
  * listener of the same name and transport, and what is dialled by its route of the same name and
- * transport; one that is not in it keeps the old. Connections that stand keep theirs, but a route
- * whose stores or certificate are others now takes none that was made with the old ones. Bounds of
- * the net itself, addresses, and all else of routes stay as base->config has them. */
+ * transport; one that is not in it keeps the old. Of accepted connections that stand `revoked` is
+ * called for each TLS one that its listener would not admit as it was admitted (tls/standing.h);
+ * the others keep time-outs and bounds, and connection_listener() is the new one. A route whose
+ * stores or certificate are others now takes none that was made with the old ones. Bounds of the
+ * net itself, addresses, and all else of routes stay as base->config has them. */
 void net_reconfigure(struct net *net, const struct config *config);
 
 /* "host:port" for Via and Record-Route on this transport: what the listener of that name advertises

@@ -81,7 +81,9 @@ struct connection {
     struct buffer input, output;
     struct flow flow;
     struct address remote, local;
-    const struct config *config; /* held */
+    const struct config *config; /* held: that it was accepted under */
+    const struct config
+        *listener_config; /* held: that `listener` is of after a reload; else NULL */
     const struct config_listener *listener;
     const struct config_route *route;
     const struct tls_client *client; /* outbound over TLS: by which it was verified */
@@ -125,6 +127,11 @@ void connection_free(struct connection *c);
 
 /* Adds how many lines of that limit were left out since the last one. */
 void connection_log_suppressed(struct log_line *line, struct log_limit *limit);
+
+/* ---- reconfigure.c ---- */
+
+/* Whether the listener as it is now would admit it as it was admitted. */
+bool connection_stands(const struct connection *c);
 
 /* ---- receive.c ---- */
 

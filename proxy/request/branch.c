@@ -383,7 +383,8 @@ static void on_lost(struct branch *branch)
 /* Another worker, or this one, could not write it, or has written it in vain. */
 void branch_not_sent(struct branch *branch, enum delivery_outcome outcome)
 {
-    bool unwanted = branch->cancel_wanted || !request_is_open(branch->request);
+    const struct request *request = branch->request;
+    bool unwanted = branch->cancel_wanted || !request_is_open(request);
 
     if (outcome == DELIVERY_LOST) {
         on_lost(branch);
@@ -393,7 +394,9 @@ void branch_not_sent(struct branch *branch, enum delivery_outcome outcome)
         return;
     switch (outcome) {
     case DELIVERY_OUTDATED:
-        if (unwanted) /* it never left, and nobody wants it to */
+        if (request->sender_lost)
+            branch_fail(branch, REASON_PERMISSION_LOST);
+        else if (unwanted) /* it never left, and nobody wants it to */
             branch_fail(branch, REASON_CANCELLED);
         else
             branch_become(branch, BRANCH_OUTDATED);

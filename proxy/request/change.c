@@ -103,6 +103,20 @@ void request_layer_endpoint_gone(struct request_layer *layer, struct endpoint *e
     request_peer_gone(request);
 }
 
+/* Delivered while it was permitted: the answer is the callee's. What comes back unsent from another
+ * worker's box stays unsent (branch_not_sent()). */
+static bool has_left(const struct request *request)
+{
+    const struct branch *branch;
+
+    if (request->state != REQUEST_FORWARDED || request_is_invite(request))
+        return false;
+    DL_FOREACH(request->branches, branch)
+    if (branch->connecting || branch->state == BRANCH_OUTDATED)
+        return false;
+    return true;
+}
+
 void request_layer_endpoint_lost(struct request_layer *layer, struct endpoint *endpoint)
 {
     struct request *request, *next;
@@ -110,11 +124,10 @@ void request_layer_endpoint_lost(struct request_layer *layer, struct endpoint *e
     (void)layer;
     DL_FOREACH_SAFE2(endpoint->requests, request, next, endpoint_next)
     {
+        request->sender_lost = true;
         if (request->message.method == METHOD_ACK)
             request_end(request);
-        else if (request->state == REQUEST_FORWARDED && !request_is_invite(request))
-            continue; /* delivered while it was permitted: its answer is the callee's */
-        else
+        else if (!has_left(request))
             request_refuse(request, REASON_PERMISSION_LOST, NULL);
     }
 }
@@ -131,6 +144,18 @@ void request_layer_changed(struct request_layer *layer, uint64_t tag)
         if (request->state != REQUEST_FORWARDED || !request_is_invite(request))
             continue;
         if (ground_named_by(&request->authorization.ground, tag))
+            request_recheck(request);
+    }
+}
+
+void request_layer_reloaded(struct request_layer *layer)
+{
+    struct request *request, *next;
+
+    DL_FOREACH_SAFE(layer->requests, request, next)
+    {
+        if (request->state == REQUEST_FORWARDED && request_is_invite(request) &&
+            request->of_trusted)
             request_recheck(request);
     }
 }

@@ -536,7 +536,7 @@ static bool is_ahead_of_us(const struct request *request)
 
     ground_begin(&now, request->layer->ask);
     return now.epoch && now.epoch == ground->epoch && now.serial == ground->serial &&
-           ground->edge_unix_s > request->layer->base->now_unix_s;
+           now.edition == ground->edition && ground->edge_unix_s > request->layer->base->now_unix_s;
 }
 
 /* Asking at once would give the same answer, and the two workers would toss it to and fro. A tick

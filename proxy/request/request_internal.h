@@ -115,7 +115,8 @@ struct request {
     uint64_t group;       /* one delivery a connection */
     unsigned best_status; /* best final response of the branches so far; 0 = none */
     struct buffer best;
-    bool cancelled; /* by the caller, or because its permission is gone */
+    bool cancelled;   /* by the caller, or because its permission is gone */
+    bool sender_lost; /* it may be nobody any more: what has not left will not */
     bool answered_2xx;
     enum reason failure;       /* of branches that never got an answer; 0 = none */
     struct registrar_job *job; /* a REGISTER that is being stored */

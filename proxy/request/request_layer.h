@@ -53,6 +53,9 @@ void request_layer_connected(struct request_layer *layer, struct flow flow, bool
  * decided again. */
 void request_layer_changed(struct request_layer *layer, uint64_t tag);
 
+/* peers_trust_anew() was called: ringing calls of who was trusted are decided again. */
+void request_layer_reloaded(struct request_layer *layer);
+
 /* Letters. */
 void request_layer_not_sent(struct request_layer *layer, const char *branch,
                             enum delivery_outcome outcome);

@@ -19,6 +19,7 @@ struct trust_store {
     struct trust_rules rules;
     X509_STORE *store;
     STACK_OF(X509) * anchors;
+    unsigned char (*anchor_sha256)[SHA256_DIGEST_LENGTH]; /* of these, in order of bytes */
 };
 
 /* PEM_read_bio_X509() tells the end from a fault by its error. */
@@ -44,6 +45,26 @@ enum error certificates_read(struct slice pem, STACK_OF(X509) * out)
     ERR_clear_error();
     BIO_free(bio);
     return e;
+}
+
+static int compare_sha256(const void *a, const void *b)
+{
+    return memcmp(a, b, SHA256_DIGEST_LENGTH);
+}
+
+/* Once, while the configuration is read: at a reload every connection asks for its anchor. */
+static enum error digest_anchors(struct trust_store *s)
+{
+    size_t count = (size_t)sk_X509_num(s->anchors);
+    s->anchor_sha256 = mem_zero(count, sizeof(*s->anchor_sha256));
+    if (!s->anchor_sha256)
+        return ERROR_MEMORY;
+    for (size_t i = 0; i < count; i++)
+        if (X509_digest(sk_X509_value(s->anchors, (int)i), EVP_sha256(), s->anchor_sha256[i],
+                        NULL) != 1)
+            return ERROR_LIBRARY;
+    qsort(s->anchor_sha256, count, sizeof(*s->anchor_sha256), compare_sha256);
+    return ERROR_NONE;
 }
 
 static enum error fill_store(struct trust_store *s)
@@ -76,6 +97,8 @@ enum error trust_store_create(const char *name, struct slice pem, const struct t
         e = certificates_read(pem, s->anchors);
     if (e == ERROR_NONE)
         e = fill_store(s);
+    if (e == ERROR_NONE)
+        e = digest_anchors(s);
     if (e != ERROR_NONE) {
         trust_store_free(s);
         return e;
@@ -90,6 +113,7 @@ void trust_store_free(struct trust_store *store)
         return;
     sk_X509_pop_free(store->anchors, X509_free);
     X509_STORE_free(store->store);
+    mem_free(store->anchor_sha256);
     mem_free(store->name);
     mem_free(store);
 }
@@ -107,6 +131,13 @@ const struct trust_rules *trust_store_rules(const struct trust_store *store)
 const STACK_OF(X509) * trust_store_anchors(const struct trust_store *store)
 {
     return store->anchors;
+}
+
+bool trust_store_has_anchor(const struct trust_store *store,
+                            const unsigned char sha256[SHA256_DIGEST_LENGTH])
+{
+    return bsearch(sha256, store->anchor_sha256, (size_t)sk_X509_num(store->anchors),
+                   sizeof(*store->anchor_sha256), compare_sha256) != NULL;
 }
 
 bool trust_store_overlaps(const struct trust_store *a, const struct trust_store *b)

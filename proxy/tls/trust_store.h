@@ -13,6 +13,7 @@
 #include <openssl/sha.h>
 #include <openssl/x509.h>
 #include <openssl/x509_vfy.h>
+#include <stdbool.h>
 
 #define TRUST_STORE_DEPTH (CHAIN_CERTIFICATES_MAX - 2) /* CAs between leaf and anchor */
 #define TRUST_STORE_KEY_BITS_MAX \
@@ -30,6 +31,8 @@ void trust_store_free(struct trust_store *store);
 const char *trust_store_name(const struct trust_store *store);
 const struct trust_rules *trust_store_rules(const struct trust_store *store);
 const STACK_OF(X509) * trust_store_anchors(const struct trust_store *store);
+bool trust_store_has_anchor(const struct trust_store *store,
+                            const unsigned char sha256[SHA256_DIGEST_LENGTH]);
 
 /* Adds every certificate of the text. ERROR_MALFORMED: there is none, or one cannot be read;
  * ERROR_TOO_LARGE, ERROR_MEMORY. */

@@ -116,7 +116,7 @@ def test_F01_who_shows_nothing_holds_a_place_for_message_timeout_only(fresh_lab)
 
 
 def test_F01_the_option_changes_live(fresh_lab):
-    """RELOAD: optional becomes required for new connections."""
+    """RELOAD: optional becomes required; what is open ends: test_live_matrix.py."""
     path = fresh_lab.path("proxy.conf")
     path.write_text(path.read_text().replace('"optional"', '"required"'))
     assert resp(fresh_lab, "RELOAD", program="proxy") == "OK"

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""SIGHUP and RELOAD: what may change live does, for new connections; those that stand go on; a bad
-file changes nothing."""
+"""SIGHUP and RELOAD: what may change live does; connections that stand go on if they would still be
+let in; a bad file changes nothing."""
 import signal
 
 import pytest
@@ -31,8 +31,8 @@ def replace_in(path, old, new):
 
 @pytest.mark.tsan
 def test_a_trust_store_is_exchanged_while_phones_are_connected(fresh_lab):
-    """The file of store device gets another authority: its phones come in, old ones stay, and what
-    the old authority signed is refused from then on."""
+    """The file of store device gets another authority: its phones come in; what the old authority
+    signed is refused from then on, and what was open by it ends."""
     old = ready_phone(fresh_lab)
     same = Phone(fresh_lab, cn=old.cn, user=old.user)
     other = certificates.Authority(
@@ -48,7 +48,22 @@ def test_a_trust_store_is_exchanged_while_phones_are_connected(fresh_lab):
     wait_until(lambda: is_accepted(new), what="the new authority's phone is accepted")
     assert not is_accepted(same)
     with old:
-        assert old.options().status == 200
+        old.expect_closed()
+    assert "event=trust-withdrawn" in log_of(fresh_lab)
+
+
+def test_what_gets_looser_or_does_not_concern_a_connection_leaves_it_open(fresh_lab):
+    lab = fresh_lab
+    other = certificates.Authority(lab.path("other.pem"), lab.path("other.key"), "Other authority")
+    both = lab.path("ca.pem").read_bytes() + other.certificate_path.read_bytes()
+    with ready_phone(lab) as phone:
+        certificates.write_private(lab.path("both.pem"), both)
+        replace_in(lab.path("proxy.conf"), str(lab.path("ca.pem")), str(lab.path("both.pem")))
+        replace_in(lab.path("proxy.conf"), "{\"device\", \"corp\"}", "{\"device\"}")
+        assert resp(lab, "RELOAD", program="proxy") == "OK"
+        pem = other.write_pair(lab.path("other-phone.pem"), phone.cn)
+        wait_until(lambda: is_accepted(Phone(lab, cn=phone.cn, user=phone.user, pem=pem)))
+        assert phone.options().status == 200 and not phone.stream.closed
 
 
 def test_a_bad_file_changes_nothing_and_is_named(fresh_lab):

@@ -684,6 +684,21 @@ static void test_T19_ground_ends_when_a_message_names_it(void **state)
     assert_false(ground_holds(&ground, stage.ask));
 }
 
+static void test_T19_ground_of_before_a_reload_ends(void **state)
+{
+    struct ground ground;
+
+    (void)state;
+    stage_up(&stage, 7, 10);
+    stage.base.edition = 3;
+    ground_begin(&ground, stage.ask);
+    assert_true(ground_holds(&ground, stage.ask));
+    stage.base.edition = 2; /* the writing worker has not heard of it yet: the decision is newer */
+    assert_true(ground_holds(&ground, stage.ask));
+    stage.base.edition = 4;
+    assert_false(ground_holds(&ground, stage.ask));
+}
+
 static void test_T19_ground_below_the_floor_or_of_another_epoch_ends(void **state)
 {
     struct ground ground;
@@ -925,6 +940,7 @@ int main(void)
         TEST(test_server_that_is_away_is_tried_again_ever_more_slowly),
         TEST(test_T36_server_that_accepts_and_says_nothing_is_left),
         TEST(test_T19_ground_ends_when_a_message_names_it),
+        TEST(test_T19_ground_of_before_a_reload_ends),
         TEST(test_T19_ground_below_the_floor_or_of_another_epoch_ends),
         TEST(test_T19_ground_of_a_worker_that_is_ahead_or_behind),
         TEST(test_ground_ends_at_its_edge_and_without_a_link),

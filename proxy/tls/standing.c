@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "proxy/tls/standing.h"
+
+#include <string.h>
+
+/* An e-mail address that counts is a name beside which DNS names are none (peer_identity.h). */
+static bool hides_dns(const struct trust_rules *rules)
+{
+    return (rules->sources & SOURCE_SAN_EMAIL) != 0;
+}
+
+bool trust_rules_are_stricter(const struct trust_rules *now, const struct trust_rules *before)
+{
+    return now->security_level > before->security_level || now->key_usage < before->key_usage ||
+           (before->sources & ~now->sources) != 0 ||
+           (hides_dns(now) && !hides_dns(before) && (before->sources & SOURCE_SAN_DNS));
+}
+
+static const struct trust_store *store_of_name(const struct tls_context *context, const char *name)
+{
+    const struct trust_store *store;
+    for (size_t i = 0; (store = tls_context_store(context, i)); i++)
+        if (strcmp(trust_store_name(store), name) == 0)
+            return store;
+    return NULL;
+}
+
+bool tls_session_stands(const struct tls_session *session, const struct tls_context *context,
+                        enum client_certificate asked)
+{
+    const struct trust_chain *chain = &session->chain;
+    if (!session->store)
+        return asked != CLIENT_CERTIFICATE_REQUIRED;
+    const struct trust_store *now = store_of_name(context, trust_store_name(session->store));
+    return now && chain->certificate_count > 0 &&
+           trust_store_has_anchor(now, chain->sha256[chain->certificate_count - 1]) &&
+           !trust_rules_are_stricter(trust_store_rules(now), trust_store_rules(session->store));
+}

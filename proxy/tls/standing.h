@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Whether a session that stands would be admitted as it was by the listener as it is now: what a
+ * reload asks of each open connection. Nothing is verified again, since the chain is not kept: its
+ * store, its anchor and the store's rules are compared with those that admitted it. Pure, the
+ * worker's thread. */
+#ifndef HOLDLINE_TLS_STANDING_H
+#define HOLDLINE_TLS_STANDING_H
+
+#include "proxy/tls/context.h"
+
+/* With a certificate: `context` has a store of that name, its anchor is in it, and its rules let
+ * pass all that the store's let pass which verified it. Without: `asked` is not REQUIRED. What is
+ * looser now changes nothing. A session whose anchor is not known does not stand. */
+bool tls_session_stands(const struct tls_session *session, const struct tls_context *context,
+                        enum client_certificate asked);
+
+/* Whether some chain, or some name in it, that `before` let pass is refused by `now`. Revocation is
+ * not a matter of this: lists are asked by themselves (revocation.h). */
+bool trust_rules_are_stricter(const struct trust_rules *now, const struct trust_rules *before);
+
+#endif
