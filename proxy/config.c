@@ -167,6 +167,7 @@ static enum error read_bounds(struct config *c, const struct config_file *file)
         .failures = read_count(file, "digest_failures"),
         .failures_per_minute = read_count(file, "digest_failures_per_minute"),
     };
+    c->session_timer_s = read_count(file, "session_timer");
     c->resumption = (struct config_resumption){
         .max_ms = read_ms(file, "resumption_max"),
         .rotation_ms = read_ms(file, "ticket_key_rotation"),
@@ -177,6 +178,9 @@ static enum error read_bounds(struct config *c, const struct config_file *file)
         e = config_complain(file, NULL, "ticket_key_rotation",
                             "too short: %d keys must last for resumption_max = %llu",
                             TICKET_KEYS_MAX - 2, (unsigned long long)c->resumption.max_ms);
+    if (c->session_timer_s != 0 && c->session_timer_s < SESSION_TIMER_MIN_S)
+        e = config_complain(file, NULL, "session_timer", "write 0, or %d and more",
+                            SESSION_TIMER_MIN_S);
     if (c->bounds.output_max < 2 * c->bounds.max_message)
         e = config_complain(file, NULL, "output_max", "must be at least twice max_message = %zu",
                             2 * c->bounds.max_message);

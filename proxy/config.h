@@ -19,6 +19,8 @@
 #include <stdatomic.h>
 #include <stdio.h>
 
+#define SESSION_TIMER_MIN_S     90 /* nobody may ask for less (RFC 4028 5) */
+#define SESSION_TIMER_MIN_TEXT  "90"
 #define PROXY_NAME_MAX          32
 #define CONFIG_LISTENERS_MAX    32
 #define CONFIG_ROUTES_MAX       1024
@@ -165,7 +167,8 @@ struct config {
     struct revocation_set *revocations; /* of these, as read with the configuration */
     struct config_trusted_peer *trusted_peers;
     size_t trusted_peer_count;
-    bool pass_diversion; /* of peers that are not trusted */
+    bool pass_diversion;      /* of peers that are not trusted */
+    unsigned session_timer_s; /* 0: off; else at least 90 */
 };
 
 /* Reads and checks: files can be read, key fits certificate, names that are used exist, no anchor

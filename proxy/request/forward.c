@@ -186,6 +186,7 @@ static enum error write_branch(struct branch *branch, const char *branch_id)
     edit_asserted_identity(&edits, branch);
     edit_diversion(&edits, request);
     password_strip(&edits, request);
+    session_timer_edit_request(&edits, &request->message, &request->session);
     if (!request->in_dialog && dialog_is_formed_by(request->message.method)) {
         enum error error = add_record_route(&edits, branch);
         if (error != ERROR_NONE)

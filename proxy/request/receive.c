@@ -410,6 +410,9 @@ static enum reason prepare(struct request *request, struct buffer *unsupported)
         reason = REASON_DIALOG_UNKNOWN;
     if (reason == REASON_ALLOWED)
         reason = password_read(request);
+    if (reason == REASON_ALLOWED)
+        reason =
+            session_timer_read(m, request->layer->base->config->session_timer_s, &request->session);
     return reason;
 }
 
@@ -421,12 +424,15 @@ static void refuse_unprepared(struct request *request, enum reason reason,
         request_end(request);
         return;
     }
-    if (reason != REASON_EXTENSION_UNSUPPORTED) {
+    if (reason == REASON_SESSION_TOO_BRIEF) {
+        respond_with(request, reason, NULL, SLICE("Min-SE: " SESSION_TIMER_MIN_TEXT "\r\n"));
+    } else if (reason == REASON_EXTENSION_UNSUPPORTED) {
+        respond_with(request, reason, NULL,
+                     unsupported->failed ? SLICE("") : buffer_slice(unsupported));
+    } else {
         request_refuse(request, reason, NULL);
         return;
     }
-    respond_with(request, reason, NULL,
-                 unsupported->failed ? SLICE("") : buffer_slice(unsupported));
     request_become(request, REQUEST_REFUSED);
 }
 

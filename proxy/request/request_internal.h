@@ -5,6 +5,7 @@
  *   request.c   the states of a request, and what each event does to it
  *   dialog.c    requests inside a dialog, and ACK: the token
  *   password.c  credentials, challenges
+ *   session_timer.c  Session-Expires, on the way there and back
  *   register.c  requests to ourselves
  *   forward.c   from a permitted request to branches, and the bytes that leave
  *   branch.c    one branch: its client transaction, timer C, CANCEL
@@ -30,6 +31,7 @@
 #include "proxy/request/load.h"
 #include "proxy/request/request.h"
 #include "proxy/request/request_layer.h"
+#include "proxy/request/session_timer.h"
 #include "proxy/route/target.h"
 #include "proxy/sip/edit.h"
 #include "proxy/sip/message.h"
@@ -118,8 +120,9 @@ struct request {
     bool cancelled;   /* by the caller, or because its permission is gone */
     bool sender_lost; /* it may be nobody any more: what has not left will not */
     bool answered_2xx;
-    enum reason failure;       /* of branches that never got an answer; 0 = none */
-    struct registrar_job *job; /* a REGISTER that is being stored */
+    enum reason failure;         /* of branches that never got an answer; 0 = none */
+    struct session_plan session; /* of an INVITE or UPDATE; session_timer.h */
+    struct registrar_job *job;   /* a REGISTER that is being stored */
     struct task settle, death;
     bool parked_counted;
     struct device_load *load; /* of its device, while it is parked */

@@ -160,7 +160,8 @@ void respond_stateless(struct request_layer *layer, struct connection *c,
 
 /* Our Via goes, and what a callee claims about itself (RFC 3325 5). False: it is not to be sent on.
  */
-static bool write_upstream(const struct message *response, struct buffer *out)
+static bool write_upstream(const struct request *request, const struct message *response,
+                           struct buffer *out)
 {
     struct edit_list edits;
 
@@ -172,6 +173,7 @@ static bool write_upstream(const struct message *response, struct buffer *out)
     edit_remove(&edits, HEADER_P_ASSERTED_IDENTITY);
     edit_remove(&edits, HEADER_P_PREFERRED_IDENTITY);
     edit_remove(&edits, HEADER_REMOTE_PARTY_ID);
+    session_timer_edit_response(&edits, response, &request->session);
     buffer_reset(out);
     return edit_write(&edits, out) == ERROR_NONE;
 }
@@ -180,7 +182,7 @@ void respond_forward(struct request *request, const struct message *response)
 {
     struct buffer *out = &request->layer->out;
 
-    if (write_upstream(response, out))
+    if (write_upstream(request, response, out))
         send_up(request, response->status, buffer_slice(out));
 }
 
@@ -227,7 +229,7 @@ void respond_keep_best(struct request *request, const struct message *response)
 {
     if (!is_better(response->status, request->best_status))
         return;
-    if (!write_upstream(response, &request->best)) {
+    if (!write_upstream(request, response, &request->best)) {
         buffer_reset(&request->best);
         return;
     }

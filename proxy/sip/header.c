@@ -13,7 +13,7 @@
 /* Where a name stands in the table below. The factors were searched for so that no two names of
  * header_names.def meet; if a new one does, the compiler says so (two initialisers of one element).
  */
-#define NAME_HASH(size, first, last) (((size) + 23u * (first) + 62u * (last)) & 255)
+#define NAME_HASH(size, first, last) (((size) + 2u * (first) + 136u * (last)) & 255)
 
 static const uint8_t id_by_hash[256] = {
 #define HEADER(id, name, first, last, compact, single) \

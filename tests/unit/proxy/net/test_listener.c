@@ -233,25 +233,33 @@ static void test_a_storm_is_taken_in_pieces_and_served(void **state)
     net_world_close(&w);
 }
 
-static void test_a_reload_holds_for_new_connections_alone(void **state)
+/* What came in by an anchor that is gone ends, also in the middle of its handshake. */
+static void test_T19_a_reload_ends_what_it_would_not_let_in(void **state)
 {
     (void)state;
-    struct net_client old, late;
+    struct net_client old, plain, between, late;
     net_world_open(&w, "");
     w.echo = true;
     net_client_open(&w, &old, true);
+    net_client_open(&w, &plain, false);
+    net_client_connect(&between, &w.tls, true);
+    net_world_until(&w, (net_client_step(&between), w.net->handshakes == 1));
     const struct config *foreign = net_world_foreign_config();
     net_reconfigure(w.net, foreign);
     config_drop(foreign);
+    net_world_until(&w, (net_client_step(&old), old.ended));
+    net_world_until(&w, (net_client_step(&between), between.failed || between.ended));
     net_client_connect(&late, &w.tls, true);
     net_world_until(&w, (net_client_step(&late), late.failed || late.ended));
-    assert_int_equal(w.opened, 1);
-    net_client_send(&old, NET_MESSAGE);
-    net_world_until(&w, net_client_has(&old, NET_MESSAGE));
+    assert_int_equal(w.opened, 2);
+    net_client_send(&plain, NET_MESSAGE);
+    net_world_until(&w, net_client_has(&plain, NET_MESSAGE));
     net_client_close(&late);
+    net_client_close(&between);
     net_reconfigure(w.net, w.config);
     net_client_open(&w, &late, true);
     net_client_close(&late);
+    net_client_close(&plain);
     net_client_close(&old);
     net_world_close(&w);
 }
@@ -428,7 +436,7 @@ int main(void)
         cmocka_unit_test(test_T41_without_descriptors_new_peers_are_refused_and_old_ones_served),
         cmocka_unit_test(test_T30_connections_are_bounded),
         cmocka_unit_test(test_a_storm_is_taken_in_pieces_and_served),
-        cmocka_unit_test(test_a_reload_holds_for_new_connections_alone),
+        cmocka_unit_test(test_T19_a_reload_ends_what_it_would_not_let_in),
         cmocka_unit_test(test_no_listener_is_left_after_stopping),
         cmocka_unit_test(test_a_route_is_dialled_once_and_gets_what_waited),
         cmocka_unit_test(test_a_route_that_refuses_is_told_once_and_later),
