@@ -23,7 +23,7 @@ static enum admission by_certificate_alone(const struct admission_facts *facts)
 {
     switch (facts->certificate) {
     case CERTIFICATE_IGNORED:
-        return facts->from_ours ? REFUSE_WITHOUT_CERTIFICATE : REFUSE_ANONYMOUS;
+        return facts->from_ours ? REFUSE_WITHOUT_CERTIFICATE : ADMIT_AS_ANONYMOUS;
     case CERTIFICATE_MISSING:
         if (!facts->from_ours && facts->third_parties == THIRD_PARTIES_ACCEPT)
             return ADMIT_AS_STRANGER;

@@ -39,10 +39,11 @@ enum admission {
     ADMIT_BY_CERTIFICATE, /* it permits From */
     ADMIT_BY_PASSWORD,    /* of somebody who may use From */
     ADMIT_BY_BOTH,        /* the password is a second factor */
-    ADMIT_AS_STRANGER,    /* nobody vouches for From: our users may be called, nothing else */
+    ADMIT_AS_STRANGER,    /* nobody vouches for From: our users may be called, and what the rules
+                             of `anonymous` say */
+    ADMIT_AS_ANONYMOUS,   /* the same, and what those rules say alone */
     REFUSE_FROM,          /* the certificate doesn't permit it */
-    REFUSE_WITHOUT_CERTIFICATE,
-    REFUSE_ANONYMOUS /* the rights of `anonymous`, which are none */
+    REFUSE_WITHOUT_CERTIFICATE
 };
 
 /* Only for a peer whose certificate, mapping and store are not disabled. */

@@ -445,18 +445,38 @@ static struct decision decide_by_rights(const struct policy_peer *peer,
 
 /* ---- Who may use From ---- */
 
-/* Nobody vouches for From, which is of another domain: he may call our users. */
-static struct decision decide_stranger(const struct policy_request *request)
+/* Nobody vouches for From, which is of another domain. */
+static struct decision decide_unknown(const struct policy_peer *peer,
+                                      const struct policy_request *request, bool stranger)
 {
-    struct decision decision = deny(REASON_NO_RIGHT);
+    const struct policy_rights *rules = request->anonymous;
+    struct decision decision;
 
-    if (slice_equal(request->method, SLICE("REGISTER")) || request->to)
-        return deny(REASON_TO_NOT_PERMITTED);
-    if (!request->to_ourselves && !knows_target(request))
+    if (request->to || slice_equal(request->method, SLICE("REGISTER")))
+        return deny(stranger ? REASON_TO_NOT_PERMITTED : REASON_CERTIFICATE_REQUIRED);
+    if (request->to_ourselves)
+        return stranger ? allow() : deny(REASON_CERTIFICATE_REQUIRED);
+    if (!knows_target(request) || !rules || !is_looked_up(rules->state))
         return deny(REASON_NONE);
-    if (request->to_ourselves || is_ours(request->target_state))
-        decision = allow();
-    decision.entry = identity_text(request->from);
+    decision = decide_by_rules(peer, request, rules);
+    if (decision.rule_id != 0)
+        return decision;
+    if (!stranger)
+        decision.reason = REASON_CERTIFICATE_REQUIRED;
+    else if (is_ours(request->target_state)) {
+        decision.effect = EFFECT_ALLOW;
+        decision.reason = REASON_ALLOWED;
+    }
+    return decision;
+}
+
+static struct decision decide_as_nobody(const struct policy_peer *peer,
+                                        const struct policy_request *request, bool stranger)
+{
+    struct decision decision = decide_unknown(peer, request, stranger);
+
+    if (decision.effect == EFFECT_ALLOW)
+        decision.entry = identity_text(request->from);
     return decision;
 }
 
@@ -537,11 +557,11 @@ static struct decision decide_by_admission(const struct policy_peer *peer,
         decision = decide_permitted(peer, request, rights, SLICE(""), admission);
     else if (admission == ADMIT_BY_PASSWORD || admission == ADMIT_BY_BOTH)
         decision = decide_by_password(peer, request, rights, admission);
-    else if (admission == ADMIT_AS_STRANGER)
-        decision = decide_stranger(request);
+    else if (admission == ADMIT_AS_STRANGER || admission == ADMIT_AS_ANONYMOUS)
+        decision = decide_as_nobody(peer, request, admission == ADMIT_AS_STRANGER);
     else if (admission == REFUSE_FROM)
         decision = deny(reason_of_refusal(peer));
-    else if (admission == REFUSE_WITHOUT_CERTIFICATE || admission == REFUSE_ANONYMOUS)
+    else if (admission == REFUSE_WITHOUT_CERTIFICATE)
         decision = deny(REASON_CERTIFICATE_REQUIRED);
     decision.admission = admission;
     return decision;

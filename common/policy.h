@@ -95,6 +95,8 @@ struct policy_request {
     enum user_state target_state;
     struct number_plan plan; /* by which the target, and numbers in rules, are read */
     uint64_t now_unix_s;
+    /* Of who has proved nothing; read for strangers and anonymous ones alone. NULL: not known. */
+    const struct policy_rights *anonymous;
     /* NULL: no passwords, the peer's entries alone count (routes; mapctl check). */
     const struct policy_admission *admission;
 };
@@ -120,11 +122,12 @@ struct decision policy_without_password(enum password_outcome outcome);
 
 /* Order: device state, From and what admits it (a challenge comes here, so that who proves nothing
  * learns nothing), To of REGISTER, user state, rules. rights: of From; its state decides also for
- * to_ourselves. A stranger who is admitted may call our users, and nothing else: no rules are about
- * him. What is missing (a NULL, an identity of size 0, a state NONE) or no value of its
- * enum denies with REASON_NONE; a rule of no known effect denies, one of no known kind of target
- * matches nothing. A rule `challenge` permits who has proved the password of From, and is a
- * challenge for others; where the listener takes no passwords it denies. */
+ * to_ourselves. For a stranger or anonymous one the rules of `anonymous` decide; where none of them
+ * matches, a stranger may call our users, and an anonymous one nobody. What is missing (a NULL, an
+ * identity of size 0, a state NONE) or no value of its enum denies with REASON_NONE; a rule of no
+ * known effect denies, one of no known kind of target matches nothing. A rule `challenge` permits
+ * who has proved the password of From, and is a challenge for others; where the listener takes no
+ * passwords it denies. */
 struct decision decide(const struct policy_peer *peer, const struct policy_request *request,
                        const struct policy_rights *rights);
 

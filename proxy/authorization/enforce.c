@@ -40,7 +40,15 @@ static enum user_state find_target_state(const struct authorization *a)
 static bool takes_part(const struct authorization *a)
 {
     return a->peer->kind != PEER_ROUTE && a->facts.admission.digest != DIGEST_MODE_NONE &&
-           sender_asserted_entry(a, sender_is_foreign(a)).size == 0;
+           sender_asserted_entry(a, questions_is_foreign(a)).size == 0;
+}
+
+/* Of who has proved nothing; NULL: not answered, or not asked. */
+static const struct policy_rights *rights_of_nobody(const struct authorization *a)
+{
+    const struct answer *answer = a->waiters[AUTHORIZATION_ANONYMOUS].answer;
+
+    return answer ? &answer->rights.rights : NULL;
 }
 
 /* As a new request. `rights` NULL: what the peer alone allows to say; REASON_NONE then means that
@@ -60,6 +68,7 @@ static struct decision decide_new(struct authorization *a, const struct policy_r
                                       .target_state = a->target_state,
                                       .plan = a->facts.plan,
                                       .now_unix_s = a->base->now_unix_s,
+                                      .anonymous = rights_of_nobody(a),
                                       .admission = takes_part(a) ? &a->admission : NULL };
     struct decision decision;
     struct slice *made;
@@ -123,7 +132,7 @@ static struct decision decide_late(struct authorization *a)
         (a->facts.to && a->locate && a->locate->locate.state == USER_DISABLED))
         return deny(REASON_USER_DISABLED);
     if (standing_is_full_check(a) || (a->peer->trusted && !standing_entry_held(a) &&
-                                      sender_asserted_entry(a, sender_is_foreign(a)).size == 0))
+                                      sender_asserted_entry(a, questions_is_foreign(a)).size == 0))
         return decide_new(a, rights);
     if (rights->state == USER_NONE || rights->state == USER_DISABLED)
         return deny(rights->state == USER_NONE ? REASON_NONE : REASON_USER_DISABLED);
@@ -205,7 +214,7 @@ static void set_sender(struct authorization *a)
     bool by_password = a->decision.admission == ADMIT_BY_PASSWORD;
 
     a->password_user = by_password ? &a->asked : NULL;
-    if (a->decision.admission == ADMIT_AS_STRANGER)
+    if (a->decision.admission == ADMIT_AS_STRANGER || a->decision.admission == ADMIT_AS_ANONYMOUS)
         peer_admit_stranger(a->peer);
     if (a->facts.side && a->standing == STANDING_HELD)
         a->device = a->facts.side->device;

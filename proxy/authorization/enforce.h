@@ -26,6 +26,9 @@
  * it is no user of ours for the rules, and needs one about numbers. Once decided it stays so,
  * whoever registers meanwhile: what may be sent to a user is not sent to the route.
  *
+ * Who has proved nothing, where the listener lets him in, has the rules of the group `anonymous`:
+ * for them RIGHTS of anonymous.invalid is asked, once From's domain is known not to be ours.
+ *
  * A trusted peer's word is enough for From of the domains that the configuration lists for it, if
  * they are not ours (config_trusted_peer_asserts()); all else of it is decided as anyone's.
  *
@@ -88,6 +91,7 @@ enum authorization_slot {
     AUTHORIZATION_FROM,
     AUTHORIZATION_TO,
     AUTHORIZATION_TARGET,
+    AUTHORIZATION_ANONYMOUS,
     AUTHORIZATION_LOCATE,
     AUTHORIZATION_SLOTS
 };

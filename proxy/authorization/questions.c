@@ -49,6 +49,24 @@ bool questions_peer_answered(const struct authorization *a)
     return a->peer->kind != PEER_DEVICE || a->waiters[AUTHORIZATION_PEER].answer != NULL;
 }
 
+bool questions_is_foreign(const struct authorization *a)
+{
+    return !questions_may_be_ours(a->facts.from) ||
+           questions_rights_state(a, AUTHORIZATION_FROM) == USER_FOREIGN;
+}
+
+/* Unless something is shown that permits From, the rules of `anonymous` may decide. */
+static bool may_be_nobody(const struct authorization *a)
+{
+    const struct admission_facts facts = { .digest = a->facts.admission.digest,
+                                           .third_parties = a->facts.admission.third_parties,
+                                           .certificate = a->facts.admission.certificate };
+    enum admission admission = admission_of(&facts);
+
+    return (admission == ADMIT_AS_STRANGER || admission == ADMIT_AS_ANONYMOUS) &&
+           questions_is_foreign(a) && standing_is_full_check(a);
+}
+
 static bool is_needed(const struct authorization *a, enum authorization_slot slot)
 {
     const struct authorize_facts *facts = &a->facts;
@@ -68,6 +86,8 @@ static bool is_needed(const struct authorization *a, enum authorization_slot slo
     case AUTHORIZATION_TARGET:
         return facts->target && questions_may_be_ours(facts->target) && standing_is_full_check(a) &&
                !questions_is_located(facts, facts->target);
+    case AUTHORIZATION_ANONYMOUS:
+        return may_be_nobody(a);
     case AUTHORIZATION_LOCATE:
         return facts->want_locate && located(facts) && questions_is_located(facts, located(facts));
     case AUTHORIZATION_SLOTS:
@@ -94,6 +114,8 @@ static enum lookup_outcome ask_slot(struct authorization *a, enum authorization_
         return lookup_rights(a->ask, waiter, identity_text(facts->to));
     case AUTHORIZATION_TARGET:
         return lookup_rights(a->ask, waiter, identity_domain(facts->target));
+    case AUTHORIZATION_ANONYMOUS:
+        return lookup_rights(a->ask, waiter, SLICE("anonymous.invalid"));
     case AUTHORIZATION_LOCATE:
         return lookup_locate(a->ask, waiter, identity_text(located(facts)));
     case AUTHORIZATION_SLOTS:

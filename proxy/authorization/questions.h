@@ -8,6 +8,7 @@
  *   FROM         who speaks                     its domain may be ours
  *   TO           To of a REGISTER               it is another than From and not located
  *   TARGET       the target's domain            as a new request, and the target is not located
+ *   ANONYMOUS    anonymous.invalid              From may come from who has proved nothing
  *   LOCATE       To of a REGISTER, or target    bindings are wanted, and it has a user part */
 #ifndef HOLDLINE_AUTHORIZATION_QUESTIONS_H
 #define HOLDLINE_AUTHORIZATION_QUESTIONS_H
@@ -21,6 +22,9 @@ bool questions_is_ours(enum user_state state);
 /* Who speaks: From, but in a dialog of an anonymous one who is behind it. */
 const struct identity *questions_speaker(const struct authorization *a);
 bool questions_is_hidden(const struct authorization *a); /* somebody is behind From */
+
+/* From's domain is known, and is not ours. */
+bool questions_is_foreign(const struct authorization *a);
 
 /* The answer to LOCATE is about it. */
 bool questions_is_located(const struct authorize_facts *facts, const struct identity *identity);

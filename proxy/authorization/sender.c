@@ -15,12 +15,6 @@ struct slice sender_asserted_entry(const struct authorization *a, bool foreign)
     return domain.size ? domain : identity_text(from);
 }
 
-bool sender_is_foreign(const struct authorization *a)
-{
-    return !questions_may_be_ours(a->facts.from) ||
-           questions_rights_state(a, AUTHORIZATION_FROM) == USER_FOREIGN;
-}
-
 bool sender_is_shut_out(enum peer_state state)
 {
     return state == PEER_DISABLED || state == PEER_BLOCKED;
@@ -33,7 +27,7 @@ bool sender_entries(const struct authorization *a, struct policy_peer *out, stru
     size_t names = certificate ? certificate->name_count : a->peer->may_assert_count;
     const struct identity *name = certificate ? certificate->names : a->peer->may_assert;
     size_t entries = peer_entry_count(a->peer, answer);
-    struct slice asserted = sender_asserted_entry(a, sender_is_foreign(a));
+    struct slice asserted = sender_asserted_entry(a, questions_is_foreign(a));
 
     *made = NULL;
     if (names == 0 && asserted.size == 0) {

@@ -12,9 +12,6 @@ enum peer_state sender_state(const struct authorization *a);
 /* Nothing that it holds counts, by whatever name. */
 bool sender_is_shut_out(enum peer_state state);
 
-/* From is of a domain that is not ours. */
-bool sender_is_foreign(const struct authorization *a);
-
 /* What a trusted peer's word alone admits From by, which is of a foreign domain or not; empty:
  * nothing. */
 struct slice sender_asserted_entry(const struct authorization *a, bool foreign);

@@ -16,13 +16,16 @@ static const struct config_digest *digest_of(const struct endpoint *endpoint)
     return listener ? &listener->digest : NULL;
 }
 
-/* Else nobody without a certificate gets anywhere, and nothing is kept for him. */
+/* Or rules of `anonymous` may let him in. Else nobody without a certificate gets anywhere, and
+ * nothing is kept for him. */
 bool password_may_be_asked(const struct endpoint *endpoint)
 {
     const struct config_digest *digest = digest_of(endpoint);
 
     return digest && (digest->mode == DIGEST_FALLBACK || digest->mode == DIGEST_ALWAYS ||
-                      digest->third_parties == THIRD_PARTIES_ACCEPT);
+                      digest->third_parties == THIRD_PARTIES_ACCEPT ||
+                      connection_listener(endpoint->connection)->client_certificate ==
+                          CLIENT_CERTIFICATE_IGNORED);
 }
 
 static enum certificate_shown shown_by(const struct endpoint *endpoint)

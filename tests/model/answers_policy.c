@@ -150,7 +150,10 @@ static void answer_decide(const struct slice *field)
     struct identity from, to, target;
     struct policy_admission admission;
     struct policy_peer peer = { (enum peer_state)read_u64(field[0]), field[1], entries, 0 };
+    struct policy_rule rules_of_nobody[LIST_MAX];
     struct policy_rights rights = { USER_NONE, rules, read_rules(field[14], rules) };
+    struct policy_rights nobody = { USER_NONE, rules_of_nobody,
+                                    read_rules(field[18], rules_of_nobody) };
     struct policy_request request = { .method = field[3],
                                       .from = read_identity(field[4], &from),
                                       .to = read_identity(field[5], &to),
@@ -171,6 +174,10 @@ static void answer_decide(const struct slice *field)
         admission.user = field[12];
         request.admission = &admission;
     }
+    if (field[17].size) {
+        nobody.state = (enum user_state)read_u64(field[17]);
+        request.anonymous = &nobody;
+    }
     if (field[13].size)
         rights.state = (enum user_state)read_u64(field[13]);
     decision = decide(&peer, &request, field[13].size ? &rights : NULL);
@@ -185,7 +192,7 @@ bool answer_policy(const char *question, const struct slice *field, size_t count
         answer_rule(field[0]);
     else if (strcmp(question, "edge") == 0 && count == 2)
         answer_edge(field);
-    else if (strcmp(question, "decide") == 0 && count == 17)
+    else if (strcmp(question, "decide") == 0 && count == 19)
         answer_decide(field);
     else
         return false;

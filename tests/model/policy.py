@@ -22,7 +22,7 @@ THIRDS = {1: "challenge", 2: "accept"}
 SHOWN = {1: "ignored", 2: "none", 3: "valid"}
 
 # The numbers of enum admission.
-NONE, BY_CERTIFICATE, BY_PASSWORD, BY_BOTH, STRANGER, REFUSE_FROM, REFUSE_BARE, ANONYMOUS = range(8)
+NONE, BY_CERTIFICATE, BY_PASSWORD, BY_BOTH, STRANGER, ANONYMOUS, REFUSE_FROM, REFUSE_BARE = range(8)
 
 # "Digest and certificate", line by line: digest, what is shown, does it permit From, whose domain
 # From has, what happens. The first line that fits counts; "third" is what third_parties says.
@@ -96,6 +96,8 @@ class Question:
     password_user: bytes = b""
     user: object = KNOWN  # None: no rights
     rules: tuple = (b"1 allow * * * - - -",)
+    nobody: object = FOREIGN  # the state in RIGHTS of anonymous.invalid; None: not known
+    nobody_rules: tuple = ()
 
     def fields(self):
         """As answers_policy.c reads it."""
@@ -106,6 +108,7 @@ class Question:
             ",".join(map(str, self.admission)) if self.admission else "", self.password_user,
             "" if self.user is None else str(self.user), b"\n".join(self.rules),
             self.national, self.country,
+            "" if self.nobody is None else str(self.nobody), b"\n".join(self.nobody_rules),
         )  # fmt: skip
 
 
@@ -258,8 +261,8 @@ def in_force(rules, now):
     return next((i for i, r in enumerate(rules) if r.start <= now < r.end), None)
 
 
-def by_rules(q, target):
-    rules = [r for r in map(read_rule, q.rules) if fits(r, q, target)]
+def by_rules(q, target, texts):
+    rules = [r for r in map(read_rule, texts) if fits(r, q, target)]
     chosen = in_force(rules, q.now)
     moments = sorted({m for r in rules for m in (r.start, r.end) if q.now < m < NEVER})
     edge = next((m for m in moments if in_force(rules, m) != chosen), NEVER)
@@ -319,7 +322,7 @@ def may(q):
         return Answer(ALLOW, "allowed")
     if read(q.target) is None or q.target_state not in LOOKED_UP:
         return no()
-    return by_rules(q, read(q.target))
+    return by_rules(q, read(q.target), q.rules)
 
 
 def registers(q):
@@ -343,14 +346,20 @@ def by_password(q, besides):
     return replace(may(q), entry=first_entry(q, read(q.sender)) if besides else q.password_user)
 
 
-def as_stranger(q):
+def as_nobody(q, stranger):
+    """The rules of `anonymous`; a stranger may call our users besides."""
     if registers(q):
-        return no("to-not-permitted")
-    if not q.to_ourselves and (read(q.target) is None or q.target_state not in LOOKED_UP):
+        return no("to-not-permitted" if stranger else "certificate-required")
+    if q.to_ourselves:
+        return Answer(ALLOW, "allowed", read(q.sender)[0]) if stranger else no("certificate-required")
+    if read(q.target) is None or q.target_state not in LOOKED_UP or q.nobody not in LOOKED_UP:
         return no()
-    if q.to_ourselves or q.target_state in OURS:
-        return Answer(ALLOW, "allowed", read(q.sender)[0])
-    return no("no-right")
+    answer = replace(by_rules(q, read(q.target), q.nobody_rules), entry=read(q.sender)[0])
+    if answer.reason != "no-right":
+        return answer
+    if not stranger:
+        return replace(answer, reason="certificate-required")
+    return replace(answer, effect=ALLOW, reason="allowed") if q.target_state in OURS else answer
 
 
 def by_admission(q):
@@ -370,10 +379,10 @@ def by_admission(q):
         BY_CERTIFICATE: lambda: by_entries(q),
         BY_PASSWORD: lambda: by_password(q, False),
         BY_BOTH: lambda: by_password(q, True),
-        STRANGER: lambda: as_stranger(q),
+        STRANGER: lambda: as_nobody(q, True),
+        ANONYMOUS: lambda: as_nobody(q, False),
         REFUSE_FROM: lambda: refusal(q),
         REFUSE_BARE: lambda: no("certificate-required"),
-        ANONYMOUS: lambda: no("certificate-required"),
     }[admission]()
     return replace(answer, admission=admission)
 

@@ -40,13 +40,14 @@ WANTED += [b"service:sos", b"service:sos.fire"]
 def certain(q, admission):
     """What must be known, by what stands in the question alone, before anything is allowed."""
     known = q.peer in (1, 2) and q.user in (1, 2, 3) and q.sender not in (None, b"", b"\0")
-    if admission == model.STRANGER:
-        known = q.peer in (1, 2) and q.user == 1 and q.admission[1] == 2 and q.to is None
+    if admission in (model.STRANGER, model.ANONYMOUS):
+        known = q.peer in (1, 2) and q.user == 1 and q.to is None and (q.to_ourselves or q.nobody in (1, 2, 3, 4))
+        known = known and (q.admission[1] == 2 if admission == model.STRANGER else not q.to_ourselves)
     if not q.to_ourselves:
         known = known and q.target not in (None, b"", b"\0") and q.target_state in (1, 2, 3, 4)
     if q.admission:
         digest, _, shown, password = q.admission
-        known = known and digest in (1, 2, 3) and shown in (1, 2, 3) and admission in (1, 2, 3, 4)
+        known = known and digest in (1, 2, 3) and shown in (1, 2, 3) and admission in (1, 2, 3, 4, 5)
         if admission in (model.BY_PASSWORD, model.BY_BOTH):
             known = known and digest in (2, 3) and password == 1 and q.password_user == q.sender
     return known
@@ -113,6 +114,20 @@ def test_F46_every_From_and_target_is_decided_as_by_the_model():
     ]  # fmt: skip
     questions += [Question(target=None, admission=admission) for admission in [None, *SANE]]
     assert compare(questions) > 100
+
+
+def test_F46_the_rules_of_anonymous_decide_for_who_has_proved_nothing_as_by_the_model():
+    rules = [(), (ANY,), (b"7 deny * * ours - - -",), (b"7 allow * INVITE service:sos - 2000 5",)]
+    rules += [(b"7 challenge * * * - - -",), (b"7 deny corp * * - - -", b"8 allow device * number:+49 - - -")]
+    questions = [
+        Question(sender=sender, admission=admission, user=user, nobody=nobody, nobody_rules=chosen, method=method,
+                 to_ourselves=not target, target=target, target_state=state, password_user=C, entries=entries, to=to)
+        for sender in (C, A) for admission in SANE for user in (1, 3) for nobody in (1, None, 0, STRANGE)
+        for chosen in rules for method, to in ((b"INVITE", None), (b"REGISTER", None), (b"INVITE", C))
+        for target, state in [(None, 0), (B, 3), (b"tel:+4930", 1), (b"urn:service:sos.fire", 1), (B, 0)]
+        for entries in [(), (C,)]
+    ]  # fmt: skip
+    assert compare(random.Random(46).sample(questions, 40000)) > 1000
 
 
 def test_T04_every_To_is_decided_as_by_the_model():
@@ -271,6 +286,7 @@ REQUEST = {
     "admission": [*SANE, *[None] * 30, *ADMISSIONS[::29]],
     "password_user": [A, A, B, C, b""],
     "user": [3, 3, 1, 1, 2, None, *STATES],
+    "nobody": [1, 1, 1, None, *STATES],
 }
 
 
@@ -279,7 +295,8 @@ def test_F45_random_requests_are_decided_as_by_the_model():
     rules = [b" ".join(map(chosen.choice, RULE)) for _ in range(1000)]
     questions = [
         Question(**{name: chosen.choice(values) for name, values in REQUEST.items()},
-                 rules=tuple(chosen.choices(rules, k=chosen.randrange(7))))
+                 rules=tuple(chosen.choices(rules, k=chosen.randrange(7))),
+                 nobody_rules=tuple(chosen.choices(rules, k=chosen.randrange(4))))
         for _ in range(20000)
     ]  # fmt: skip
     assert compare(questions) > 200

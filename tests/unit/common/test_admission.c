@@ -23,7 +23,7 @@ static const struct row {
     enum admission admission;
 } ROWS[] = {
     { "-", "i", "*", "o", "*", REFUSE_WITHOUT_CERTIFICATE },
-    { "-", "i", "*", "t", "*", REFUSE_ANONYMOUS },
+    { "-", "i", "*", "t", "*", ADMIT_AS_ANONYMOUS },
     { "-", "m", "*", "o", "*", REFUSE_WITHOUT_CERTIFICATE },
     { "-", "m", "*", "t", "a", ADMIT_AS_STRANGER },
     { "-", "m", "*", "t", "cr", REFUSE_WITHOUT_CERTIFICATE },
@@ -147,7 +147,7 @@ struct play {
     struct policy_peer peer;
     struct policy_admission admission;
     struct policy_request request;
-    struct policy_rights rights;
+    struct policy_rights rights, anonymous;
     struct identity from, to, target;
     struct policy_rule rule;
     struct slice entry;
@@ -179,7 +179,9 @@ static void set_up_play(struct play *p, const struct cell *cell)
                                           .from = &p->from,
                                           .target = &p->target,
                                           .target_state = USER_KNOWN,
+                                          .anonymous = &p->anonymous,
                                           .admission = &p->admission };
+    p->anonymous = (struct policy_rights){ USER_FOREIGN, NULL, 0 };
     p->rights =
         (struct policy_rights){ cell->domain == 'o' ? USER_KNOWN : USER_FOREIGN, &p->rule, 1 };
 }
@@ -224,7 +226,7 @@ static struct decision expected(const struct cell *cell, const struct outcome *o
         d.reason = REASON_FROM_NOT_PERMITTED;
         break;
     case REFUSE_WITHOUT_CERTIFICATE:
-    case REFUSE_ANONYMOUS:
+    case ADMIT_AS_ANONYMOUS: /* his rules are none */
         d.reason = REASON_CERTIFICATE_REQUIRED;
         break;
     case ADMISSION_NONE:
@@ -301,7 +303,7 @@ static void check_register(const struct cell *cell)
             break;
         case REFUSE_FROM:
         case REFUSE_WITHOUT_CERTIFICATE:
-        case REFUSE_ANONYMOUS:
+        case ADMIT_AS_ANONYMOUS:
         case ADMISSION_NONE:
             assert_int_equal(got.effect, EFFECT_DENY);
             break;
@@ -366,6 +368,39 @@ static void test_F46_others_reach_our_users_and_nobody_else(void **state)
     reach(&(struct cell){ '-', 'v', 'y', 't', 'r' });
 }
 
+static void test_F46_the_rules_of_anonymous_are_for_who_has_proved_nothing(void **state)
+{
+    static const struct cell stranger = { 'f', 'm', 'n', 't', 'a' };
+    static const struct cell anonymous = { '-', 'i', 'n', 't', 'r' };
+    struct play p;
+    struct decision d;
+
+    (void)state;
+    for (unsigned i = 0; i < 2; i++) {
+        set_up_play(&p, i ? &anonymous : &stranger);
+        p.anonymous = (struct policy_rights){ USER_FOREIGN, &p.rule, 1 };
+        assert_int_equal(policy_rule_parse(SLICE("7 deny * * ours - - -"), &p.rule), ERROR_NONE);
+        assert_int_equal(decide(&p.peer, &p.request, &p.rights).reason, REASON_RULE_DENIES);
+        p.request.target_state = USER_FOREIGN;
+        assert_int_equal(decide(&p.peer, &p.request, &p.rights).reason,
+                         i ? REASON_CERTIFICATE_REQUIRED : REASON_NO_RIGHT);
+        assert_int_equal(policy_rule_parse(SLICE("7 allow * INVITE * - - 3"), &p.rule), ERROR_NONE);
+        d = decide(&p.peer, &p.request, &p.rights);
+        assert_int_equal(d.reason, REASON_ALLOWED);
+        assert_int_equal(d.rule_id, 7);
+        assert_int_equal(d.per_minute, 3);
+        assert_true(slice_equal(d.entry, SLICE(THIRD)));
+        p.anonymous.state = USER_NONE;
+        assert_int_equal(decide(&p.peer, &p.request, &p.rights).effect, EFFECT_DENY);
+        p.request.anonymous = NULL;
+        assert_int_equal(decide(&p.peer, &p.request, &p.rights).effect, EFFECT_DENY);
+    }
+    set_up_play(&p,
+                &(struct cell){ '-', 'i', 'n', 'o', 'r' }); /* From of ours is proved, or refused */
+    p.anonymous = (struct policy_rights){ USER_FOREIGN, &p.rule, 1 };
+    assert_int_equal(decide(&p.peer, &p.request, &p.rights).reason, REASON_CERTIFICATE_REQUIRED);
+}
+
 static void test_F46_a_proved_password_needs_no_other_answer(void **state)
 {
     (void)state;
@@ -420,6 +455,7 @@ int main(void)
         cmocka_unit_test(test_F46_REGISTER_needs_To_from_what_admits_it),
         cmocka_unit_test(test_F46_no_password_helps_what_is_disabled),
         cmocka_unit_test(test_F46_others_reach_our_users_and_nobody_else),
+        cmocka_unit_test(test_F46_the_rules_of_anonymous_are_for_who_has_proved_nothing),
         cmocka_unit_test(test_F46_a_proved_password_needs_no_other_answer),
         cmocka_unit_test(test_F45_a_rule_may_ask_for_the_password),
     };
