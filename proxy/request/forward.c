@@ -72,92 +72,6 @@ static enum error add_record_route(struct edit_list *edits, struct branch *branc
     return ERROR_NONE;
 }
 
-static bool lists(struct slice rest, struct slice value)
-{
-    while (rest.size) {
-        size_t size = 0;
-
-        while (size < rest.size && rest.data[size] != ';' && rest.data[size] != ',')
-            size++;
-        if (slice_equal_nocase(slice_trim((struct slice){ rest.data, size }), value))
-            return true;
-        size += size < rest.size;
-        rest = (struct slice){ rest.data + size, rest.size - size };
-    }
-    return false;
-}
-
-static bool has_privacy(const struct message *message, struct slice value)
-{
-    for (const struct header *h = message_header(message, HEADER_PRIVACY); h;
-         h = message_header_next(message, h)) {
-        if (lists(message_header_value(message, h), value))
-            return true;
-    }
-    return false;
-}
-
-/* RFC 3325 7. Who hides in From wants to stay hidden, unless it says that it does not. */
-static bool wants_privacy(const struct request *request)
-{
-    const struct message *message = &request->message;
-
-    return has_privacy(message, SLICE("id")) || has_privacy(message, SLICE("user")) ||
-           (identity_is_anonymous(&request->from) && !has_privacy(message, SLICE("none")));
-}
-
-static bool is_of_trust_domain(const struct branch_target *target)
-{
-    return target->route && target->route->trusted;
-}
-
-/* P-Preferred-Identity chooses among what the peer may use; anything else in it is ignored (RFC
- * 3325 9.2). */
-static struct identity asserted_identity(const struct request *request)
-{
-    struct slice value = message_value(&request->message, HEADER_P_PREFERRED_IDENTITY);
-    struct name_addr address;
-    struct uri uri;
-    struct identity preferred;
-
-    if (value.data && request->endpoint && header_parse_name_addr(value, &address) == ERROR_NONE &&
-        uri_parse(address.uri, &uri) == ERROR_NONE &&
-        uri_identity(&uri, &preferred) == ERROR_NONE && preferred.user_size &&
-        peer_covers(request->endpoint->peer, &preferred))
-        return preferred;
-    return request->speaker;
-}
-
-/* What the peer claims about itself goes; what was proved is written (RFC 3325). */
-static void edit_asserted_identity(struct edit_list *edits, const struct branch *branch)
-{
-    const struct request *request = branch->request;
-    struct identity asserted = asserted_identity(request);
-
-    edit_remove(edits, HEADER_P_ASSERTED_IDENTITY);
-    edit_remove(edits, HEADER_P_PREFERRED_IDENTITY);
-    edit_remove(edits, HEADER_REMOTE_PARTY_ID);
-    if (request->message.method == METHOD_ACK || identity_is_anonymous(&asserted) ||
-        identity_service(&asserted).size || /* who answers an emergency call */
-        (wants_privacy(request) && !is_of_trust_domain(&branch->target)))
-        return;
-    edit_add(edits, HEADER_P_ASSERTED_IDENTITY,
-             edit_format(edits, "<%s:%s>",
-                         identity_is_number(&asserted) && identity_domain(&asserted).size == 0
-                             ? "tel"
-                             : "sip",
-                         asserted.text));
-}
-
-/* Who was called before is not for a phone to say. */
-static void edit_diversion(struct edit_list *edits, const struct request *request)
-{
-    if (request->of_trusted || request->layer->base->config->pass_diversion)
-        return;
-    edit_remove(edits, HEADER_DIVERSION);
-    edit_remove(edits, HEADER_HISTORY_INFO);
-}
-
 static void edit_route(struct edit_list *edits, const struct request *request)
 {
     if (request->target.strict)
@@ -183,8 +97,7 @@ static enum error write_branch(struct branch *branch, const char *branch_id)
         edit_request_uri(&edits, branch->target.contact);
     else if (request->target.strict)
         edit_request_uri(&edits, request->target.uri_text);
-    edit_asserted_identity(&edits, branch);
-    edit_diversion(&edits, request);
+    privacy_edit(&edits, branch);
     password_strip(&edits, request);
     session_timer_edit_request(&edits, &request->message, &request->session);
     if (!request->in_dialog && dialog_is_formed_by(request->message.method)) {
@@ -553,6 +466,10 @@ void request_forward(struct request *request)
 {
     if (request->in_dialog) {
         forward_in_dialog(request);
+        return;
+    }
+    if (!privacy_can_be_given(request)) {
+        request_refuse(request, REASON_PRIVACY_CRITICAL, NULL);
         return;
     }
     switch (request->target.kind) {

@@ -362,12 +362,11 @@ static enum reason check_service(const struct request *request)
  * identity of the peer like any From. In a dialog the token says it. */
 static void find_speaker(struct request *request)
 {
-    struct slice preferred = message_value(&request->message, HEADER_P_PREFERRED_IDENTITY);
     struct identity name;
 
     request->speaker = request->from;
     if (!request->in_dialog && identity_is_anonymous(&request->from) &&
-        read_name(preferred, &name) && name.user_size)
+        privacy_read_preferred(request, &name))
         request->speaker = name;
 }
 

@@ -7,6 +7,7 @@
  *   password.c  credentials, challenges
  *   session_timer.c  Session-Expires, on the way there and back
  *   register.c  requests to ourselves
+ *   privacy.c   what a request that leaves says of its sender
  *   forward.c   from a permitted request to branches, and the bytes that leave
  *   branch.c    one branch: its client transaction, timer C, CANCEL
  *   respond.c   responses upstream: ours, and those of branches
@@ -185,6 +186,15 @@ bool password_may_be_asked(const struct endpoint *endpoint);
 enum reason password_read(struct request *request);
 void password_challenge(struct request *request, enum reason reason);
 void password_strip(struct edit_list *edits, const struct request *request);
+
+/* privacy.c */
+/* False: Privacy has critical, and asks for more than we do (RFC 3323 5): not id, not history, and
+ * the next hop is none that does it. */
+bool privacy_can_be_given(const struct request *request);
+/* Who an anonymous sender says that he is: P-Preferred-Identity, of a trusted peer the first
+ * P-Asserted-Identity. To be permitted like any From. */
+bool privacy_read_preferred(const struct request *request, struct identity *out);
+void privacy_edit(struct edit_list *edits, const struct branch *branch);
 
 /* register.c */
 void request_answer_ourselves(struct request *request);

@@ -387,6 +387,16 @@ bool uri_param(const struct uri *uri, struct slice name, struct slice *value)
     return false;
 }
 
+bool uri_has_header(const struct uri *uri, struct slice name)
+{
+    struct slice rest = uri->headers, found, value;
+
+    while (next_header(&rest, &found, &value) == ERROR_NONE)
+        if (param_name_is(found, name))
+            return true;
+    return false;
+}
+
 bool uri_is_loose(const struct uri *uri)
 {
     return uri_param(uri, SLICE("lr"), NULL);

@@ -41,6 +41,9 @@ bool uri_param(const struct uri *uri, struct slice name, struct slice *value);
  * at the end. */
 enum error uri_next_param(struct slice *rest, struct slice *name, struct slice *value) MUST_CHECK;
 
+/* A header of the URI, behind its '?', by name: without case, escapes decoded. */
+bool uri_has_header(const struct uri *uri, struct slice name);
+
 /* ";lr" is there, in whatever spelling, with or without value: the next hop routes loosely. */
 bool uri_is_loose(const struct uri *uri);
 

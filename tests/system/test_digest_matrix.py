@@ -3,8 +3,8 @@
 dialog, against a running proxy with a listener for each combination.
 
 What is expected is written here from the requirement: REFUSED (a reason), ACCEPTED, or CHALLENGED,
-and then what comes of the right password. Trusted peers do not exist yet; ACK and CANCEL are in
-test_digest.py.
+and then what comes of the right password. Trusted peers are in test_trusted_peer.py, ACK and CANCEL
+in test_digest.py, the rules of `anonymous` (here: none) in test_anonymous_rules.py.
 """
 import itertools
 import ssl

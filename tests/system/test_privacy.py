@@ -3,7 +3,7 @@
 next hops learn, Referred-By, Diversion and History-Info (RFC 3323, 3325, F42, F43, T5)."""
 import pytest
 
-from tests.system.lib import Pbx, establish, provision, ready_phone, sql, uri_of, wait_until
+from tests.system.lib import Pbx, Phone, establish, provision, ready_phone, sql, uri_of, wait_until
 
 pytestmark = pytest.mark.tsan
 
@@ -150,3 +150,52 @@ def test_diversion_and_history_info_pass_where_the_configuration_says_so(fresh_l
     alice, bob = ready_phone(fresh_lab), ready_phone(fresh_lab)
     got = arrives(alice, bob, Diversion="<sip:boss@x>", History_Info="<sip:b@x>;index=1")
     assert got.get("Diversion") == "<sip:boss@x>" and got.fields("History-Info")
+
+
+@pytest.mark.parametrize("value", ["history", "header", "session;id"])
+def test_history_that_is_private_leaves_to_the_trust_domain_alone(make_lab, value):
+    for trusted in (False, True):
+        lab = make_lab(workers=1, proxy_conf={"diversion": "pass"})
+        if trusted:
+            text = lab.write_proxy_conf().read_text()
+            lab.write_proxy_conf = lambda: write(lab, text.replace("inbound = yes", "inbound = yes\n    trusted = yes"))
+            lab.restart_program("proxy")
+        with Pbx(lab) as pbx:
+            alice = ready_phone(lab)
+            routed(lab, pbx, alice)
+            told = {"History_Info": ["<sip:b@x>;index=1", "<sip:c@x>;index=1.1"], "Diversion": "<sip:boss@x>"}
+            assert len(arrives(alice, pbx, **told).fields("History-Info")) == 2
+            assert bool(arrives(alice, pbx, Privacy=value, **told).fields("History-Info")) == trusted
+            for entry in ("<sip:b@x?Privacy=history>;index=1", "<sip:b@x?a=b&%50rivacy=none>;index=1", "what"):
+                told["History_Info"] = ["<sip:c@x>;index=1", entry]
+                got = arrives(alice, pbx, **told)
+                assert bool(got.fields("History-Info")) == trusted and got.fields("Diversion")
+
+
+def test_privacy_that_is_critical_and_more_than_we_do_is_500(lab):
+    alice, bob = ready_phone(lab), ready_phone(lab)
+    for value in ("critical", "critical;id", "Critical; none", "history;critical;id", "user", "header;session"):
+        assert arrives(alice, bob, Privacy=value)
+    for value in (["user;critical"], ["critical", "header"], ["id;session ; CRITICAL"], ["critical;new-one"]):
+        refused = alice.message(bob.aor, Privacy=value)
+        assert refused.status == 500 and "privacy-critical:" in refused.get("Warning"), value
+        assert not refused.get("Retry-After")
+    out, into = establish(alice, bob)
+    bye = out.send("BYE", Privacy="user;critical")
+    bob.reply(bob.expect("BYE"), 200)
+    assert alice.response(bye).status == 200
+
+
+def test_a_stranger_is_asserted_as_nobody(make_lab):
+    lab = make_lab(workers=1, proxy_sections={
+        "listener accepting": {"client_certificate": "optional", "third_parties": "accept"},
+    })
+    bob, caller = ready_phone(lab), Phone(lab, user="x", certified=False).connect(listener="accepting")
+    caller.domain = "elsewhere.example"
+    assert not asserted(arrives(caller, bob, P_Asserted_Identity="<sip:x@elsewhere.example>"))
+    out, _ = establish(caller, bob)
+    info = out.send("INFO")
+    got = bob.expect("INFO")
+    assert not asserted(got)
+    bob.reply(got, 200)
+    assert caller.response(info).status == 200

@@ -27,8 +27,8 @@ def trusting(**sections):
 def trust(make_lab):
     """Starts a lab with sections trusted_peer."""
 
-    def start(**sections):
-        lab = make_lab(workers=2)
+    def start(listeners=None, **sections):
+        lab = make_lab(workers=2, proxy_sections=listeners or {})
         lab.extra["proxy"] += trusting(**sections)
         lab.restart_program("proxy")
         return lab
@@ -153,3 +153,72 @@ def run_check(lab, path):
         capture_output=True,
         text=True,
     )
+
+
+def told(sender, receiver, **options):
+    """What a MESSAGE says of its sender when it arrives."""
+    sent = sender.send(sender.request("MESSAGE", receiver.aor, body="x", **options))
+    got = receiver.expect("MESSAGE")
+    receiver.reply(got, 200)
+    assert sender.response(sent).status == 200
+    return got.all("P-Asserted-Identity")
+
+
+def test_F42_a_trusted_peer_asserts_what_it_may_and_nothing_else(trust):
+    lab = trust(gw={"trust_store": "corp", "cn": "Gateway 1"})
+    alice, peer, other = ready_phone(lab), gateway(lab), gateway(lab, cn="Gateway 2")
+    provision(lab, other.cn, "carol@far.example", store="corp")
+    carol = {"from_": "<sip:carol@far.example>"}
+    desk, tel = '"Desk" <sip:desk@far.example>', "<tel:+49-30-1>"
+    for said, wanted in (
+        (None, ["<sip:carol@far.example>"]),
+        (desk, [desk]),
+        ([desk, tel], [desk, tel]),
+        (f"{tel}, {desk}", [tel, desk]),
+        ([desk, "<sip:dora@far.example>", tel, "<tel:+1>"], [desk, tel]),
+        (f"<sip:boss@{lab.domain}>", ["<sip:carol@far.example>"]),
+        ([f"<{alice.aor}>", tel], [tel]),
+        ("<sip:dora@near.example>", ["<sip:carol@far.example>"]),  # whose domain that is was not asked
+        ("<urn:service:sos>", ["<sip:carol@far.example>"]),
+        ("<sip:far.example>", ["<sip:carol@far.example>"]),
+        ("nonsense", ["<sip:carol@far.example>"]),
+        ("<sip:anonymous@anonymous.invalid>", ["<sip:carol@far.example>"]),
+    ):
+        assert told(peer, alice, P_Asserted_Identity=said, **carol) == wanted, said
+    wait_until(lambda: reaches(other, alice, **carol)[0] == 200, what="the mapping")
+    assert told(other, alice, P_Asserted_Identity=desk, **carol) == ["<sip:carol@far.example>"]
+    assert told(peer, alice, P_Asserted_Identity=desk, Privacy="id", **carol) == []
+
+
+def test_F42_an_anonymous_caller_of_a_trusted_peer_is_who_it_asserts(trust):
+    lab = trust(gw={"trust_store": "corp", "cn": "Gateway 1", "may_assert": ["far.example"]})
+    alice, peer, other = ready_phone(lab), gateway(lab), gateway(lab, cn="Gateway 2")
+    nobody = {"from_": "<sip:anonymous@anonymous.invalid>"}
+    carol = {"P_Asserted_Identity": "<sip:carol@far.example>"}
+    assert told(peer, alice, **nobody, **carol) == []
+    assert told(peer, alice, Privacy="none", **nobody, **carol) == ["<sip:carol@far.example>"]
+    assert reaches(other, alice, **nobody, **carol)[0] == 403
+    for said in (f"<{alice.aor}>", "<sip:dora@near.example>", "<tel:+49>"):
+        assert reaches(peer, alice, P_Asserted_Identity=said, **nobody)[0] == 403, said
+    assert told(peer, alice, from_="<sip:c@far.example>", P_Asserted_Identity="<tel:+49>") == ["<sip:c@far.example>"]
+
+
+def test_F46_a_trusted_peer_is_never_challenged(trust):
+    modes = [(d, c) for d in ("off", "fallback", "always") for c in ("optional", "required")]
+    listeners = {f"listener {d}-{c}": {"digest": d, "client_certificate": c} for d, c in modes}
+    lab = trust(listeners, gw={"trust_store": "corp", "cn": "Gateway 1"})
+    alice = ready_phone(lab)
+    for digest, certificate in modes:
+        peer = Phone(lab, cn="Gateway 1", store="corp", user="carol").connect(listener=f"{digest}-{certificate}")
+        assert reaches(peer, alice, from_="<sip:carol@far.example>")[0] == 200
+        out = peer.invite(alice.aor, from_="<sip:carol@far.example>")
+        into = alice.expect_call()
+        into.reply(200)
+        assert out.answer().status == 200
+        into.expect_ack()
+        bye = out.bye()
+        into.expect_bye()
+        assert peer.response(bye).status == 200
+        ours = peer.exchange(peer.request("MESSAGE", alice.aor, body="x", from_=f"<{alice.aor}>"))
+        assert ours.status == (407 if digest == "fallback" else 403)
+        peer.close()
