@@ -17,7 +17,7 @@
 #define RECORD_GROUPS_MAX     64
 #define RECORD_IDENTITIES_MAX 4096 /* of one device: further ones are left out */
 #define RECORD_RULES_MAX      4096 /* of one block: all is denied behind them */
-#define RECORD_CHAIN_MAX      16   /* certificates of one chain in PEER */
+#define RECORD_CHAIN_MAX      24   /* digests in PEER: two for each certificate of a chain */
 #define RECORD_REALMS_MAX     16   /* of one user */
 
 /* Zero is neither: a record whose state byte is anything else does not read. */
@@ -84,7 +84,7 @@ enum error record_peer_read(struct slice value, struct record_peer *peer) MUST_C
 /* Walks the identities; *rest starts as peer.bulks. False at the end and on anything malformed. */
 bool record_peer_next(struct slice *rest, struct slice *identity);
 
-/* SHA-256 of a certificate: 64 hexadecimal digits in lower case. blocked_certificate has records
+/* SHA-256 of a certificate, or of its issuer and serial number: 64 hexadecimal digits in lower case. blocked_certificate has records
  * whose key says all there is: record_peer_key() of store and SHA-256. */
 bool record_is_sha256(struct slice text);
 

@@ -1055,6 +1055,7 @@ CREATE FUNCTION public.blocked_certificate_make_canonical() RETURNS trigger
     AS $_$
 DECLARE
     given text := NEW.sha256;
+    named text;
 BEGIN
     NEW.note := nullif(btrim(NEW.note, ' '), '');
     IF NEW.trust_store IS NULL OR NOT EXISTS (
@@ -1067,6 +1068,24 @@ BEGIN
                            ELSE format('there is no trust store %s', shown(NEW.trust_store)) END,
             HINT = format('Write one of: %s.',
                           (SELECT string_agg(name, ', ' ORDER BY name) FROM trust_store));
+    END IF;
+    NEW.issuer := nullif(btrim(NEW.issuer, E' \t\r\n'), '');
+    NEW.serial := nullif(btrim(NEW.serial, E' \t\r\n'), '');
+    IF NEW.issuer IS NOT NULL OR NEW.serial IS NOT NULL THEN
+        NEW.issuer := certificate_issuer(NEW.issuer);
+        NEW.serial := certificate_serial(NEW.serial);
+        named := encode(sha256(convert_to(
+            lower(NEW.issuer COLLATE "C") || E'\n' || NEW.serial, 'UTF8')), 'hex');
+        IF given IS NOT NULL AND given <> named
+           AND (TG_OP = 'INSERT' OR given IS DISTINCT FROM OLD.sha256) THEN
+            RAISE EXCEPTION USING ERRCODE = 'check_violation',
+                TABLE = 'blocked_certificate', COLUMN = 'sha256',
+                MESSAGE = 'a certificate is named by its SHA-256 or by issuer and serial number, not '
+                          'by both',
+                HINT = 'Leave out sha256, which is made from issuer and serial, or both of these.';
+        END IF;
+        NEW.sha256 := named;
+        RETURN NEW;
     END IF;
     -- "sha256 Fingerprint=AB:CD:..." is what OpenSSL prints.
     NEW.sha256 := lower(translate(regexp_replace(given, '^ *sha-?256 fingerprint *=', '', 'i'),
@@ -1081,13 +1100,79 @@ BEGIN
                            THEN format('%s is a SHA-1, not a SHA-256', shown(given))
                            ELSE format('%s is not the SHA-256 of a certificate', shown(given)) END,
             HINT = 'Write the 64 hexadecimal digits, with or without colons, that this prints: '
-                   'openssl x509 -noout -fingerprint -sha256 -in FILE';
+                   'openssl x509 -noout -fingerprint -sha256 -in FILE. Or write issuer and serial.';
     END IF;
     RETURN NEW;
 END
 $_$;
 
 COMMENT ON FUNCTION public.blocked_certificate_make_canonical() IS 'Makes a blocked certificate''s values canonical on the way in, and explains what is wrong.';
+
+CREATE FUNCTION public.certificate_issuer(given text) RETURNS text
+    LANGUAGE plpgsql IMMUTABLE
+    SET search_path TO 'pg_catalog', 'public', 'pg_temp'
+    AS $_$
+DECLARE
+    -- issuer="CN=Device root" is what the log has, issuer=CN=Device root what OpenSSL prints.
+    plain text := regexp_replace(btrim(given, E' \t\r\n'), '^issuer *= *', '', 'i');
+    hint CONSTANT text := 'Write what the log''s line of the denial says, or what this prints: '
+                          'openssl x509 -noout -issuer -nameopt RFC2253 -in FILE';
+BEGIN
+    IF given IS NULL THEN
+        RAISE EXCEPTION USING ERRCODE = 'not_null_violation', COLUMN = 'issuer',
+            MESSAGE = 'a serial number alone is no certificate: the issuer is missing', HINT = hint;
+    END IF;
+    -- The log cuts a long value, and says so.
+    IF plain ~ '\\\+[0-9]+"?$' THEN
+        RAISE EXCEPTION USING ERRCODE = 'check_violation', COLUMN = 'issuer',
+            MESSAGE = format('%s is cut at its end, as the log does with a long one', shown(given)),
+            HINT = 'Write what this prints: openssl x509 -noout -issuer -nameopt RFC2253 -in FILE';
+    END IF;
+    IF plain ~ '^".*"$' THEN
+        plain := substr(plain, 2, length(plain) - 2);
+    END IF;
+    plain := btrim(replace(plain, E'\\', ''), ' ');
+    IF (plain ~ '^[A-Za-z0-9.]+=' AND plain !~ '^[A-Za-z0-9.]+ = ') IS NOT TRUE
+       OR plain !~ '^[\u0020-\u007e]+$' COLLATE "C" OR length(plain) > 1024 THEN
+        RAISE EXCEPTION USING ERRCODE = 'check_violation', COLUMN = 'issuer',
+            MESSAGE = format('%s is not an issuer as RFC 4514 writes it, such as CN=Device root,O=Maker',
+                             shown(given)),
+            HINT = hint;
+    END IF;
+    RETURN plain;
+END
+$_$;
+
+COMMENT ON FUNCTION public.certificate_issuer(given text) IS 'The issuer of a certificate as blocked_certificate has it, from what the log or OpenSSL prints.';
+
+CREATE FUNCTION public.certificate_serial(given text) RETURNS text
+    LANGUAGE plpgsql IMMUTABLE
+    SET search_path TO 'pg_catalog', 'public', 'pg_temp'
+    AS $_$
+DECLARE
+    plain text := upper(regexp_replace(
+        translate(regexp_replace(given, '^ *(certificate_)?serial *=', '', 'i'), E'": \t\r\n', ''),
+        '^-?(0x)?0*', '', 'i') COLLATE "C");
+BEGIN
+    IF given IS NULL THEN
+        RAISE EXCEPTION USING ERRCODE = 'not_null_violation', COLUMN = 'serial',
+            MESSAGE = 'an issuer alone is no certificate: the serial number is missing',
+            HINT = 'To block all that an authority has certified, block the authority''s certificate.';
+    END IF;
+    IF plain = '' AND given ~ '0' THEN
+        plain := '0';
+    END IF;
+    IF plain !~ '^[0-9A-F]{1,40}$' THEN
+        RAISE EXCEPTION USING ERRCODE = 'check_violation', COLUMN = 'serial',
+            MESSAGE = format('%s is not a serial number in hexadecimal', shown(given)),
+            HINT = 'Write certificate_serial of the log''s line, or what this prints: '
+                   'openssl x509 -noout -serial -in FILE';
+    END IF;
+    RETURN plain;
+END
+$_$;
+
+COMMENT ON FUNCTION public.certificate_serial(given text) IS 'The serial number of a certificate as blocked_certificate has it, from what the log or OpenSSL prints.';
 
 CREATE FUNCTION public.change_log_all() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
@@ -3540,19 +3625,30 @@ CREATE TABLE public.blocked_certificate (
     sha256 text NOT NULL COLLATE pg_catalog."C",
     note text,
     created_at timestamp with time zone DEFAULT now() NOT NULL,
+    issuer text COLLATE pg_catalog."C",
+    serial text COLLATE pg_catalog."C",
+    CONSTRAINT blocked_certificate_issuer_and_serial_must_come_together CHECK (((issuer IS NULL) = (serial IS NULL))),
+    CONSTRAINT blocked_certificate_issuer_must_be_1_to_1024_printable_ascii CHECK (((issuer ~ ('^[\u0020-\u007e]+$'::text COLLATE "C")) AND (length(issuer) <= 1024))),
     CONSTRAINT blocked_certificate_note_must_be_1_to_128_without_controls CHECK ((note ~ ('^[^\u0001-\u001f\u007f-\u009f]{1,128}$'::text COLLATE "C"))),
-    CONSTRAINT blocked_certificate_sha256_must_be_64_lower_case_hexadecimal_di CHECK ((sha256 ~ '^[0-9a-f]{64}$'::text))
+    CONSTRAINT blocked_certificate_serial_must_be_upper_case_hexadecimal CHECK ((serial ~ '^(0|[1-9A-F][0-9A-F]{0,39})$'::text)),
+    CONSTRAINT blocked_certificate_sha256_must_be_64_lower_case_hexadecimal_di CHECK ((sha256 ~ '^[0-9a-f]{64}$'::text)),
+    CONSTRAINT blocked_certificate_sha256_must_be_of_issuer_and_serial CHECK (((issuer IS NULL) OR (sha256 = encode(sha256(convert_to(((lower((issuer COLLATE "C")) || '
+'::text) || serial), 'UTF8'::name)), 'hex'::text))))
 );
 
 COMMENT ON TABLE public.blocked_certificate IS 'Certificates that are cut off: of devices, which may do nothing with them whatever their mappings or the names in them say, and of authorities, with all that they have certified. Deleting a row lets the certificate in again.';
 
 COMMENT ON COLUMN public.blocked_certificate.trust_store IS 'The trust store in which it is blocked; in another store the same certificate is not.';
 
-COMMENT ON COLUMN public.blocked_certificate.sha256 IS 'SHA-256 of the certificate, as openssl x509 -noout -fingerprint -sha256 prints it; kept as 64 hexadecimal digits in lower case.';
+COMMENT ON COLUMN public.blocked_certificate.sha256 IS 'SHA-256 of the certificate, as openssl x509 -noout -fingerprint -sha256 prints it; kept as 64 hexadecimal digits in lower case. Of a row with issuer and serial it is made from these.';
 
 COMMENT ON COLUMN public.blocked_certificate.note IS 'Why, or whose it is, for people, at most 128 characters; may be missing.';
 
 COMMENT ON COLUMN public.blocked_certificate.created_at IS 'When the row was inserted.';
+
+COMMENT ON COLUMN public.blocked_certificate.issuer IS 'Of a certificate that is named by issuer and serial number: the issuer, as the log''s line of a denial has it, or openssl x509 -noout -issuer -nameopt RFC2253. Backslashes are left out, and letters compare without case.';
+
+COMMENT ON COLUMN public.blocked_certificate.serial IS 'The serial number, in upper-case hexadecimal without leading zeros.';
 
 CREATE TABLE public.change_log (
     xid xid8 DEFAULT pg_current_xact_id() NOT NULL,
@@ -4671,6 +4767,10 @@ REVOKE ALL ON FUNCTION public.binding_version_must_rise() FROM PUBLIC;
 REVOKE ALL ON FUNCTION public.bindings_end_of_users(users text[]) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION public.blocked_certificate_make_canonical() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION public.certificate_issuer(given text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION public.certificate_serial(given text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION public.change_log_all() FROM PUBLIC;
 

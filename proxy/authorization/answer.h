@@ -14,8 +14,8 @@
 
 enum lookup_kind { LOOKUP_NONE = 0, LOOKUP_PEER, LOOKUP_RIGHTS, LOOKUP_LOCATE, LOOKUP_CREDENTIAL };
 
-/* Octets of a lookup's key: STORE, certificates, SP CN; or an identity. The certificates of the
- * chain stand behind the store's name, each as a comma and its SHA-256. */
+/* Octets of a lookup's key: STORE, certificates, SP CN; or an identity. What may block a
+ * certificate of the chain stands behind the store's name, each as a comma and a digest. */
 #define LOOKUP_KEY_MAX (STORE_NAME_MAX + PEER_CHAIN_TEXT_MAX + 1 + CN_MAX_OCTETS)
 
 struct answer_peer {

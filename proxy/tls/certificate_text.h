@@ -3,7 +3,11 @@
 #ifndef HOLDLINE_TLS_CERTIFICATE_TEXT_H
 #define HOLDLINE_TLS_CERTIFICATE_TEXT_H
 
+#include "common/error.h"
+
+#include <openssl/sha.h>
 #include <openssl/x509.h>
+#include <stdbool.h>
 
 #define CERTIFICATE_ISSUER_MAX 255
 #define CERTIFICATE_NAMES_MAX  255
@@ -14,6 +18,12 @@ void certificate_issuer_text(X509 *certificate, char out[CERTIFICATE_ISSUER_MAX 
 /* URIs and DNS names of its subjectAltName as they stand there, in their order, with spaces between
  * them, cut at CERTIFICATE_NAMES_MAX: octets of any kind, and their number. */
 size_t certificate_names_text(X509 *certificate, char out[CERTIFICATE_NAMES_MAX]);
+/* SHA-256 of issuer and serial number as table blocked_certificate has it for a row that names
+ * these: the issuer as RFC 4514 writes it, without backslashes and spaces at its end, in lower
+ * case, a line feed, the serial number in upper-case hexadecimal without leading zeros. False: no
+ * memory. */
+bool certificate_naming_digest(X509 *certificate,
+                               unsigned char out[SHA256_DIGEST_LENGTH]) MUST_CHECK;
 /* Its serial number in upper-case hexadecimal, without sign; "" when it is longer. */
 void certificate_serial_text(X509 *certificate, char out[CERTIFICATE_SERIAL_MAX + 1]);
 

@@ -213,18 +213,26 @@ bool certificate_not_after(X509 *certificate, uint64_t *unix_s)
     return true;
 }
 
-/* `,` and its SHA-256, for each; the size. */
-static size_t write_chain(const struct trust_chain *chain, char out[PEER_CHAIN_TEXT_MAX])
+static char *write_word(char *out, const unsigned char digest[SHA256_DIGEST_LENGTH])
 {
     static const char digits[] = "0123456789abcdef";
-    for (size_t i = 0; chain && i < chain->certificate_count; i++) {
-        *out++ = ',';
-        for (size_t k = 0; k < SHA256_DIGEST_LENGTH; k++) {
-            *out++ = digits[chain->sha256[i][k] >> 4];
-            *out++ = digits[chain->sha256[i][k] & 15];
-        }
+    *out++ = ',';
+    for (size_t k = 0; k < SHA256_DIGEST_LENGTH; k++) {
+        *out++ = digits[digest[k] >> 4];
+        *out++ = digits[digest[k] & 15];
     }
-    return chain ? chain->certificate_count * PEER_CHAIN_WORD : 0;
+    return out;
+}
+
+/* By what each of its certificates may be blocked; the size. */
+static size_t write_chain(const struct trust_chain *chain, char out[PEER_CHAIN_TEXT_MAX])
+{
+    char *end = out;
+    for (size_t i = 0; chain && i < chain->certificate_count; i++) {
+        end = write_word(end, chain->sha256[i]);
+        end = write_word(end, chain->naming[i]);
+    }
+    return (size_t)(end - out);
 }
 
 enum error peer_identity_read(X509 *certificate, const char *store, unsigned sources,

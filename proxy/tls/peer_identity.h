@@ -10,9 +10,10 @@
 #include <openssl/x509.h>
 
 #define PEER_NAMES_MAX 16
-/* A comma and the SHA-256 of a certificate. */
+/* A comma and a digest: two for each certificate, its SHA-256 and that of issuer and serial. */
 #define PEER_CHAIN_WORD     65
-#define PEER_CHAIN_TEXT_MAX (PEER_CHAIN_WORD * CHAIN_CERTIFICATES_MAX)
+#define PEER_CHAIN_WORDS    2
+#define PEER_CHAIN_TEXT_MAX (PEER_CHAIN_WORDS * PEER_CHAIN_WORD * CHAIN_CERTIFICATES_MAX)
 
 struct trust_chain;
 
@@ -25,7 +26,7 @@ struct peer_identity {
     /* For logs alone: issuer as RFC 4514 writes it, cut at CERTIFICATE_ISSUER_MAX; serial number in
      * hexadecimal. "" or NULL: none that can be written. */
     const char *issuer, *serial;
-    struct slice chain;        /* of the verified chain, leaf to anchor: `,` and SHA-256 of each */
+    struct slice chain;        /* of the verified chain, leaf to anchor: what may block it */
     uint64_t not_after_unix_s; /* when it stops to count; a verified chain may make it sooner */
     bool takes_mappings;       /* identities may come from the database, by its CN */
     bool has_alternative_name; /* a subjectAltName is there, whatever is in it */

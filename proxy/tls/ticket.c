@@ -7,7 +7,7 @@
 #include <openssl/evp.h>
 #include <string.h>
 
-#define FORMAT 1 /* the first octet */
+#define FORMAT 2 /* the first octet */
 
 const char *ticket_verdict_text(enum ticket_verdict verdict)
 {
@@ -110,6 +110,7 @@ size_t ticket_write(const struct ticket *ticket, unsigned char out[TICKET_DATA_M
     put(&at, ticket->trust, sizeof(ticket->trust));
     put(&at, &chain->not_after_unix_s, sizeof(chain->not_after_unix_s));
     put(&at, chain->sha256, chain->certificate_count * sizeof(chain->sha256[0]));
+    put(&at, chain->naming, chain->certificate_count * sizeof(chain->naming[0]));
     put(&at, chain->links, chain->link_count * sizeof(chain->links[0]));
     return (size_t)(at - out);
 }
@@ -146,6 +147,7 @@ enum error ticket_read(struct slice data, struct ticket *out)
         take(&data, out->trust, sizeof(out->trust)) &&
         take(&data, &chain->not_after_unix_s, sizeof(chain->not_after_unix_s)) &&
         take(&data, chain->sha256, chain->certificate_count * sizeof(chain->sha256[0])) &&
+        take(&data, chain->naming, chain->certificate_count * sizeof(chain->naming[0])) &&
         take(&data, chain->links, chain->link_count * sizeof(chain->links[0])) && data.size == 0 &&
         (chain->certificate_count > 0) == (out->store[0] != 0))
         return ERROR_NONE;

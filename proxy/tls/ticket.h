@@ -33,7 +33,7 @@
 
 #define TICKET_HOST_SIZE 16
 /* Of the application data; the chain's part is bounded by CHAIN_CERTIFICATES_MAX. */
-#define TICKET_DATA_MAX 1024
+#define TICKET_DATA_MAX 1536
 
 struct ticket {
     unsigned char listener[SHA256_DIGEST_LENGTH]; /* of its name */

@@ -4,6 +4,7 @@
 #include "proxy/tls/trust_store.h"
 
 #include "common/mem.h"
+#include "proxy/tls/certificate_text.h"
 #include "proxy/tls/peer_identity.h"
 
 #include <openssl/err.h>
@@ -247,7 +248,9 @@ static int keep_chain(const STACK_OF(X509) * certificates, struct trust_chain *c
             chain->not_after_unix_s = not_after_unix_s;
         if (i == CHAIN_CERTIFICATES_MAX)
             return X509_V_ERR_CERT_CHAIN_TOO_LONG;
-        if (X509_digest(sk_X509_value(certificates, i), EVP_sha256(), chain->sha256[i], NULL) != 1)
+        if (X509_digest(sk_X509_value(certificates, i), EVP_sha256(), chain->sha256[i], NULL) !=
+                1 ||
+            !certificate_naming_digest(sk_X509_value(certificates, i), chain->naming[i]))
             return X509_V_ERR_OUT_OF_MEM;
         chain->certificate_count++;
     }

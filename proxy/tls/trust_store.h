@@ -46,6 +46,7 @@ bool trust_store_overlaps(const struct trust_store *a, const struct trust_store 
 struct trust_chain {
     size_t certificate_count; /* leaf to anchor */
     unsigned char sha256[CHAIN_CERTIFICATES_MAX][SHA256_DIGEST_LENGTH];
+    unsigned char naming[CHAIN_CERTIFICATES_MAX][SHA256_DIGEST_LENGTH]; /* issuer and serial */
     uint64_t not_after_unix_s; /* the earliest of its certificates, the anchor's too */
     size_t link_count;         /* its certificates but the anchor, the leaf first */
     struct chain_link links[TRUST_STORE_DEPTH + 1];

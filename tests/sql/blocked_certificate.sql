@@ -37,6 +37,38 @@ SELECT throws_ok(format($$INSERT INTO blocked_certificate (trust_store, sha256) 
     '23505', NULL, 'another spelling is the same certificate');
 SELECT lives_ok($$INSERT INTO blocked_certificate (trust_store, sha256) VALUES ('corp', repeat('a1', 32))$$, 'each store has its own');
 
+-- Issuer and serial number, in every spelling that the log or OpenSSL has.
+INSERT INTO blocked_certificate (trust_store, issuer, serial) VALUES
+    ('device', 'issuer="CN=Device root,O=Acme\\, Inc."', 'certificate_serial=4BC2F1'),
+    ('device', 'CN=Caf\C3\A9', '-0x00'),
+    ('corp', ' CN=Device root,O=Acme\, Inc. ', '00:4b:c2:f1');
+SELECT is(string_agg(concat_ws(' ', trust_store, issuer, serial), '; ' ORDER BY trust_store, issuer COLLATE "C"),
+    'corp CN=Device root,O=Acme, Inc. 4BC2F1; device CN=CafC3A9 0; device CN=Device root,O=Acme, Inc. 4BC2F1',
+    'they become one form') FROM blocked_certificate WHERE issuer IS NOT NULL;
+SELECT is(sha256, encode(sha256(E'cn=device root,o=acme, inc.\n4BC2F1'), 'hex'), 'the key is made of them')
+FROM blocked_certificate WHERE trust_store = 'corp' AND serial = '4BC2F1';
+SELECT throws_ok(format($$INSERT INTO blocked_certificate (trust_store, issuer, serial) VALUES ('device', %L, %L)$$, issuer, serial),
+    '23505', NULL, format('%s %s is the same', issuer, serial))
+FROM (VALUES ('CN=device root,O=ACME\, Inc.', '4bc2f1'), ('Issuer = CN=Device root,O=Acme\, Inc.', 'serial=004BC2F1'),
+    ('"CN=Device root,O=Acme\\, Inc."', '"4B:C2:F1"')) x(issuer, serial);
+SELECT matches(pg_temp.told(format($$INSERT INTO blocked_certificate (trust_store, issuer, serial) VALUES ('device', %L, %L)$$, issuer, serial)),
+    wanted, format('%s, %s is explained', issuer, serial))
+FROM (VALUES ('C = US, CN = x', '1', '^23514 .* is not an issuer as RFC 4514 .*-nameopt RFC2253'),
+    ('Device root', '1', '^23514 .* is not an issuer'), ('CN=Café', '1', '^23514 .* is not an issuer'),
+    ('"CN=Device ro\+12"', '1', '^23514 .* is cut at its end'), ('CN=' || repeat('x', 1022), '1', '^23514 .* is not an issuer'),
+    ('CN=x', 'xyz', '^23514 .* is not a serial number .*-serial'), ('CN=x', repeat('A', 41), '^23514 .* is not a serial number'),
+    ('CN=x', NULL, '^23502 .* the serial number is missing'), (NULL, '1', '^23502 .* the issuer is missing'),
+    ('CN=x', ' ', '^23502 .* the serial number is missing')) x(issuer, serial, wanted);
+SELECT matches(pg_temp.told($$INSERT INTO blocked_certificate (trust_store, sha256, issuer, serial) VALUES ('device', repeat('a', 64), 'CN=x', '1')$$),
+    '^23514 .* not by both', 'one way of naming it');
+SELECT lives_ok($$INSERT INTO blocked_certificate SELECT 'corp', b.sha256, b.note, b.created_at, b.issuer, b.serial
+                  FROM blocked_certificate b WHERE b.serial = '0'$$, 'a row that was read is taken again');
+SELECT is(pg_temp.logged($$UPDATE blocked_certificate SET serial = '01' WHERE trust_store = 'corp' AND serial = '0'$$),
+    format('certificate corp %s, certificate corp %s', least(a, b), greatest(a, b)), 'another serial number is another certificate')
+FROM (SELECT encode(sha256(E'cn=cafc3a9\n0'), 'hex') AS a, encode(sha256(E'cn=cafc3a9\n1'), 'hex') AS b) k;
+SELECT lives_ok($$UPDATE blocked_certificate SET note = 'n' WHERE serial = '1'$$, 'a note is no change of it');
+DELETE FROM blocked_certificate WHERE issuer IS NOT NULL;
+
 -- What is refused, and what to write instead.
 SELECT matches(pg_temp.told($$INSERT INTO blocked_certificate (trust_store, sha256) VALUES ('device', 'SHA1 Fingerprint=' || rtrim(repeat('A1:', 20), ':'))$$),
     '^23514 .* is a SHA-1, not a SHA-256 \| .*openssl x509 -noout -fingerprint -sha256', 'a SHA-1 is named');

@@ -2,6 +2,8 @@
 """blocked_certificate: SQL cuts a certificate off, or an authority's with all that it has certified, at
 once and whatever else speaks for it; without the row it works again (F11)."""
 import hashlib
+import re
+import subprocess
 
 import pytest
 from cryptography import x509
@@ -173,3 +175,79 @@ def test_F11_a_blocked_authority_cuts_all_that_it_has_certified(make_lab, which)
             assert beside.expect_closed()
     with again(below) as refused:
         assert warning(refused.register(expect=403)) == (403, True)
+
+
+def block_named(lab, issuer, serial, store="device"):
+    """By the words of a log line."""
+    sql(
+        lab,
+        "INSERT INTO blocked_certificate (trust_store, issuer, serial) VALUES (%s, %s, %s)",
+        *(store, issuer, serial),
+    )
+
+
+def denied(phone, other):
+    """Issuer and serial number of the phone's certificate, as they stand in the line of a denial."""
+    call_id = unique()
+    request = phone.request("MESSAGE", other.aor, from_=f"<sip:{other.identity}>", call_id=call_id)
+    assert phone.exchange(request).status == 403
+    line = re.compile(r"event=decision effect=deny .* (certificate_serial=\S+) (issuer=\"(?:[^\"\\]|\\.)*\") .*" + call_id)
+
+    def found():
+        return line.search(phone.lab.log_of("proxy").read_text())
+
+    wait_until(found)
+    return found().group(2), found().group(1)
+
+
+@pytest.mark.tsan
+def test_F11_a_certificate_is_blocked_by_issuer_and_serial_number_as_a_log_line_has_them(lab):
+    good, bad = ready_phone(lab), ready_phone(lab)
+    with good, bad:
+        issuer, serial = denied(bad, good)
+        block_named(lab, issuer, serial)
+        assert bad.expect_closed()
+        assert good.options().status == 200, "of the same authority"
+    with again(bad) as refused:
+        assert warning(refused.register(expect=403)) == (403, True)
+    serial = serial.partition("=")[2]
+    sql(lab, "DELETE FROM blocked_certificate WHERE serial = certificate_serial(%s)", serial)
+    wait_until(lambda: admitted(bad))
+
+
+def admitted(phone):
+    with again(phone) as back:
+        return back.exchange(back.request("REGISTER", f"sip:{phone.lab.domain}", to=phone.aor)).status == 200
+
+
+def test_F11_an_authority_with_a_name_that_must_be_escaped_is_blocked_by_it(make_lab):
+    lab = make_lab(mapperd_conf={"name": "m-blocked-escaped"})
+    subject = 'Acme, "Ünit" + \\ #' + unique()
+    keys = [certificates.new_key() for _ in range(3)]
+    issuing = signed(lab, keys[0], subject, lab.ca.certificate.subject, lab.ca.key, ca=True)
+    cns = [cn_of() for _ in range(2)]
+    leaves = [signed(lab, k, cn, issuing.subject, keys[0], ca=False) for k, cn in zip(keys[1:], cns)]
+    first, second = (
+        ready_phone(lab, cn=cn, pem=write_chain(lab, key, leaf, issuing))
+        for cn, key, leaf in zip(cns, keys[1:], leaves)
+    )
+    beside = ready_phone(lab)
+    with first, second, beside:
+        issuer, serial = denied(first, beside)
+        assert "\\\\" in issuer, "the log doubles what OpenSSL escapes with"
+        block_named(lab, issuer, serial)
+        assert first.expect_closed()
+        assert second.options().status == 200
+        # As OpenSSL prints it, of the authority above.
+        block_named(lab, *openssl_names(write_chain(lab, keys[0], issuing)))
+        assert second.expect_closed()
+        assert beside.options().status == 200
+    with again(second) as refused:
+        assert warning(refused.register(expect=403)) == (403, True)
+
+
+def openssl_names(pem):
+    return subprocess.run(
+        ["openssl", "x509", "-noout", "-issuer", "-serial", "-nameopt", "RFC2253", "-in", pem],
+        check=True, capture_output=True, text=True,
+    ).stdout.splitlines()

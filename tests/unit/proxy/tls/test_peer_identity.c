@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What a certificate says about its holder, and above all what it does not say (T9, T11, T12). */
+#include "proxy/tls/certificate_text.h"
 #include "proxy/tls/peer_identity.h"
 
 #include "common/mem.h"
@@ -452,6 +453,37 @@ static void test_without_memory_there_is_no_identity(void **state)
     test_certificate_free(&made);
 }
 
+/* The serial number that a certificate has, and its issuer's name. */
+static void expect_naming(const char *cn, const char *serial, const char *text)
+{
+    unsigned char found[SHA256_DIGEST_LENGTH], wanted[SHA256_DIGEST_LENGTH];
+    struct test_certificate made =
+        test_certificate_make(&(struct test_certificate_spec){ .cn = cn }, NULL);
+    BIGNUM *number = NULL;
+    assert_true(BN_hex2bn(&number, serial) > 0);
+    ASN1_INTEGER *integer = BN_to_ASN1_INTEGER(number, NULL);
+    assert_int_equal(X509_set_serialNumber(made.certificate, integer), 1);
+    assert_true(certificate_naming_digest(made.certificate, found));
+    SHA256((const unsigned char *)text, strlen(text), wanted);
+    if (memcmp(found, wanted, sizeof(found)) != 0)
+        fail_msg("%s %s is not %s", cn, serial, text);
+    ASN1_INTEGER_free(integer);
+    BN_free(number);
+    test_certificate_free(&made);
+}
+
+/* As tests/sql/blocked_certificate.sql makes it. */
+static void test_F11_issuer_and_serial_number_have_the_digest_that_sql_makes(void **state)
+{
+    (void)state;
+    expect_naming("Device Root", "4BC2F1", "cn=device root,o=test\n4BC2F1");
+    expect_naming("Device Root", "0", "cn=device root,o=test\n0");
+    expect_naming("Device Root", "0ABC", "cn=device root,o=test\nABC");
+    expect_naming("Device Root", "F0000000000000000000000000000000000000F1",
+                  "cn=device root,o=test\nF0000000000000000000000000000000000000F1");
+    expect_naming("Caf\xc3\xa9, \"Inc.\" + \\", "1", "cn=cafc3a9, \"inc.\" + ,o=test\n1");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -471,6 +503,7 @@ int main(void)
         cmocka_unit_test(test_T11_names_are_bounded),
         cmocka_unit_test(test_T11_a_subject_alt_name_that_stands_twice_gives_no_names),
         cmocka_unit_test(test_without_a_time_of_its_end_there_is_no_identity),
+        cmocka_unit_test(test_F11_issuer_and_serial_number_have_the_digest_that_sql_makes),
         cmocka_unit_test(test_a_copy_has_texts_and_names_of_its_own),
         cmocka_unit_test(test_without_memory_there_is_no_identity),
     };

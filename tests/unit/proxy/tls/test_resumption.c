@@ -139,7 +139,7 @@ static enum ticket_verdict show(struct tls_context *to, const struct test_certif
                     (m.session.resumption.verdict == TICKET_ADMISSIBLE));
         if (identity) {
             snprintf(cn, CN_MAX_OCTETS + 1, "%s", identity->cn);
-            assert_int_equal(identity->chain.size, 2 * PEER_CHAIN_WORD);
+            assert_int_equal(identity->chain.size, 2 * PEER_CHAIN_WORDS * PEER_CHAIN_WORD);
         }
         peer_identity_free(identity);
     }
