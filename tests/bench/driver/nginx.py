@@ -29,7 +29,6 @@ stream {{
     ssl_client_certificate {ca};
     ssl_verify_client on;
     ssl_protocols TLSv1.2 TLSv1.3;
-    ssl_session_tickets off;
     server {{
         listen 127.0.0.1:{port} ssl backlog=4096;
         return "\r\n";
