@@ -282,6 +282,7 @@ static void config_free(struct config *config)
     config_free_listeners(config);
     config_free_route_tls(config);
     config_free_crls(config);
+    config_free_staples(config);
     config_file_free(config->file);
     mem_free(config->routes);
     mem_free(config->trusted_peers);

@@ -16,6 +16,7 @@
 #include "proxy/tls/client_certificate.h"
 #include "proxy/tls/trust_rules.h"
 
+#include <openssl/x509.h>
 #include <stdatomic.h>
 #include <stdio.h>
 
@@ -43,6 +44,12 @@ struct config_crl_store {
     struct trust_rules rules;
     struct trust_store *anchors; /* main's, to verify the lists with */
     struct revocations *list;    /* as it was read with the configuration */
+};
+
+/* A file with an OCSP response for a certificate of ours. */
+struct config_staple {
+    const char *listener, *file;
+    STACK_OF(X509) * chain; /* the certificate, then what leads to its root; main's */
 };
 
 #define DIGEST_ALGORITHMS_MAX 2
@@ -165,6 +172,8 @@ struct config {
     struct config_crl_store *crl_stores;
     size_t crl_store_count;
     struct revocation_set *revocations; /* of these, as read with the configuration */
+    struct config_staple *staples;
+    size_t staple_count;
     struct config_trusted_peer *trusted_peers;
     size_t trusted_peer_count;
     bool pass_diversion;      /* of peers that are not trusted */
@@ -196,6 +205,11 @@ const struct config_route *config_route_of_host(const struct config *config,
  * Main's thread. */
 enum error config_read_crls(const struct config_crl_store *store, struct revocations **out,
                             const char **file, const char **why) MUST_CHECK;
+
+/* Reads the file; the caller frees der->data (mem_free). ERROR_SYSTEM, ERROR_MEMORY: *why says what
+ * is wrong. Main's thread. */
+enum error config_read_staple(const struct config_staple *staple, struct slice *der,
+                              const char **why) MUST_CHECK;
 
 /* Names in the log what the configuration permits and should not for longer than needed: old
  * versions of TLS, stores of a low security level. Main's thread, at start and after a reload. */

@@ -9,6 +9,7 @@
 #include "proxy/config.h"
 
 struct config_stores;
+struct tls_own_spec;
 struct tls_store_spec;
 
 /* All complain by config_complain() and go on to the next section, so that one start names every
@@ -57,6 +58,12 @@ void config_warn_of_routes(const struct config *config);
 
 /* TLS1_VERSION and on for "1.0" to "1.3"; 0: none of these. */
 int config_tls_version(const char *text);
+
+/* config_ocsp.c: option ocsp of a listener, whose certificates are `own`. */
+enum error config_read_staples(struct config *config, const struct config_file *file,
+                               const struct config_section *s, const struct tls_own_spec *own,
+                               size_t own_count, const struct config_listener *listener) MUST_CHECK;
+void config_free_staples(struct config *config);
 
 /* config_trusted.c */
 enum error config_read_trusted_peers(struct config *config,

@@ -152,6 +152,7 @@ static enum error read_tls(struct config *c, const struct config_file *file,
         if (listener->tickets)
             spec.resumption_max_s = (c->resumption.max_ms + 999) / 1000;
         e = build_contexts(c, file, s, &spec, listener);
+        e = config_worse(e, config_read_staples(c, file, s, own.specs, own.count, listener));
     }
     for (size_t i = 0; i < own.count; i++) {
         config_forget(&own.certificates[i]);

@@ -9,6 +9,7 @@
 #include "proxy/authorization/ask.h"
 #include "proxy/config.h"
 #include "proxy/crl_watch.h"
+#include "proxy/staple_watch.h"
 #include "proxy/worker_base.h"
 
 #include <errno.h>
@@ -162,6 +163,15 @@ static void add_crls(const struct control_view *view, struct buffer *out)
                       figures.stores, figures.revoked, figures.expired, figures.faulty);
 }
 
+static void add_staples(const struct control_view *view, struct buffer *out)
+{
+    struct staple_figures figures;
+
+    staple_watch_get_figures(view->staples, &figures);
+    buffer_add_format(out, "ocsp_stapled:%u\r\nocsp_expired:%u\r\nocsp_faulty:%u\r\n", figures.good,
+                      figures.expired, figures.faulty);
+}
+
 static void add_reasons(const struct control_view *view, struct buffer *out)
 {
     buffer_add_text(out, "# Reasons\r\n");
@@ -182,6 +192,7 @@ static void run_info(struct client *client)
     add_traffic(client->control->view, &text);
     add_mapperd(client->control->view, &text);
     add_crls(client->control->view, &text);
+    add_staples(client->control->view, &text);
     add_reasons(client->control->view, &text);
     if (text.failed)
         resp_add_failure(&client->out, "ERR out of memory");

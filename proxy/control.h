@@ -12,6 +12,7 @@ struct control;
 struct counters;
 struct crl_watch;
 struct ev_loop;
+struct staple_watch;
 
 /* Clients at once; a further one is closed. */
 #define CONTROL_CLIENTS_MAX 32
@@ -21,6 +22,7 @@ struct control_view {
     const struct address *bound;            /* one a listener, in the configuration's order */
     const struct counters *const *counters; /* one a worker */
     const struct crl_watch *crls;
+    const struct staple_watch *staples;
     /* RELOAD: ERROR_NONE, or the running configuration stays and the log says why. */
     enum error (*reload)(void *owner);
     void *owner;

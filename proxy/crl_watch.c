@@ -5,24 +5,16 @@
 #include "common/log.h"
 #include "common/mem.h"
 #include "proxy/config.h"
+#include "proxy/file_mark.h"
 #include "proxy/tls/revocation.h"
 
 #include <ev.h>
-#include <sys/stat.h>
 
 #define LOOK_S 0.25
 
-/* What tells one writing of a file from another. */
-struct mark {
-    dev_t device;
-    ino_t file;
-    off_t size;
-    struct timespec modified;
-};
-
 struct watched {
     const struct config_crl_store *options;
-    struct mark *marks;       /* one a file; all zero: to be read */
+    struct file_mark *marks;  /* one a file */
     struct revocations *list; /* the last good reading; a reference */
     bool faulty, expired;
 };
@@ -50,30 +42,11 @@ static void log_store(enum log_level level, const char *event, const struct watc
     log_end(&line);
 }
 
-static bool same_mark(const struct mark *a, const struct mark *b)
-{
-    return a->device == b->device && a->file == b->file && a->size == b->size &&
-           a->modified.tv_sec == b->modified.tv_sec && a->modified.tv_nsec == b->modified.tv_nsec;
-}
-
-/* A file that is not there has a mark of its own. */
-static struct mark mark_of(const char *path)
-{
-    struct stat st;
-    if (stat(path, &st) != 0)
-        return (struct mark){ .size = -1 };
-    return (struct mark){ st.st_dev, st.st_ino, st.st_size, st.st_mtim };
-}
-
-/* The mark is taken before the file is read: what is written meanwhile is seen at the next look. */
 static bool has_changed(struct watched *w)
 {
     bool changed = false;
-    for (size_t i = 0; i < w->options->file_count; i++) {
-        struct mark now = mark_of(w->options->files[i]);
-        changed |= !same_mark(&now, &w->marks[i]);
-        w->marks[i] = now;
-    }
+    for (size_t i = 0; i < w->options->file_count; i++)
+        changed |= file_mark_changes(&w->marks[i], w->options->files[i]);
     return changed;
 }
 
@@ -172,7 +145,7 @@ void crl_watch_use(struct crl_watch *watch, const struct config *config)
     watch->stores = mem_zero(config->crl_store_count + 1, sizeof(watch->stores[0]));
     for (size_t i = 0; watch->stores && i < config->crl_store_count; i++) {
         const struct config_crl_store *options = &config->crl_stores[i];
-        struct mark *marks = mem_zero(options->file_count, sizeof(*marks));
+        struct file_mark *marks = mem_zero(options->file_count, sizeof(*marks));
         if (!marks)
             break;
         watch->stores[watch->count++] = (struct watched){ .options = options,

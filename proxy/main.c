@@ -12,6 +12,7 @@
 #include "proxy/crl_watch.h"
 #include "proxy/delivery/mail.h"
 #include "proxy/net/listener.h"
+#include "proxy/staple_watch.h"
 #include "proxy/ticket_rotation.h"
 #include "proxy/worker.h"
 
@@ -38,6 +39,7 @@ struct proxy {
     struct control *control;
     struct crl_watch *crls;
     struct ticket_rotation *tickets;
+    struct staple_watch *staples;
     struct ev_loop *loop;
 };
 
@@ -148,6 +150,7 @@ static enum error reload(void *owner)
         return error;
     }
     crl_watch_use(proxy->crls, next);
+    staple_watch_use(proxy->staples, next);
     ticket_rotation_use(proxy->tickets, &next->resumption);
     for (unsigned i = 0; i < proxy->config->workers; i++)
         worker_reload(proxy->workers[i], next);
@@ -175,6 +178,25 @@ static enum error watch_crls(struct proxy *proxy)
     if (error == ERROR_NONE)
         crl_watch_use(proxy->crls, proxy->config);
     proxy->view.crls = proxy->crls;
+    return error;
+}
+
+static void on_staples(void *owner, struct staples *set)
+{
+    struct proxy *proxy = owner;
+
+    for (unsigned i = 0; i < proxy->config->workers; i++)
+        worker_staple(proxy->workers[i], set);
+}
+
+static enum error watch_staples(struct proxy *proxy)
+{
+    const struct staple_watch_user user = { proxy, on_staples };
+    enum error error = staple_watch_new(proxy->loop, &user, &proxy->staples);
+
+    if (error == ERROR_NONE)
+        staple_watch_use(proxy->staples, proxy->config);
+    proxy->view.staples = proxy->staples;
     return error;
 }
 
@@ -228,6 +250,8 @@ static enum error prepare(struct proxy *proxy)
     error = watch_crls(proxy);
     if (error == ERROR_NONE)
         error = rotate_ticket_keys(proxy);
+    if (error == ERROR_NONE)
+        error = watch_staples(proxy);
     if (error != ERROR_NONE)
         return error;
     error = control_new(proxy->loop, &proxy->view, &proxy->control);
@@ -292,6 +316,7 @@ static void release(struct proxy *proxy)
     control_free(proxy->control);
     crl_watch_free(proxy->crls);
     ticket_rotation_free(proxy->tickets);
+    staple_watch_free(proxy->staples);
     if (proxy->shared.office)
         post_office_close(proxy->shared.office);
     for (unsigned i = 0; proxy->workers && i < proxy->config->workers; i++)

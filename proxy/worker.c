@@ -20,6 +20,7 @@
 #include "proxy/net/net.h"
 #include "proxy/registrar/registrar.h"
 #include "proxy/request/request_layer.h"
+#include "proxy/tls/ocsp.h"
 #include "proxy/tls/revocation.h"
 #include "proxy/tls/ticket_keys.h"
 
@@ -57,6 +58,7 @@ struct worker {
     _Atomic(const struct config *) reloaded;  /* waits to be taken over; a reference */
     _Atomic(struct revocation_set *) revoked; /* the same */
     _Atomic(struct ticket_keys *) ticket_keys;
+    _Atomic(struct staples *) staples;
     atomic_ullong edition; /* main's count of what it has handed over, these two included */
     atomic_bool stop_wanted;
     bool stopping, started;
@@ -149,6 +151,16 @@ static void take_over_ticket_keys(struct worker *worker)
     ticket_keys_drop(keys);
 }
 
+static void take_over_staples(struct worker *worker)
+{
+    struct staples *set = atomic_exchange(&worker->staples, NULL);
+
+    if (!set)
+        return;
+    net_set_staples(worker->net, set);
+    staples_drop(set);
+}
+
 static void stop(struct worker *worker);
 
 static void on_mail(struct ev_loop *loop, ev_async *watcher, int events)
@@ -160,6 +172,7 @@ static void on_mail(struct ev_loop *loop, ev_async *watcher, int events)
     worker->base.edition = atomic_load(&worker->edition); /* before what it counts is taken over */
     take_over_revoked(worker);
     take_over_ticket_keys(worker);
+    take_over_staples(worker);
     take_over_config(worker);
     delivery_read_box(worker->delivery);
     if (atomic_load(&worker->stop_wanted))
@@ -631,6 +644,12 @@ void worker_ticket_keys(struct worker *worker, struct ticket_keys *keys)
     ev_async_send(worker->base.loop, &worker->mail);
 }
 
+void worker_staple(struct worker *worker, struct staples *set)
+{
+    staples_drop(atomic_exchange(&worker->staples, staples_hold(set)));
+    ev_async_send(worker->base.loop, &worker->mail);
+}
+
 void worker_join(struct worker *worker)
 {
     if (worker->started)
@@ -661,6 +680,7 @@ void worker_free(struct worker *worker)
     config_drop(atomic_exchange(&worker->reloaded, NULL));
     revocation_set_drop(atomic_exchange(&worker->revoked, NULL));
     ticket_keys_drop(atomic_exchange(&worker->ticket_keys, NULL));
+    staples_drop(atomic_exchange(&worker->staples, NULL));
     timer_stop(&worker->base.timers, &worker->drain);
     timer_stop(&worker->base.timers, &worker->figures);
     timers_free(&worker->base.timers);

@@ -11,6 +11,7 @@ struct call_rates;
 struct config;
 struct post_office;
 struct revocation_set;
+struct staples;
 struct ticket_keys;
 struct token_keys;
 struct worker;
@@ -41,6 +42,8 @@ void worker_reload(struct worker *worker, const struct config *config);
 void worker_revoke(struct worker *worker, struct revocation_set *set);
 /* Session tickets are sealed and opened by these from here on; the same. */
 void worker_ticket_keys(struct worker *worker, struct ticket_keys *keys);
+/* Our certificates are shown with these from here on; the same. */
+void worker_staple(struct worker *worker, struct staples *set);
 void worker_join(struct worker *worker); /* harmless when it was never started */
 void worker_free(struct worker *worker);
 

@@ -155,6 +155,7 @@ static void take(struct net *net, struct listener *l, int fd, const struct addre
     c->recognised = c->route != NULL;
     c->session.revoked = &net->revoked;
     c->session.resumption.keys = &net->ticket_keys;
+    c->session.staples = &net->staples;
     bool ready = ssl || c->transport != TRANSPORT_TLS;
     if (!ready)
         connection_close(c, END_MEMORY);

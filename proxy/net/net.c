@@ -3,6 +3,7 @@
 #include "proxy/net/net_internal.h"
 
 #include "common/mem.h"
+#include "proxy/tls/ocsp.h"
 #include "proxy/tls/ticket_keys.h"
 
 #include <assert.h>
@@ -197,6 +198,13 @@ void net_set_ticket_keys(struct net *net, struct ticket_keys *keys)
     ticket_keys_drop(old);
 }
 
+void net_set_staples(struct net *net, struct staples *set)
+{
+    struct staples *old = net->staples;
+    net->staples = staples_hold(set);
+    staples_drop(old);
+}
+
 void net_stop_listening(struct net *net)
 {
     struct listener *l;
@@ -234,6 +242,7 @@ void net_destroy(struct net *net)
     revocation_set_drop(net->revoked);
     config_drop(net->newest);
     ticket_keys_drop(net->ticket_keys);
+    staples_drop(net->staples);
     buffer_free(&net->nowhere);
     mem_free(net->slots);
     mem_free(net);

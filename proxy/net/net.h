@@ -16,6 +16,7 @@ struct config_listener;
 struct connection;
 struct net;
 struct revocation_set;
+struct staples;
 struct ticket_keys;
 
 /* Why a connection ended. */
@@ -81,6 +82,8 @@ void net_set_revoked(struct net *net, struct revocation_set *set);
 /* The keys of session tickets from here on; until the first ones there are no tickets. Takes a
  * reference. */
 void net_set_ticket_keys(struct net *net, struct ticket_keys *keys);
+/* What is stapled to our certificates from here on. Takes a reference. */
+void net_set_staples(struct net *net, struct staples *set);
 void net_stop_listening(struct net *net);
 
 /* After a reload: what is accepted from now on is verified and served by the new configuration's

@@ -48,6 +48,7 @@ struct net {
     struct listener *listeners;
     struct revocation_set *revoked;  /* a reference; NULL: nothing is known to be */
     struct ticket_keys *ticket_keys; /* the same */
+    struct staples *staples;         /* the same */
     const struct config *newest;     /* for connections that we open; held */
     struct timer accept_timer;       /* accepting pauses until it fires */
     int spare_fd;          /* given up to accept and refuse when there are no others (T41) */

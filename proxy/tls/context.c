@@ -3,7 +3,9 @@
  * here. */
 #include "proxy/tls/context.h"
 
+#include "common/clock.h"
 #include "common/mem.h"
+#include "proxy/tls/ocsp.h"
 #include "proxy/tls/own_certificates.h"
 
 #include <openssl/err.h>
@@ -50,6 +52,23 @@ static void info_callback(const SSL *ssl, int where, int value)
     struct tls_session *session = SSL_get_app_data(ssl);
     if (session->established && where == SSL_CB_ACCEPT_LOOP)
         session->later_messages++;
+}
+
+/* Asked for by clients that want it (RFC 6066 8), when our certificate has been chosen. */
+static int status_callback(SSL *ssl, void *argument)
+{
+    const struct tls_session *session = SSL_get_app_data(ssl);
+    X509 *certificate = SSL_get_certificate(ssl);
+    (void)argument;
+    if (!session->staples || !certificate)
+        return SSL_TLSEXT_ERR_NOACK;
+    struct slice response = staples_find(*session->staples, certificate, clock_unix_s());
+    unsigned char *copy = response.data ? OPENSSL_memdup(response.data, response.size) : NULL;
+    if (!copy || SSL_set_tlsext_status_ocsp_resp(ssl, copy, (long)response.size) != 1) {
+        OPENSSL_free(copy);
+        return SSL_TLSEXT_ERR_NOACK;
+    }
+    return SSL_TLSEXT_ERR_OK;
 }
 
 /* ---- Making one ---- */
@@ -114,6 +133,7 @@ static enum error set_rules(struct tls_context *c, const struct tls_context_spec
     SSL_CTX_set_verify(ssl, verify_mode(c->client_certificate), NULL);
     SSL_CTX_set_cert_verify_callback(ssl, verify_callback, c);
     SSL_CTX_set_info_callback(ssl, info_callback);
+    SSL_CTX_set_tlsext_status_cb(ssl, status_callback);
     if (SSL_CTX_set_min_proto_version(ssl, version_min) != 1 ||
         SSL_CTX_set_max_proto_version(ssl, TLS1_3_VERSION) != 1 ||
         SSL_CTX_set_max_early_data(ssl, 0) != 1)

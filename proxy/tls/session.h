@@ -12,6 +12,8 @@
 
 #include <openssl/ssl.h>
 
+struct staples;
+
 #define TLS_CLIENT_CHAIN_MAX        32768 /* bytes of a peer's certificate message (T31) */
 #define TLS_CLIENT_CERTIFICATES_MAX 10
 
@@ -26,6 +28,9 @@ struct tls_session {
      * nothing is known to be. */
     struct revocation_set *const *revoked;
     struct resumption resumption;
+    /* Set by the connection before the handshake: where the worker keeps what is stapled now. NULL,
+     * or NULL there: nothing is. */
+    struct staples *const *staples;
     int verify_error;        /* X509_V_ERR_ of the last handshake that failed for its certificate */
     X509 *refused;           /* the leaf of that, for the log */
     bool established;        /* set by the connection after the handshake */
