@@ -12,6 +12,7 @@
 #include "proxy/authorization/authenticate.h"
 #include "proxy/authorization/denials.h"
 #include "proxy/authorization/peer.h"
+#include "proxy/authorization/peer_route.h"
 #include "proxy/authorization/tag.h"
 #include "proxy/config.h"
 #include "proxy/delivery/delivery.h"
@@ -228,18 +229,26 @@ static enum error open_peer(struct worker *worker, struct connection *c, struct 
         if (error != ERROR_NONE)
             return error;
         peer_trust(endpoint->peer, config_trusted_peer_of(worker->config, identity));
+        error = peer_count_as_routes(endpoint->peer, worker->base.config, worker->config);
+        if (error != ERROR_NONE)
+            return error;
         peer_look_now(endpoint->peer); /* a request may come with this very read */
         return ERROR_NONE;
     }
     if (!route)
         return ERROR_NONE; /* a stranger on the routes' listener: everything of it gets 403 */
-    error = peer_open_route(worker->peers, route->name, route->inbound, route->may_assert,
-                            route->may_assert_count, endpoint, &endpoint->peer);
-    if (error == ERROR_NONE) {
-        endpoint->device = endpoint->peer->device;
-        endpoint->certificate = endpoint->device;
-    }
-    return error;
+    if (connection_transport(c) == TRANSPORT_TLS)
+        error = peer_open_server(worker->peers, route, connection_take_identity(c), endpoint,
+                                 &endpoint->peer);
+    else
+        error = peer_open_route(worker->peers, route->name, route->inbound, route->may_assert,
+                                route->may_assert_count, endpoint, &endpoint->peer);
+    if (error != ERROR_NONE)
+        return error;
+    endpoint->device = endpoint->peer->device;
+    endpoint->certificate = endpoint->device;
+    peer_look_now(endpoint->peer); /* over TLS */
+    return ERROR_NONE;
 }
 
 static void on_opened(void *owner, struct connection *c)
@@ -260,7 +269,7 @@ static void on_opened(void *owner, struct connection *c)
     }
     if (endpoint->peer)
         endpoint->peer->source = *connection_remote(c);
-    if (connection_is_outbound(c))
+    if (connection_is_outbound(c) && endpoint->peer->condition == PEER_HELD)
         request_layer_connected(worker->requests, endpoint->flow, true);
 }
 
@@ -285,6 +294,8 @@ static void on_closed(void *owner, struct connection *c, enum connection_end end
         return;
     connection_set_peer(c, NULL);
     endpoint->closed = true;
+    if (worker->requests && connection_is_outbound(c))
+        request_layer_connected(worker->requests, endpoint->flow, false);
     if (worker->requests)
         request_layer_endpoint_gone(worker->requests, endpoint);
     registrar_endpoint_gone(worker->registrar, endpoint);
@@ -336,6 +347,10 @@ static void on_peer_evaluated(void *owner, struct peer *peer)
     struct worker *worker = owner;
     struct endpoint *endpoint = peer->owner;
 
+    if (peer->kind == PEER_ROUTE) {
+        request_layer_connected(worker->requests, endpoint->flow, true);
+        return;
+    }
     endpoint->device = peer->device;
     delivery_flow_opened(worker->delivery, endpoint->device, endpoint->flow);
 }

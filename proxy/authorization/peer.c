@@ -6,6 +6,7 @@
 #include "common/random.h"
 #include "proxy/authorization/denials.h"
 #include "proxy/authorization/peer_internal.h"
+#include "proxy/authorization/peer_route.h"
 #include "proxy/authorization/proved.h"
 #include "proxy/authorization/tag.h"
 #include "proxy/config.h"
@@ -183,8 +184,16 @@ static bool add_link(struct peer *peer, uint64_t value, bool many)
 
 /* ---- Its identities: of its row, then of its certificate ---- */
 
+/* What it was verified by; NULL: nothing. */
+static const struct peer_identity *verified(const struct peer *peer)
+{
+    return peer->certificate ? peer->certificate : peer->server_certificate;
+}
+
 static size_t identity_count(const struct peer *peer)
 {
+    if (peer->kind == PEER_ROUTE)
+        return 0; /* who it is says the configuration */
     return peer_entry_count(peer, peer->answer) + peer->certificate->name_count;
 }
 
@@ -211,14 +220,14 @@ static bool link_identity(struct peer *peer, struct slice identity)
  * authority's, of many. */
 static bool link_chain(struct peer *peer)
 {
-    struct slice rest = peer->certificate->chain, sha256;
+    struct slice rest = verified(peer)->chain, sha256;
 
     if (!rest.size)
         return true;
     rest.data++; /* the first comma */
     rest.size--;
     while (answer_peer_word(&rest, &sha256)) {
-        if (!add_link(peer, tag_certificate(slice_of(peer->certificate->store), sha256), false))
+        if (!add_link(peer, tag_certificate(slice_of(verified(peer)->store), sha256), false))
             return false;
     }
     return true;
@@ -227,7 +236,7 @@ static bool link_chain(struct peer *peer)
 static bool link_all(struct peer *peer)
 {
     size_t count = identity_count(peer);
-    size_t certificates = peer->certificate->chain.size / PEER_CHAIN_WORD;
+    size_t certificates = verified(peer)->chain.size / PEER_CHAIN_WORD;
 
     unlink_all(peer);
     if (count > PEER_FOLLOWED_MAX)
@@ -252,7 +261,10 @@ static bool link_all(struct peer *peer)
 
 static const bool allowed[][PEER_GONE + 1] = {
     [0] = { [PEER_ASKING] = true, [PEER_STRANGER] = true, [PEER_HELD] = true },
-    [PEER_ASKING] = { [PEER_STRANGER] = true, [PEER_HELD] = true, [PEER_GONE] = true },
+    [PEER_ASKING] = { [PEER_STRANGER] = true,
+                      [PEER_HELD] = true,
+                      [PEER_LOST] = true,
+                      [PEER_GONE] = true },
     [PEER_STRANGER] = { [PEER_HELD] = true, [PEER_GONE] = true },
     [PEER_HELD] = { [PEER_LOST] = true, [PEER_GONE] = true },
     [PEER_LOST] = { [PEER_GONE] = true },
@@ -273,10 +285,11 @@ static bool has_identity(const struct peer *peer, const struct answer *answer)
     case PEER_BLOCKED:
         return false;
     case PEER_UNKNOWN:
-        return peer->trusted || peer->certificate->name_count > 0 || proved_at(peer, 0);
+        return peer->kind == PEER_ROUTE || peer->trusted || peer->certificate->name_count > 0 ||
+               proved_at(peer, 0);
     case PEER_KNOWN:
-        return peer->trusted || proved_at(peer, 0) || peer_entry_count(peer, answer) > 0 ||
-               peer->certificate->name_count > 0;
+        return peer->kind == PEER_ROUTE || peer->trusted || proved_at(peer, 0) ||
+               peer_entry_count(peer, answer) > 0 || peer->certificate->name_count > 0;
     }
     return false;
 }
@@ -311,7 +324,7 @@ static void learn_key(struct peer *peer, const struct answer *answer)
  * memory for the table a peer is asked again every second. */
 static void follow_row(struct peer *peer, const struct answer *answer)
 {
-    struct slice store = slice_of(peer->certificate->store), cn = answer->peer.canonical_cn;
+    struct slice store = slice_of(verified(peer)->store), cn = answer->peer.canonical_cn;
     uint64_t tag = cn.size ? tag_peer(store, cn) : TAG_NONE;
 
     if (tag == peer->tag_peer)
@@ -430,18 +443,21 @@ static void evaluate(struct peer *peer, struct answer *answer)
     bool first = peer->condition == PEER_ASKING;
     bool other = !same_entries(peer->answer, answer);
 
-    if (first)
+    if (first && peer->kind == PEER_DEVICE)
         learn_key(peer, answer);
     answer_release(peer->answer);
     peer->answer = answer_hold(answer);
     follow_row(peer, answer);
     if ((other || !peer->links) && !link_all(peer))
         ask_later(peer, FAILED_AGAIN_MS);
-    peer_event(peer, has_identity(peer, answer) ? PEER_EVENT_HAS : PEER_EVENT_HAS_NOT);
-    if (first)
-        user->evaluated(user->owner, peer);
-    else if (peer->condition == PEER_LOST)
+    if (has_identity(peer, answer))
+        peer_event(peer, PEER_EVENT_HAS);
+    else
+        peer_event(peer, peer->kind == PEER_ROUTE ? PEER_EVENT_DISABLED : PEER_EVENT_HAS_NOT);
+    if (peer->condition == PEER_LOST)
         user->lost(user->owner, peer);
+    else if (first)
+        user->evaluated(user->owner, peer);
     else if (other && user->changed)
         user->changed(user->owner, peer);
     if (!first)
@@ -474,13 +490,14 @@ static void on_waiter(struct lookup_waiter *waiter)
 static void evaluate_again(struct task *task)
 {
     struct peer *peer = (struct peer *)((char *)task - offsetof(struct peer, task));
-    struct slice cn = { peer->certificate->cn, peer->certificate->cn_size };
+    const struct peer_identity *certificate = verified(peer);
+    struct slice cn = { certificate->cn, certificate->cn_size };
 
     timer_stop(&peer->peers->base->timers, &peer->timer);
     if (lookup_waiting(&peer->waiter)) /* what comes holds when it comes */
         return;
-    switch (lookup_peer(peer->peers->ask, &peer->waiter, slice_of(peer->certificate->store),
-                        peer->certificate->chain, cn)) {
+    switch (lookup_peer(peer->peers->ask, &peer->waiter, slice_of(certificate->store),
+                        certificate->chain, cn)) {
     case LOOKUP_READY:
         on_answer(peer);
         break;
@@ -503,7 +520,7 @@ static void on_timer(struct timer *timer)
 
 static bool is_followed(const struct peer *peer)
 {
-    return peer->kind == PEER_DEVICE && peer->condition != PEER_LOST;
+    return verified(peer) && peer->condition != PEER_LOST;
 }
 
 /* At some moment within the next 10 s, unless it is about to be asked for anyhow. */
@@ -671,22 +688,53 @@ void peer_look_now(struct peer *peer)
     evaluate_again(&peer->task);
 }
 
+static struct peer *make_route(struct peers *peers, const char *name, void *owner)
+{
+    struct peer *peer = make_peer(peers, PEER_ROUTE, owner);
+
+    if (!peer)
+        return NULL;
+    snprintf(peer->key, sizeof peer->key, "route:%s", name);
+    peer->device = token_keys_device_hash(peers->keys, slice_of(peer->key));
+    return peer;
+}
+
 enum error peer_open_route(struct peers *peers, const char *name, bool inbound,
                            const struct identity *may_assert, size_t may_assert_count, void *owner,
                            struct peer **out)
 {
-    struct peer *peer = make_peer(peers, PEER_ROUTE, owner);
+    struct peer *peer = make_route(peers, name, owner);
 
-    *out = NULL;
+    *out = peer;
     if (!peer)
         return ERROR_MEMORY;
-    snprintf(peer->key, sizeof peer->key, "route:%s", name);
-    peer->device = token_keys_device_hash(peers->keys, slice_of(peer->key));
     peer->inbound = inbound;
     peer->may_assert = may_assert;
     peer->may_assert_count = may_assert_count;
     peer_become(peer, PEER_HELD);
     DL_APPEND(peers->all, peer);
+    return ERROR_NONE;
+}
+
+enum error peer_open_server(struct peers *peers, const struct config_route *route,
+                            struct peer_identity *certificate, void *owner, struct peer **out)
+{
+    struct peer *peer = make_route(peers, route->name, owner);
+
+    *out = NULL;
+    if (!peer || !index_store(peer, tag_store(slice_of(certificate->store)))) {
+        mem_free(peer);
+        peer_identity_free(certificate);
+        return ERROR_MEMORY;
+    }
+    peer->inbound = route->inbound;
+    peer->may_assert = route->may_assert;
+    peer->may_assert_count = route->may_assert_count;
+    peer->server = route;
+    peer->server_certificate = certificate;
+    peer_become(peer, PEER_ASKING);
+    DL_APPEND(peers->all, peer);
+    run_queue_add(&peers->base->run_queue, &peer->task);
     *out = peer;
     return ERROR_NONE;
 }
@@ -719,14 +767,19 @@ void peer_admit_stranger(struct peer *peer)
 
 uint64_t peer_device_at(const struct peer *peer, size_t index)
 {
-    if (peer->device)
-        return index == 0 ? peer->device : proved_device_at(peer, index - 1);
-    return proved_device_at(peer, index);
+    size_t first = peer->device != 0;
+
+    if (index < first)
+        return peer->device;
+    if (index - first < peer->route_count)
+        return peer->routes[index - first].device;
+    return proved_device_at(peer, index - first - peer->route_count);
 }
 
 bool peer_is_device(const struct peer *peer, uint64_t device)
 {
-    return device && (peer->device == device || proved_find_device(peer, device));
+    return device && (peer->device == device || peer_route_of_device(peer, device) ||
+                      proved_find_device(peer, device));
 }
 
 void peer_close(struct peer *peer)
@@ -741,7 +794,7 @@ void peer_close(struct peer *peer)
     run_queue_remove(&peers->base->run_queue, &peer->task);
     timer_stop(&peers->base->timers, &peer->timer);
     unindex_row(peer);
-    if (peer->kind == PEER_DEVICE)
+    if (verified(peer))
         unindex_store(peer);
     DL_DELETE(peers->all, peer);
     DL_APPEND(peers->gone, peer);
@@ -763,6 +816,8 @@ void peer_release(struct peer *peer)
     DL_DELETE(peer->peers->gone, peer);
     answer_release(peer->answer);
     peer_identity_free(peer->certificate);
+    peer_identity_free(peer->server_certificate);
+    mem_free(peer->routes);
     passwords_free(peer);
     mem_free(peer);
 }

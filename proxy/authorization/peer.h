@@ -16,14 +16,17 @@
  *   event       ASKING    STRANGER  HELD           LOST
  *   HAS         HELD      HELD      HELD           -
  *   HAS_NOT     STRANGER  STRANGER  LOST           -
- *   DISABLED    -         -         LOST           -
+ *   DISABLED    LOST      -         LOST           -
  *   FAILED      ASKING    STRANGER  HELD           -      asked again after 1 s
  *   CLOSED      GONE      GONE      GONE           GONE
  *
- * A route is HELD at once and for good. Who has shown no certificate is a STRANGER at once: no
- * store, no CN, no entries, no device key; nothing is asked about it. It HAS once it has proved a
- * password (proved.h), and HAS_NOT when none of these is left; each of its users is a device of its
- * own then. Or it is admitted as a stranger: a device for as long as its connection lasts. */
+ * A route on TCP is HELD at once and for good. One over TLS is ASKING until it is known that no
+ * certificate that its server was verified by is blocked, nor the server's CN or the store
+ * disabled; it becomes LOST (DISABLED) when one is, HELD (HAS) else, whatever rows there are. Who
+ * has shown no certificate is a STRANGER at once: no store, no CN, no entries, no device key;
+ * nothing is asked about it. It HAS once it has proved a password (proved.h), and HAS_NOT when none
+ * of these is left; each of its users is a device of its own then. Or it is admitted as a stranger:
+ * a device for as long as its connection lasts. */
 #ifndef HOLDLINE_AUTHORIZATION_PEER_H
 #define HOLDLINE_AUTHORIZATION_PEER_H
 
@@ -50,11 +53,15 @@ struct peer {
     void *owner; /* the worker's connection; not to be used when GONE */
     /* The device key, known from the first evaluation on (never changes); empty before. */
     char key[DEVICE_KEY_MAX + 1];
-    uint64_t device;                   /* token_keys_device_hash() of it; 0 before */
-    struct peer_identity *certificate; /* of a device; owned */
-    struct address source;             /* where its connection comes from; AF_UNSPEC: not known */
+    uint64_t device;                          /* token_keys_device_hash() of it; 0 before */
+    struct peer_identity *certificate;        /* of a device; owned */
+    struct peer_identity *server_certificate; /* of a route over TLS; owned */
+    const struct config_route *server;        /* the same: whom its server has proved to be */
+    struct address source; /* where its connection comes from; AF_UNSPEC: not known */
     /* Of a device, the configuration's newest word on it; NULL: it is none. See peer_trust(). */
     const struct config_trusted_peer *trusted;
+    struct peer_route *routes;                 /* of a device: see peer_route.h; owned */
+    size_t route_count;
     bool inbound;                      /* of a route: may begin requests */
     const struct identity *may_assert; /* of a route; the configuration's */
     size_t may_assert_count;
@@ -91,7 +98,9 @@ struct peers_user {
 };
 
 struct config;
+struct config_route;
 struct config_trusted_peer;
+struct peer_route;
 struct peers;
 
 /* `keys` and `ask` outlive it. */
@@ -121,6 +130,12 @@ enum error peer_open_route(struct peers *peers, const char *name, bool inbound,
                            const struct identity *may_assert, size_t may_assert_count, void *owner,
                            struct peer **out) MUST_CHECK;
 
+/* A route over TLS: takes over what its server was verified by, also on failure. `route` outlives
+ * the peer. */
+enum error peer_open_server(struct peers *peers, const struct config_route *route,
+                            struct peer_identity *certificate, void *owner,
+                            struct peer **out) MUST_CHECK;
+
 /* On a listener that lets peers in without a certificate. */
 enum error peer_open_without_certificate(struct peers *peers, void *owner,
                                          struct peer **out) MUST_CHECK;
@@ -138,7 +153,8 @@ void peer_release(struct peer *peer); /* NULL is harmless */
 /* Who has shown no certificate may send as a stranger: gives it a device key. */
 void peer_admit_stranger(struct peer *peer);
 
-/* All the devices that it is, one after the other; 0 at the end. */
+/* All the devices that it is, one after the other; 0 at the end. Of routes that it is inside
+ * dialogs, these too. */
 uint64_t peer_device_at(const struct peer *peer, size_t index);
 bool peer_is_device(const struct peer *peer, uint64_t device);
 

@@ -2,8 +2,12 @@
 #include "proxy/authorization/standing.h"
 
 #include "proxy/authorization/authenticate.h"
+#include "proxy/authorization/peer_route.h"
 #include "proxy/authorization/questions.h"
 #include "proxy/authorization/sender.h"
+#include "proxy/config.h"
+
+#include <stdio.h>
 
 /* Whether its domain is ours is asked at the same time, so the decision looks at it once more. */
 static bool dialog_is_asserted(const struct authorization *a)
@@ -13,6 +17,36 @@ static bool dialog_is_asserted(const struct authorization *a)
     return entry.size && a->facts.side->entry == token_keys_entry_hash(a->facts.keys, entry);
 }
 
+static bool is_entry(const struct authorization *a, const struct identity *name)
+{
+    return a->facts.side->entry == token_keys_entry_hash(a->facts.keys, identity_text(name));
+}
+
+/* The dialog was sent to the route, or was begun by it as somebody that it may assert. */
+static bool is_entry_of_route(const struct authorization *a, const struct config_route *route)
+{
+    char key[DEVICE_KEY_MAX + 1];
+
+    if (!route)
+        return false;
+    snprintf(key, sizeof key, "route:%s", route->name);
+    if (a->facts.side->entry == token_keys_entry_hash(a->facts.keys, slice_of(key)))
+        return true;
+    for (size_t i = 0; i < route->may_assert_count; i++) {
+        if (is_entry(a, &route->may_assert[i]))
+            return true;
+    }
+    return false;
+}
+
+/* The dialog was begun by the same domain's certificate, on a connection of its own. */
+static bool is_entry_of_server(const struct authorization *a)
+{
+    const struct config_route *server = a->peer->server;
+
+    return server && (is_entry(a, &server->tls_name) || is_entry(a, &server->domain));
+}
+
 bool standing_entry_held(const struct authorization *a)
 {
     const struct authorize_facts *facts = &a->facts;
@@ -20,7 +54,8 @@ bool standing_entry_held(const struct authorization *a)
     const struct answer *answer = a->waiters[AUTHORIZATION_PEER].answer;
 
     if (peer->kind == PEER_ROUTE &&
-        facts->side->entry == token_keys_entry_hash(facts->keys, slice_of(peer->key)))
+        (facts->side->entry == token_keys_entry_hash(facts->keys, slice_of(peer->key)) ||
+         is_entry_of_server(a)))
         return true;
     for (size_t i = 0; i < peer->may_assert_count; i++) {
         if (facts->side->entry ==
@@ -31,6 +66,8 @@ bool standing_entry_held(const struct authorization *a)
         return facts->side->entry == token_keys_entry_hash(facts->keys, identity_text(facts->from));
     if (!answer || sender_is_shut_out(answer->peer.state))
         return false;
+    if (is_entry_of_route(a, peer_route_of_device(peer, facts->side->device)))
+        return true;
     for (size_t i = 0; i < peer_entry_count(peer, answer); i++) {
         if (facts->side->entry == token_keys_entry_hash(facts->keys, answer->peer.entries[i]))
             return true;
@@ -116,7 +153,8 @@ enum reason standing_look(struct authorization *a)
     a->standing = STANDING_NONE;
     if (a->peer->kind == PEER_WITHOUT_CERTIFICATE) /* a stranger that was admitted */
         claim.by_certificate = a->peer->device && a->peer->device == a->facts.side->device;
-    if (claim.by_certificate && device_of(a) != a->facts.side->device)
+    if (claim.by_certificate && device_of(a) != a->facts.side->device &&
+        !peer_route_of_device(a->peer, a->facts.side->device))
         return REASON_TOKEN_OTHER_DEVICE;
     if (sender_is_shut_out(sender_state(a)))
         return sender_state(a) == PEER_BLOCKED ? REASON_CERTIFICATE_BLOCKED

@@ -3,6 +3,8 @@
  * making of that token. A To tag alone proves nothing. */
 #include "proxy/request/request_internal.h"
 
+#include "proxy/authorization/peer_route.h"
+
 /* ALLOWED: the request is in a dialog of ours, sent by the side `sender` (whether by its device is
  * enforce's business), or it has no token at all. */
 enum reason dialog_open_token(struct request *request)
@@ -27,6 +29,16 @@ enum reason dialog_open_token(struct request *request)
     return REASON_ALLOWED;
 }
 
+/* Another domain that has a route is that route: what goes to it in the dialog goes there, whatever
+ * becomes of the connection that it has come by. */
+static uint64_t device_of_caller(const struct request *request)
+{
+    const struct peer *peer = request->authorization.peer;
+    uint64_t route = peer ? peer_route_to_domain(peer, identity_domain(&request->from)) : 0;
+
+    return route ? route : request->device;
+}
+
 /* For a branch of a request that begins a dialog. */
 enum error dialog_make_token(const struct branch *branch, char out[DIALOG_TOKEN_SIZE + 1])
 {
@@ -40,7 +52,7 @@ enum error dialog_make_token(const struct branch *branch, char out[DIALOG_TOKEN_
         .callee = &request->to,
     };
     struct dialog_token token = {
-        .caller = { request->device,
+        .caller = { device_of_caller(request),
                     token_keys_entry_hash(keys, request->authorization.decision.entry),
                     request->flow },
         .callee = { branch->target.device, branch->target.entry_hash, branch->target.flow },

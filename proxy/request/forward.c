@@ -132,6 +132,15 @@ static void follow_flow(struct branch *branch)
         client_transaction_set_way(branch->client, &way);
 }
 
+/* Open, and nothing speaks against who its server is. */
+static bool is_ready(const struct connection *c)
+{
+    const struct endpoint *endpoint = connection_peer(c);
+
+    return connection_state(c) == CONNECTION_OPEN && endpoint && endpoint->peer &&
+           endpoint->peer->condition != PEER_ASKING;
+}
+
 /* A next hop's connection may have to be opened first; the bytes wait in the branch, and are judged
  * again when it is open. */
 static enum delivery_outcome deliver(struct branch *branch, struct slice bytes)
@@ -145,7 +154,7 @@ static enum delivery_outcome deliver(struct branch *branch, struct slice bytes)
             return DELIVERY_GONE;
         branch->target.flow = connection_flow(c);
         follow_flow(branch);
-        if (connection_state(c) != CONNECTION_OPEN) {
+        if (!is_ready(c)) {
             branch->connecting = true;
             return DELIVERY_MAILED;
         }

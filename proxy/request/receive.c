@@ -459,7 +459,8 @@ static void begin(struct request_layer *layer, struct endpoint *endpoint, const 
     buffer_free(&unsupported);
 }
 
-/* Bounds before any state: a device's own (T37), that of all. ACK and BYE get through up to twice
+/* Bounds before any state: a device's own (T37), that of all. A server of a route that is not
+ * looked up yet gets nothing through. ACK and BYE get through up to twice
  * the bound, or calls could not be ended. */
 static enum reason over_bound(const struct request_layer *layer, const struct endpoint *endpoint,
                               const struct message *m)
@@ -471,6 +472,8 @@ static enum reason over_bound(const struct request_layer *layer, const struct en
                        ? bounds->park_per_trusted_peer
                        : bounds->park_per_device;
 
+    if (endpoint->peer->kind == PEER_ROUTE && endpoint->peer->condition == PEER_ASKING)
+        return REASON_MAPPERD_UNREACHABLE;
     if (layer->stopping && !ends_call)
         return REASON_PARK_BOUND_TOTAL;
     if (device_load_parked(layer->loads, endpoint->certificate) >= own * factor)

@@ -7,9 +7,10 @@ import time
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives import hashes
 
 from tests.lab.resp import RespError
-from tests.system.lib import Federation, permit, ready_phone, resp, wait_until
+from tests.system.lib import Federation, permit, ready_phone, resp, sql, wait_until
 from tests.system.test_tls_route import (  # noqa: F401
     OTHER,
     federation,
@@ -242,3 +243,60 @@ def test_F11_a_connection_ends_with_the_servers_certificate(federation, route_la
         wait_logged(lab, "end=certificate-expired")
         assert status_of(alice, partner) == 503
         wait_logged(lab, 'detail="certificate has expired"')
+
+
+def fingerprint(certificate):
+    return certificate.fingerprint(hashes.SHA256()).hex()
+
+
+@pytest.mark.tsan
+@pytest.mark.parametrize("whose", ["server", "authority"])
+def test_a_blocked_certificate_of_a_server_ends_it_by_sql(federation, route_lab, whose):
+    partner = federation.partner(OTHER)
+    lab = route_lab(partner)
+    blocked = fingerprint(
+        certificate_of(partner.pem) if whose == "server" else federation.ca.certificate
+    )
+    with partner:
+        alice = ready_phone(lab)
+        assert status_of(alice, partner) == 200
+        sql(
+            lab,
+            "INSERT INTO blocked_certificate (trust_store, sha256) VALUES ('federation', %s)",
+            blocked,
+        )
+        assert partner.expect_closed() == "end"
+        assert status_of(alice, partner) == 503
+        assert not partner.seen("MESSAGE")
+        sql(lab, "DELETE FROM blocked_certificate")
+        wait_until(lambda: status_of(alice, partner) == 200, what="it is let in again")
+
+
+@pytest.mark.parametrize(
+    "change_it, back",
+    [
+        (
+            "UPDATE trust_store SET state = 'disabled' WHERE name = 'federation'",
+            "UPDATE trust_store SET state = 'enabled' WHERE name = 'federation'",
+        ),
+        (
+            "INSERT INTO device_info (trust_store, cn, state)"
+            " VALUES ('federation', 'other.example', 'disabled')",
+            "UPDATE device_info SET state = 'known' WHERE cn = 'other.example'",
+        ),
+    ],
+    ids=["store", "device"],
+)
+def test_a_disabled_store_or_device_is_no_server_either(
+    federation, route_lab, change_it, back
+):
+    partner = federation.partner(OTHER)
+    lab = route_lab(partner)
+    with partner:
+        alice = ready_phone(lab)
+        assert status_of(alice, partner) == 200
+        sql(lab, change_it)
+        assert partner.expect_closed() == "end"
+        assert status_of(alice, partner) == 503
+        sql(lab, back)
+        wait_until(lambda: status_of(alice, partner) == 200, what="it is let in again")

@@ -21,11 +21,15 @@ class Partner(Agent):
 
     ask      what it asks of the proxy's certificate (ssl.CERT_…), verified by `trust`
     holding  True: connections are taken, handshakes wait
+    full     True: connections are not even taken, the kernel leaves SYNs without an answer; empty()
+             ends that
     names    hosts that the proxy named (SNI), one a connection, None for none
     refused  why handshakes failed, in OpenSSL's words
     """
 
-    def __init__(self, pem, domain, user="bob", trust=None, ask=ssl.CERT_NONE, holding=False):
+    def __init__(
+        self, pem, domain, user="bob", trust=None, ask=ssl.CERT_NONE, holding=False, full=False
+    ):
         super().__init__(user, domain)
         self.pem, self.trust, self.holding = pem, trust, holding
         self.names, self.refused, self.shaking = [], [], []
@@ -39,8 +43,20 @@ class Partner(Agent):
         self.listener = socket.socket()
         self.listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         self.listener.bind(("127.0.0.1", 0))
-        self.listener.listen()
+        self.listener.listen(0 if full else 128)
         self.listener.setblocking(False)
+        self.fillers = [self._fill() for _ in range(8)] if full else []
+
+    def _fill(self):
+        filler = socket.socket()
+        filler.setblocking(False)
+        filler.connect_ex(self.listener.getsockname())
+        return filler
+
+    def empty(self):
+        for filler in self.fillers:
+            filler.close()
+        self.fillers = []
 
     @property
     def address(self):
@@ -56,6 +72,8 @@ class Partner(Agent):
         self.server.load_cert_chain(pem)
 
     def _accept(self):
+        if self.fillers:
+            return []
         with contextlib.suppress(BlockingIOError):
             while True:
                 raw, _ = self.listener.accept()
@@ -107,7 +125,7 @@ class Partner(Agent):
 
     def close(self):
         super().close()
-        for one in self.shaking:
+        for one in self.shaking + self.fillers:
             one.close()
         self.shaking = []
         self.listener.close()
@@ -118,7 +136,7 @@ class Federation:
 
     def __init__(self, folder, name="Federation root"):
         self.folder = folder
-        stem = name.lower().replace(" ", "-")
+        self.stem = stem = name.lower().replace(" ", "-")
         self.ca = certificates.Authority(folder / f"{stem}.pem", folder / f"{stem}.key", name)
         self.made = 0
         self.ours = self.pem("example.org")  # what our proxy shows
@@ -130,7 +148,7 @@ class Federation:
     def pem(self, *domains, cn=None, names=None, usages=BOTH, **options):
         """Certificate and key for these domains as DNS names, or for these x509.GeneralNames."""
         self.made += 1
-        path = self.folder / f"certificate-{self.made}.pem"
+        path = self.folder / f"{self.stem}-{self.made}.pem"
         names = [x509.DNSName(d) for d in domains] if names is None else names
         self.ca.write_pair(
             path, cn or (domains[0] if domains else "server"), names=names, usages=usages, **options
