@@ -136,11 +136,14 @@ def test_T16_an_answer_may_come_by_the_domains_own_connection_and_by_no_other(
         out.expect(180)
         hang_up(lab, partner)
         partner.connect(port_of(lab), pem=federation.pem("third.example"))
+        third = partner.options(f"sip:{lab.domain}", from_="<sip:x@third.example>")
+        assert third.status == 200  # it is known by now
         before = figure(lab, "dropped")
         partner.send(partner.make_response(into.invite, 200, to_tag=into.local_tag))
         wait_until(lambda: figure(lab, "dropped") > before, what="it is dropped")
         assert not alice.seen(200)
         partner.connect(port_of(lab))
+        assert partner.options(f"sip:{lab.domain}").status == 200  # it is known by now
         partner.send(partner.make_response(into.invite, 200, to_tag=into.local_tag))
         assert out.answer().status == 200
         # That ACK found no connection, and has opened one; a 2xx is repeated until it comes.
