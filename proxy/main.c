@@ -136,19 +136,44 @@ static enum error make_workers(struct proxy *proxy)
     return error;
 }
 
+/* Both, or neither. */
+static enum error read_again(struct proxy *proxy, struct config **next, struct token_keys **keys)
+{
+    const struct config *running = proxy->reloaded ? proxy->reloaded : proxy->config;
+    enum error error = config_reload(running, next);
+
+    if (error != ERROR_NONE)
+        return error;
+    error = token_keys_reload(proxy->config->token_keys, proxy->keys, keys);
+    if (error != ERROR_NONE)
+        config_drop(*next);
+    return error;
+}
+
+static void use_token_keys(struct proxy *proxy, struct token_keys *keys)
+{
+    if (!keys)
+        return;
+    proxy->keys = keys;
+    for (unsigned i = 0; i < proxy->config->workers; i++)
+        worker_use_keys(proxy->workers[i], keys);
+    log_write(LOG_NOTICE, "token-keys", "%s: read again", proxy->config->token_keys);
+}
+
 /* On main's thread, beside the workers': they serve on while files are read. */
 static enum error reload(void *owner)
 {
     struct proxy *proxy = owner;
-    const struct config *running = proxy->reloaded ? proxy->reloaded : proxy->config;
     struct config *next;
-    enum error error = config_reload(running, &next);
+    struct token_keys *keys;
+    enum error error = read_again(proxy, &next, &keys);
 
     if (error != ERROR_NONE) {
         log_write(LOG_ERROR, "reload-failed", "%s; the old configuration runs on",
                   error_text(error));
         return error;
     }
+    use_token_keys(proxy, keys);
     crl_watch_use(proxy->crls, next);
     staple_watch_use(proxy->staples, next);
     ticket_rotation_use(proxy->tickets, &next->resumption);
@@ -157,7 +182,8 @@ static enum error reload(void *owner)
     log_set_level(next->log_level);
     config_drop(proxy->reloaded);
     proxy->reloaded = next;
-    log_write(LOG_NOTICE, "reloaded", "for new connections; open ones that it does not let in are ended");
+    log_write(LOG_NOTICE, "reloaded",
+              "for new connections; open ones that it does not let in are ended");
     config_warn(next);
     return ERROR_NONE;
 }

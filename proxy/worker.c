@@ -60,6 +60,7 @@ struct worker {
     _Atomic(struct revocation_set *) revoked; /* the same */
     _Atomic(struct ticket_keys *) ticket_keys;
     _Atomic(struct staples *) staples;
+    _Atomic(const struct token_keys *) token_keys; /* no reference: they outlive it */
     atomic_ullong edition; /* main's count of what it has handed over, these two included */
     atomic_bool stop_wanted;
     bool stopping, started;
@@ -162,6 +163,14 @@ static void take_over_staples(struct worker *worker)
     staples_drop(set);
 }
 
+static void take_over_token_keys(struct worker *worker)
+{
+    const struct token_keys *keys = atomic_exchange(&worker->token_keys, NULL);
+
+    if (keys)
+        request_layer_use_keys(worker->requests, keys);
+}
+
 static void stop(struct worker *worker);
 
 static void on_mail(struct ev_loop *loop, ev_async *watcher, int events)
@@ -174,6 +183,7 @@ static void on_mail(struct ev_loop *loop, ev_async *watcher, int events)
     take_over_revoked(worker);
     take_over_ticket_keys(worker);
     take_over_staples(worker);
+    take_over_token_keys(worker);
     take_over_config(worker);
     delivery_read_box(worker->delivery);
     if (atomic_load(&worker->stop_wanted))
@@ -662,6 +672,12 @@ void worker_ticket_keys(struct worker *worker, struct ticket_keys *keys)
 void worker_staple(struct worker *worker, struct staples *set)
 {
     staples_drop(atomic_exchange(&worker->staples, staples_hold(set)));
+    ev_async_send(worker->base.loop, &worker->mail);
+}
+
+void worker_use_keys(struct worker *worker, const struct token_keys *keys)
+{
+    atomic_store(&worker->token_keys, keys);
     ev_async_send(worker->base.loop, &worker->mail);
 }
 

@@ -44,6 +44,8 @@ void worker_revoke(struct worker *worker, struct revocation_set *set);
 void worker_ticket_keys(struct worker *worker, struct ticket_keys *keys);
 /* Our certificates are shown with these from here on; the same. */
 void worker_staple(struct worker *worker, struct staples *set);
+/* Tokens are sealed and opened with these from here on; they outlive it. Any thread. */
+void worker_use_keys(struct worker *worker, const struct token_keys *keys);
 void worker_join(struct worker *worker); /* harmless when it was never started */
 void worker_free(struct worker *worker);
 

@@ -31,6 +31,12 @@ struct token_keys;
  * ERROR_MEMORY. Each has been logged. A process draws a number of its own run with it, so that
  * flows of an earlier run are never taken for those of this one. */
 enum error token_keys_load(const char *path, struct token_keys **out) MUST_CHECK;
+/* Reads the file again while the process runs: other `key` lines, the same run. *out is NULL when
+ * nothing has changed. The older keys are the newer's from here on: what still points to them may,
+ * and one token_keys_free() frees all. ERROR_CONFIG also for another `hash`, by which devices in
+ * open calls and the worker's tables are known, and for a file that is gone. */
+enum error token_keys_reload(const char *path, struct token_keys *running,
+                             struct token_keys **out) MUST_CHECK;
 /* Keys of this process alone, in no file: for who only decides. */
 enum error token_keys_draw(struct token_keys **out) MUST_CHECK;
 void token_keys_free(struct token_keys *keys);

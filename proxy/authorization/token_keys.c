@@ -259,6 +259,43 @@ enum error token_keys_load(const char *path, struct token_keys **out)
     return ERROR_NONE;
 }
 
+static bool same_keys(const struct token_keys *a, const struct token_keys *b)
+{
+    if (a->count != b->count)
+        return false;
+    for (size_t i = 0; i < a->count; i++)
+        if (a->keys[i].id != b->keys[i].id ||
+            CRYPTO_memcmp(a->keys[i].bytes, b->keys[i].bytes, TOKEN_KEY_SIZE) != 0)
+            return false;
+    return true;
+}
+
+enum error token_keys_reload(const char *path, struct token_keys *running, struct token_keys **out)
+{
+    struct token_keys *keys = mem_zero(1, sizeof *keys);
+    enum error error;
+    int fd;
+
+    *out = NULL;
+    if (!keys)
+        return complain(path, ERROR_MEMORY, "no memory");
+    fd = open_file(path);
+    error = fd < 0 ? complain(path, ERROR_CONFIG, strerror(errno)) : read_file(path, fd, keys);
+    if (fd >= 0)
+        close(fd);
+    if (error == ERROR_NONE &&
+        CRYPTO_memcmp(keys->hash_key, running->hash_key, sizeof keys->hash_key) != 0)
+        error = complain(path, ERROR_CONFIG, "`hash` is another one; it never changes");
+    if (error != ERROR_NONE || same_keys(keys, running)) {
+        token_keys_free(keys);
+        return error;
+    }
+    keys->run = running->run;
+    keys->older = running;
+    *out = keys;
+    return ERROR_NONE;
+}
+
 enum error token_keys_draw(struct token_keys **out)
 {
     *out = mem_alloc(sizeof **out);
@@ -266,13 +303,17 @@ enum error token_keys_draw(struct token_keys **out)
         return ERROR_MEMORY;
     random_bytes(*out, sizeof **out);
     (*out)->count = 0;
+    (*out)->older = NULL;
     return ERROR_NONE;
 }
 
 void token_keys_free(struct token_keys *keys)
 {
-    if (!keys)
-        return;
-    OPENSSL_cleanse(keys, sizeof *keys);
-    mem_free(keys);
+    while (keys) {
+        struct token_keys *older = keys->older;
+
+        OPENSSL_cleanse(keys, sizeof *keys);
+        mem_free(keys);
+        keys = older;
+    }
 }

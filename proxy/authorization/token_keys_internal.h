@@ -14,7 +14,8 @@ struct token_key {
 };
 
 struct token_keys {
-    uint32_t run; /* of this process */
+    struct token_keys *older; /* that these replaced; owned */
+    uint32_t run;             /* of this process */
     uint8_t hash_key[16];
     size_t count;
     struct token_key keys[TOKEN_KEYS_MAX]; /* the first seals */

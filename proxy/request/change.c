@@ -160,6 +160,11 @@ void request_layer_reloaded(struct request_layer *layer)
     }
 }
 
+void request_layer_use_keys(struct request_layer *layer, const struct token_keys *keys)
+{
+    layer->keys = keys;
+}
+
 void request_layer_not_sent(struct request_layer *layer, const char *branch_id,
                             enum delivery_outcome outcome)
 {

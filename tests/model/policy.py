@@ -12,7 +12,7 @@ STORE_MAX = 32
 
 EFFECTS = {"allow": 1, "deny": 2, "challenge": 3}
 ALLOW, DENY, CHALLENGE = 1, 2, 3
-PEER_KNOWN, PEER_UNKNOWN, PEER_DISABLED = 1, 2, 3
+PEER_KNOWN, PEER_UNKNOWN, PEER_DISABLED, PEER_BLOCKED = 1, 2, 3, 4
 FOREIGN, UNKNOWN, KNOWN, DISABLED = 1, 2, 3, 4
 OURS = (UNKNOWN, KNOWN, DISABLED)
 LOOKED_UP = (FOREIGN, *OURS)
@@ -390,6 +390,8 @@ def by_admission(q):
 def decide(q):
     if q.peer == PEER_DISABLED:
         return no("device-disabled")
+    if q.peer == PEER_BLOCKED:
+        return no("certificate-blocked")
     if q.peer not in (PEER_KNOWN, PEER_UNKNOWN) or read(q.sender) is None:
         return no()
     if q.admission:

@@ -18,7 +18,7 @@ set_hypothesis_home_dir(str(ROOT / "build" / "hypothesis"))
 SOME = settings(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck))
 
 STRANGE = 9  # of no enum
-PEERS = [1, 2, 0, 3, STRANGE]
+PEERS = [1, 2, 0, 3, 4, STRANGE]
 STATES = [0, 1, 2, 3, 4, STRANGE]
 DIGESTS = THIRDS = SHOWN = [0, 1, 2, 3, STRANGE]
 PASSWORDS = [0, 1, 2, 3, 4, 5, STRANGE]

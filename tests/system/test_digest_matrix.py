@@ -3,8 +3,8 @@
 dialog, against a running proxy with a listener for each combination.
 
 What is expected is written here from the requirement: REFUSED (a reason), ACCEPTED, or CHALLENGED,
-and then what comes of the right password. Trusted peers are in test_trusted_peer.py, ACK and CANCEL
-in test_digest.py, the rules of `anonymous` (here: none) in test_anonymous_rules.py.
+and then what comes of the right password. ACK and CANCEL are in test_digest.py, the rules of
+`anonymous` (here: none) in test_anonymous_rules.py.
 """
 import itertools
 import ssl
@@ -187,6 +187,55 @@ def test_F46_every_cell_of_the_matrix(world, method):
                     assert_refused(response, wanted, cell)
         seen += 1
     assert seen == len(CELLS) - 18
+
+
+# Without mappings, and trusted with what may_assert says.
+TRUSTED = """trusted_peer gw {
+    trust_store = "corp"
+    cn = "Gateway"
+    may_assert = {"elsewhere.example"}
+}
+"""
+
+
+def gateway(world, cell, user, domain):
+    phone = Phone(world.lab, store="corp", cn="Gateway", user=user, domain=domain)
+    world.connect(phone, cell)
+    return phone
+
+
+@pytest.mark.lab(proxy_sections=LISTENERS)
+def test_F13_F46_a_trusted_peer_is_never_challenged_for_whom_it_may_assert(world):
+    """The cell of the trusted peer, where a certificate is asked for: From of a domain that it may
+    assert is accepted; any other From is anyone's with such a certificate."""
+    world.lab.extra["proxy"] += TRUSTED
+    world.lab.restart_program("proxy")
+    world.callee.close()
+    world.callee = ready_phone(world.lab)
+    for mode, asked, thirds in itertools.product(MODES, ("optional", "required"), THIRDS):
+        cell = (mode, asked, thirds, "permitted", "other")
+        with gateway(world, cell, unique(), "elsewhere.example") as peer:
+            for method in ("MESSAGE", "REGISTER"):
+                request = make(world, peer, method)
+                response = play(world, peer, request, method, "ACCEPTED", cell)
+                assert_accepted(world, peer, request, response, method, "ACCEPTED", cell)
+            call, _, _ = talk(world, peer, make(world, peer, "INVITE"), "INVITE", "ACCEPTED", cell)
+            pass_on(world, peer, call, "INFO")
+            world.connect(peer, cell)
+            pass_on(world, peer, call, "INFO")
+        for user, domain in ((world.user, world.lab.domain), (unique(), "third.example")):
+            own = "own" if domain == world.lab.domain else "other"
+            wanted = expected(mode, asked, thirds, "other", own)
+            with gateway(world, cell, user, domain) as peer:
+                request = make(world, peer, "MESSAGE")
+                through = wanted if wanted == "STRANGER" else ""
+                response = play(world, peer, request, "MESSAGE", through, cell)
+                if wanted == "CHALLENGED":
+                    assert_challenged(response, "MESSAGE", cell)
+                elif wanted == "STRANGER":
+                    assert response.status == 200, cell
+                else:
+                    assert_refused(response, wanted, cell)
 
 
 def answer_challenge(world, phone, request, challenge, method, cell):

@@ -255,6 +255,35 @@ static void test_first_key_seals_and_all_open(void **state)
                 token_keys_entry_hash(keys, SLICE("a")));
 }
 
+/* Of the same run: a token's flows are flows of now. */
+static void test_T18_keys_that_are_read_again_know_the_run(void **state)
+{
+    char text[DIALOG_TOKEN_SIZE + 1];
+    struct token_keys *again;
+    struct dialog_token out;
+
+    (void)state;
+    reload(HASH KEY1);
+    seal(text);
+    assert_int_equal(token_keys_reload(path, keys, &again), ERROR_NONE);
+    assert_null(again);
+    write_file(HASH KEY2 KEY1, 0600);
+    assert_int_equal(token_keys_reload(path, keys, &again), ERROR_NONE);
+    assert_non_null(again);
+    keys = again; /* and with them those before */
+    assert_int_equal(dialog_token_open(keys, slice_of(text), &names, &out), ERROR_NONE);
+    assert_true(out.caller.flow.generation != 0);
+    write_file("hash ff0102030405060708090a0b0c0d0e0f\n" KEY2, 0600);
+    assert_int_equal(token_keys_reload(path, keys, &again), ERROR_CONFIG);
+    write_file(HASH, 0600);
+    assert_int_equal(token_keys_reload(path, keys, &again), ERROR_CONFIG);
+    write_file(HASH KEY1, 0644);
+    assert_int_equal(token_keys_reload(path, keys, &again), ERROR_CONFIG);
+    assert_null(again);
+    unlink(path);
+    assert_int_equal(token_keys_reload(path, keys, &again), ERROR_CONFIG);
+}
+
 static void test_key_file_is_made_for_its_owner_alone(void **state)
 {
     struct stat status;
@@ -309,6 +338,7 @@ int main(void)
         TEST(test_two_tokens_of_one_dialog_differ),
         TEST(test_flows_of_another_run_are_none),
         TEST(test_first_key_seals_and_all_open),
+        TEST(test_T18_keys_that_are_read_again_know_the_run),
         TEST(test_key_file_is_made_for_its_owner_alone),
         TEST(test_bad_key_files_are_refused),
     };
