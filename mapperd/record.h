@@ -84,8 +84,9 @@ enum error record_peer_read(struct slice value, struct record_peer *peer) MUST_C
 /* Walks the identities; *rest starts as peer.bulks. False at the end and on anything malformed. */
 bool record_peer_next(struct slice *rest, struct slice *identity);
 
-/* SHA-256 of a certificate, or of its issuer and serial number: 64 hexadecimal digits in lower case. blocked_certificate has records
- * whose key says all there is: record_peer_key() of store and SHA-256. */
+/* SHA-256 of a certificate, or of its issuer and serial number: 64 hexadecimal digits in lower
+ * case. blocked_certificate has records whose key says all there is: record_peer_key() of store and
+ * SHA-256. */
 bool record_is_sha256(struct slice text);
 
 /* credential: as record_peer, a count and bulks of `realm=… username=… sha256=… md5=…`, ready to be

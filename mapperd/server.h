@@ -179,7 +179,8 @@ bool command_peer_key(struct client *client, const struct resp_command *command,
                       struct record_key *key);
 
 /* reply.c; each appends one reply to `out` */
-/* `chain`: SHA-256 of certificates, or of their issuers and serial numbers, each as record_is_sha256() has it; one that is blocked blocks.
+/* `chain`: SHA-256 of certificates, or of their issuers and serial numbers, each as
+ * record_is_sha256() has it; one that is blocked blocks.
  */
 void reply_peer(struct server *server, struct buffer *out, struct slice store, struct slice cn,
                 const struct slice *chain, size_t chain_count);
