@@ -33,9 +33,10 @@ static bool read_digits(struct slice user, struct number *out)
     return digits;
 }
 
+/* `prefix` is not empty. */
 static bool begins(const struct number *number, size_t at, struct slice prefix)
 {
-    return prefix.size > 0 && prefix.size <= number->size - at &&
+    return prefix.size <= number->size - at &&
            memcmp(number->text + at, prefix.data, prefix.size) == 0;
 }
 
@@ -55,38 +56,39 @@ static size_t longest_prefix(const struct number *number, struct slice internati
     return longest;
 }
 
-/* `cut` octets at `at` become +, if there is none, and the country. False: too long. */
-static bool replace(struct number *number, size_t cut, struct slice country)
+/* The first `cut` octets become + and the country; it fits. */
+static void replace(struct number *number, size_t cut, struct slice country)
 {
-    struct number to = { .text = "+", .size = 1 };
+    struct number to = { .text = "+", .size = 1 + country.size };
 
-    if (1 + country.size + number->size - cut > IDENTITY_MAX)
-        return false;
-    if (country.size)
-        memcpy(to.text + 1, country.data, country.size);
-    memcpy(to.text + 1 + country.size, number->text + cut, number->size - cut);
-    to.size += country.size + number->size - cut;
+    memcpy(to.text + 1, country.data, country.size);
+    memcpy(to.text + to.size, number->text + cut, number->size - cut);
+    to.size += number->size - cut;
     *number = to;
-    return true;
 }
 
+/* False: it would be too long. */
 static bool apply_plan(struct number *number, const struct number_plan *plan)
 {
     size_t prefix = longest_prefix(number, plan->international), behind = 1 + plan->country.size;
     size_t zeros = behind;
 
-    if (prefix && !replace(number, prefix, SLICE("")))
-        return false;
+    if (prefix)
+        replace(number, prefix, SLICE(""));
     if (plan->country.size == 0 || plan->national.size == 0)
         return true;
-    if (begins(number, 0, plan->national) && !replace(number, plan->national.size, plan->country))
-        return false;
+    if (begins(number, 0, plan->national)) {
+        if (number->size - plan->national.size + behind > IDENTITY_MAX)
+            return false;
+        replace(number, plan->national.size, plan->country);
+    }
     if (number->text[0] != '+' || !begins(number, 1, plan->country) ||
         !slice_equal(plan->national, SLICE("0")))
         return true;
     while (begins(number, zeros, plan->national))
         zeros++;
-    return zeros == behind || replace(number, zeros, plan->country);
+    replace(number, zeros, plan->country);
+    return true;
 }
 
 bool number_read(struct slice user, const struct number_plan *plan, struct number *out)

@@ -207,16 +207,43 @@ static bool history_is_private(const struct message *message)
     return error != ERROR_NOT_FOUND;
 }
 
+static bool asks_for_privacy(struct slice params)
+{
+    struct param param;
+
+    while (header_next_param(&params, &param) == ERROR_NONE)
+        if (slice_equal_nocase(param.name, SLICE("privacy")) &&
+            !slice_equal_nocase(param.value, SLICE("off")))
+            return true;
+    return false;
+}
+
+/* RFC 5806 6.4: one of them must not be seen outside. */
+static bool diversion_is_private(const struct message *message)
+{
+    struct message_values values = message_values(message, HEADER_DIVERSION);
+    struct name_addr address;
+    struct slice value;
+    enum error error;
+
+    while ((error = message_next_value(&values, &value)) == ERROR_NONE) {
+        if (header_parse_name_addr(value, &address) != ERROR_NONE ||
+            asks_for_privacy(address.params))
+            return true;
+    }
+    return error != ERROR_NOT_FOUND;
+}
+
 /* It is not for a phone to say, and not for everybody to know. */
 static void edit_history(struct edit_list *edits, const struct branch *branch)
 {
     const struct request *request = branch->request;
     bool passes = request->of_trusted || request->layer->base->config->pass_diversion;
+    bool within = is_of_trust_domain(branch->target.route);
 
-    if (!passes)
+    if (!passes || (!within && diversion_is_private(&request->message)))
         edit_remove(edits, HEADER_DIVERSION);
-    if (!passes ||
-        (!is_of_trust_domain(branch->target.route) && history_is_private(&request->message)))
+    if (!passes || (!within && history_is_private(&request->message)))
         edit_remove(edits, HEADER_HISTORY_INFO);
 }
 

@@ -170,6 +170,14 @@ def test_history_that_is_private_leaves_to_the_trust_domain_alone(make_lab, valu
                 told["History_Info"] = ["<sip:c@x>;index=1", entry]
                 got = arrives(alice, pbx, **told)
                 assert bool(got.fields("History-Info")) == trusted and got.fields("Diversion")
+            for entry, passes in (
+                ("<sip:boss@x>;privacy=off", True),
+                ("<sip:boss@x>;reason=busy;Privacy=full", trusted),
+                ("<sip:boss@x>;privacy", trusted),
+                ("boss @x", trusted),
+            ):
+                got = arrives(alice, pbx, Diversion=["<sip:a@x>;reason=busy", entry])
+                assert bool(got.fields("Diversion")) == passes, entry
 
 
 def test_privacy_that_is_critical_and_more_than_we_do_is_500(lab):

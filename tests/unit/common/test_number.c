@@ -65,6 +65,8 @@ static void test_T21_a_dial_plan_gives_each_number_one_text(void **state)
     assert_string_equal(dial("0", "0", "49"), "+49");
     assert_string_equal(dial("+430662", "0", "49"), "+430662");
     assert_string_equal(dial("1-303", "1", "1"), "+1303");
+    assert_string_equal(dial("+", "0", "49"), "none");
+    assert_string_equal(dial("00", "0", "49"), "+");
     assert_string_equal(dial("+11303", "1", "1"), "+11303");
     assert_string_equal(dial("88121", "8", "7"), "+78121");
     assert_string_equal(dial("+78121", "8", "7"), "+78121"); /* 8 begins numbers there */
@@ -74,10 +76,15 @@ static void test_T21_a_dial_plan_gives_each_number_one_text(void **state)
 
 static void test_T32_a_number_that_its_plan_makes_too_long_is_none(void **state)
 {
-    char text[IDENTITY_MAX + 1];
+    static const struct number_plan none = { .international = { "", 0 } };
+    char text[IDENTITY_MAX + 2];
+    struct number number;
 
     (void)state;
-    memset(text, '2', IDENTITY_MAX);
+    memset(text, '2', IDENTITY_MAX + 1);
+    assert_false(number_read((struct slice){ text, IDENTITY_MAX + 1 }, &none, &number));
+    assert_int_equal(number.size, 0);
+    assert_false(number_read((struct slice){ "1\0002", 3 }, &none, &number));
     text[IDENTITY_MAX] = '\0';
     assert_string_equal(dial(text, "0", "49"), text);
     text[0] = '0';
