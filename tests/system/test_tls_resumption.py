@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from tests.lab import certificates
 from tests.system.lib import Phone, cn_of, ready_phone, resp, sql, unique, wait_until
 from tests.system.lib.digest import exchange, set_password
+from tests.system.test_blocked_certificate import block_named, openssl_names
 from tests.system.test_tls_certificates import signed, write_chain
 from tests.system.test_tls_reload import replace_in
 from tests.system.test_tls_revocation import certificate_of, crl_lab, figure  # noqa: F401
@@ -133,6 +134,26 @@ def test_T14_a_blocked_certificate_gets_nothing_by_a_resumed_session(lab, versio
     with resumer.connect() as open_one:
         assert open_one.stream.socket.session_reused and open_one.register().status == 200
         sql(lab, "INSERT INTO blocked_certificate (trust_store, sha256) VALUES ('device', %s)", fingerprint)
+        assert open_one.expect_closed()
+    late = twin(phone).connect(context=resumer.context, session=resumer.session)
+    with late:
+        response = late.register(expect=None)
+        assert late.stream.socket.session_reused
+        assert response.status == 403 and "certificate-blocked" in response.get("Warning")
+
+
+@both
+def test_T14_an_authority_that_is_blocked_by_its_number_cuts_resumed_sessions(lab, version):
+    """The authority is in no ticket, only what blocks know it by."""
+    key, issuing_key = certificates.new_key(), certificates.new_key()
+    cn = cn_of()
+    issuing = signed(lab, issuing_key, unique("CA"), lab.ca.certificate.subject, lab.ca.key, ca=True)
+    leaf = signed(lab, key, cn, issuing.subject, issuing_key, ca=False)
+    phone = Phone(lab, cn=cn, pem=write_chain(lab, key, leaf, issuing)).provision()
+    resumer = with_session(phone, version)
+    with resumer.connect() as open_one:
+        assert open_one.stream.socket.session_reused and open_one.register().status == 200
+        block_named(lab, *openssl_names(write_chain(lab, issuing_key, issuing)))
         assert open_one.expect_closed()
     late = twin(phone).connect(context=resumer.context, session=resumer.session)
     with late:
