@@ -128,6 +128,7 @@ static void take_over_config(struct worker *worker)
         return;
     net_reconfigure(worker->net, config);
     peers_trust_anew(worker->peers, config);
+    peers_count_as_routes_anew(worker->peers, worker->base.config, config);
     request_layer_reloaded(worker->requests);
     config_drop(worker->config);
     worker->config = config;

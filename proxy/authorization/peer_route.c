@@ -6,6 +6,7 @@
 #include "proxy/config.h"
 
 #include <stdio.h>
+#include <utlist.h>
 
 /* A reload may have given it other stores. */
 static const struct config_route *newest_of(const struct config_route *route,
@@ -60,6 +61,28 @@ enum error peer_count_as_routes(struct peer *peer, const struct config *config,
             e = add(peer, route);
     }
     return e;
+}
+
+static void count_anew(struct peer *peer, const struct config *config, const struct config *newest)
+{
+    if (peer->kind != PEER_DEVICE)
+        return;
+    mem_free(peer->routes);
+    peer->routes = NULL;
+    peer->route_count = 0;
+    if (peer_count_as_routes(peer, config, newest) != ERROR_NONE)
+        peer->route_count = 0;
+}
+
+void peers_count_as_routes_anew(struct peers *peers, const struct config *config,
+                                const struct config *newest)
+{
+    struct peer *peer;
+
+    DL_FOREACH(peers->all, peer)
+    count_anew(peer, config, newest);
+    DL_FOREACH(peers->gone, peer)
+    count_anew(peer, config, newest);
 }
 
 const struct config_route *peer_route_of_device(const struct peer *peer, uint64_t device)

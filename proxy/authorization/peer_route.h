@@ -20,10 +20,14 @@ struct peer_route {
     uint64_t device; /* of `route:NAME` */
 };
 
-/* For a device, once, when its connection opens: looks for the routes of `config`, which outlives
+/* For a device, when its connection opens: looks for the routes of `config`, which outlives
  * the peer. `newest` has the trust stores that they have since the last reload. ERROR_MEMORY. */
 enum error peer_count_as_routes(struct peer *peer, const struct config *config,
                                 const struct config *newest) MUST_CHECK;
+
+/* After a reload: the same for all that are open. One that there is no memory for is no route. */
+void peers_count_as_routes_anew(struct peers *peers, const struct config *config,
+                                const struct config *newest);
 
 /* The route with this device hash that it is; NULL: none. */
 const struct config_route *peer_route_of_device(const struct peer *peer, uint64_t device);

@@ -137,6 +137,8 @@ static void log_end_of(const struct connection *c)
     log_begin(&line, LOG_INFO, "connection-closed");
     connection_log(&line, c);
     log_word(&line, "end", connection_end_text(c->end));
+    if (c->end == END_TLS) /* such as its alert about our certificate */
+        log_text(&line, "detail", slice_of(tls_error_text()));
     log_end(&line);
 }
 

@@ -34,7 +34,7 @@ enum connection_end {
     END_OUTPUT_STALLED,  /* output waits and the peer took nothing for output_timeout */
     END_EXPIRED,         /* a certificate of its chain is over */
     END_REVOKED,         /* a certificate of its chain was revoked */
-    END_UNTRUSTED,       /* after a reload its listener would not admit it any more */
+    END_UNTRUSTED,       /* after a reload its listener, or route, would not have it any more */
     END_FLOOD,           /* pings, key updates */
     END_MEMORY,
 };
@@ -90,8 +90,9 @@ void net_stop_listening(struct net *net);
  * listener of the same name and transport, and what is dialled by its route of the same name and
  * transport; one that is not in it keeps the old. Of accepted connections that stand `revoked` is
  * called for each TLS one that its listener would not admit as it was admitted (tls/standing.h);
- * the others keep time-outs and bounds, and connection_listener() is the new one. A route whose
- * stores or certificate are others now takes none that was made with the old ones. Bounds of the
+ * the others keep time-outs and bounds, and connection_listener() is the new one. The same of those
+ * that we have opened, by the stores of their route; one that was shown another certificate of ours
+ * than the route has now stays, but is not used for what is sent from now on. Bounds of the
  * net itself, addresses, and all else of routes stay as base->config has them. */
 void net_reconfigure(struct net *net, const struct config *config);
 

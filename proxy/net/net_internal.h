@@ -139,6 +139,11 @@ bool connection_stands(const struct connection *c);
 /* Reads, frames and hands up until nothing more is there or the connection is no longer open. */
 void connection_receive(struct connection *c);
 
+/* ---- outbound.c ---- */
+
+/* What a server must be and is shown by the newest configuration. NULL on TCP. */
+struct tls_client *outbound_client(const struct net *net, const struct config_route *route);
+
 /* ---- listener.c ---- */
 
 void listener_pause(struct net *net, uint64_t ms);

@@ -11,8 +11,7 @@
 #include <unistd.h>
 #include <utlist.h>
 
-/* What a server must be and is shown now. NULL on TCP. */
-static struct tls_client *client_of(const struct net *net, const struct config_route *route)
+struct tls_client *outbound_client(const struct net *net, const struct config_route *route)
 {
     if (route->transport != TRANSPORT_TLS)
         return NULL;
@@ -72,7 +71,7 @@ static enum error dial(struct connection *c, SSL *ssl)
 enum error outbound_connection(struct net *net, const struct config_route *route,
                                struct connection **out)
 {
-    struct tls_client *client = client_of(net, route);
+    struct tls_client *client = outbound_client(net, route);
     struct connection *c;
     *out = NULL;
     DL_FOREACH(net->outbound_list, c)

@@ -40,6 +40,8 @@ static void renew_listeners(struct net *net, const struct config *config)
 bool connection_stands(const struct connection *c)
 {
     const struct config_listener *listener = c->listener;
+    if (c->client)
+        return tls_session_server_stands(&c->session, outbound_client(c->net, c->route));
     return c->transport != TRANSPORT_TLS || !listener || !c->listener_config ||
            tls_session_stands(&c->session, listener->tls[c->net->base->index],
                               listener->client_certificate);
@@ -50,6 +52,8 @@ static void renew_connection(struct connection *c, const struct config *config)
 {
     const struct config_listener *listener =
         c->listener ? same_listener(config, c->listener) : NULL;
+    if (c->client && c->state == CONNECTION_OPEN && !connection_stands(c))
+        tell_revoked(c->net, c, END_UNTRUSTED);
     if (!listener || (c->state != CONNECTION_OPEN && c->state != CONNECTION_HANDSHAKING))
         return;
     config_drop(c->listener_config);

@@ -25,14 +25,28 @@ static const struct trust_store *store_of_name(const struct tls_context *context
     return NULL;
 }
 
-bool tls_session_stands(const struct tls_session *session, const struct tls_context *context,
-                        enum client_certificate asked)
+/* `now`: what the store that verified it is now; NULL: not there any more. */
+static bool is_verified_by(const struct tls_session *session, const struct trust_store *now)
 {
     const struct trust_chain *chain = &session->chain;
-    if (!session->store)
-        return asked != CLIENT_CERTIFICATE_REQUIRED;
-    const struct trust_store *now = store_of_name(context, trust_store_name(session->store));
     return now && chain->certificate_count > 0 &&
            trust_store_has_anchor(now, chain->sha256[chain->certificate_count - 1]) &&
            !trust_rules_are_stricter(trust_store_rules(now), trust_store_rules(session->store));
+}
+
+bool tls_session_stands(const struct tls_session *session, const struct tls_context *context,
+                        enum client_certificate asked)
+{
+    if (!session->store)
+        return asked != CLIENT_CERTIFICATE_REQUIRED;
+    return is_verified_by(session, store_of_name(context, trust_store_name(session->store)));
+}
+
+bool tls_session_server_stands(const struct tls_session *session, const struct tls_client *client)
+{
+    const struct trust_store *store;
+    for (size_t i = 0; session->store && (store = tls_client_store(client, i)); i++)
+        if (strcmp(trust_store_name(store), trust_store_name(session->store)) == 0)
+            return is_verified_by(session, store);
+    return false;
 }

@@ -6,6 +6,7 @@
 #ifndef HOLDLINE_TLS_STANDING_H
 #define HOLDLINE_TLS_STANDING_H
 
+#include "proxy/tls/client.h"
 #include "proxy/tls/context.h"
 
 /* With a certificate: `context` has a store of that name, its anchor is in it, and its rules let
@@ -13,6 +14,9 @@
  * looser now changes nothing. A session whose anchor is not known does not stand. */
 bool tls_session_stands(const struct tls_session *session, const struct tls_context *context,
                         enum client_certificate asked);
+
+/* The same of a server, by the route as it is now. What we have shown it is no matter of this. */
+bool tls_session_server_stands(const struct tls_session *session, const struct tls_client *client);
 
 /* Whether some chain, or some name in it, that `before` let pass is refused by `now`. Revocation is
  * not a matter of this: lists are asked by themselves (revocation.h). */

@@ -187,8 +187,14 @@ def test_a_reload_takes_the_route_from_a_store(federation, route_lab, tmp_path):
     with partner:
         alice = ready_phone(lab)
         out, into = establish(alice, partner)
+        partner.connect(port_of(lab))  # it is the route until the reload
+        info = partner.send(into.make_request("INFO"))
+        alice.reply(alice.expect("INFO"), 200)
+        assert partner.response(info).status == 200
         change(lab, 'trust_stores = {"federation"}', 'trust_stores = {"corp"}')
         reload(lab)
+        bye = into.bye()  # on the same connection
+        assert partner.response(bye).status == 403
         pem = federation.pem(OTHER)
         status, warning = refused(lab, partner, alice, into, port_of(lab), pem)
         assert status == 403 and "token-other-device" in warning

@@ -2,8 +2,10 @@
 """Kamailio, as Debian packages it, is another domain: calls and messages in both directions over
 mutual TLS, with the configurations that docs/federation.md shows."""
 import contextlib
+import os
 import re
 import shutil
+import signal
 import socket
 
 import pytest
@@ -44,9 +46,7 @@ class Kamailio:
         for name in ("tls", "tcp"):
             self.ports[name], holder = reserve_port()
             self.holders.append(holder)
-        pem = federation.pem(OTHER)
-        shutil.copy(pem, folder / "other.example.pem")
-        shutil.copy(pem, folder / "other.example.key")
+        self.use(federation.pem(OTHER))
         shutil.copy(federation.trust, folder / "federation-ca.pem")
         self.words = {
             "/etc/kamailio": str(folder),
@@ -54,6 +54,11 @@ class Kamailio:
             "192.0.2.30:5060": f"127.0.0.1:{self.ports['tcp']}",
             "192.0.2.31:5060": phone,
         }
+
+    def use(self, pem):
+        """What it shows, from its next start on."""
+        for name in ("other.example.pem", "other.example.key"):
+            shutil.copy(pem, self.folder / name)
 
     def start(self, ours):
         words = {**self.words, "192.0.2.1:5061": ours}
@@ -80,8 +85,9 @@ class Kamailio:
     def stop(self):
         while self.holders:
             self.holders.pop().close()
-        if self.process:
-            self.process.stop(timeout_s=10)
+        if self.process and self.process.alive():
+            os.killpg(self.process.pid, signal.SIGKILL)  # asked, it takes up to a minute
+            self.process.wait(10)
 
 
 def replace(text, words):
@@ -136,6 +142,7 @@ def both(make_lab, tmp_path):
         sql(lab, block("SQL"))
         alice = stack.enter_context(ready_phone(lab))
         wait_until(lambda: knows_the_rule(lab, alice), what="the page's rule")
+        kamailio.federation = federation
         yield lab, alice, bob.connect_to(kamailio.ports["tcp"]), kamailio
 
 
@@ -187,3 +194,17 @@ def test_T01_kamailio_speaks_for_nobody_else(both):
         refused = bob.exchange(bob.request("MESSAGE", alice.aor, from_=name))
         assert refused.status == 403 and "from-not-permitted" in refused.get("Warning")
     assert not alice.seen("MESSAGE")
+
+
+def test_T20_kamailio_by_another_name_is_another(both):
+    """The same machine and authority, with a certificate for third.example."""
+    lab, alice, bob, kamailio = both
+    kamailio.stop()
+    kamailio.use(kamailio.federation.pem("third.example"))
+    kamailio.start(f"127.0.0.1:{lab.ports['federation']}")
+    assert alice.message(bob.aor).status == 503
+    wait_until(lambda: 'wanted="other.example"' in log_of(lab), what="whom it takes it for")
+    assert 'names="third.example"' in log_of(lab)
+    bob.connect_to(kamailio.ports["tcp"])
+    refused = bob.exchange(bob.request("MESSAGE", alice.aor))
+    assert refused.status == 403 and "from-not-permitted" in refused.get("Warning")

@@ -121,6 +121,7 @@ def test_without_a_certificate_of_ours_the_partner_decides(federation, route_lab
         sent = alice.send(alice.request("MESSAGE", partner.aor, body="nobody"))
         wait_until(lambda: partner.turn().refused, what="the partner refuses us")
         assert alice.response(sent).status == 503
+        wait_logged(lab, 'end=tls-failed detail="tlsv13 alert certificate required"')
         partner.server.verify_mode = ssl.CERT_OPTIONAL
         assert status_of(alice, partner) == 200
         assert partner.shown() is None

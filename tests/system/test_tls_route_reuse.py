@@ -151,7 +151,7 @@ def test_T20_a_reload_with_another_certificate_of_ours_takes_a_new_connection(
 
 
 @pytest.mark.tsan
-def test_T20_a_reload_with_another_store_trusts_the_old_connection_no_more(
+def test_T20_a_reload_with_another_store_ends_the_old_connection(
     federation, route_lab, tmp_path
 ):
     partner = federation.partner(OTHER)
@@ -163,11 +163,31 @@ def test_T20_a_reload_with_another_store_trusts_the_old_connection_no_more(
         conf = lab.path("proxy.conf")
         conf.write_text(conf.read_text().replace(federation.trust, second.trust))
         reload(lab)
+        assert partner.expect_closed() == "end"
+        wait_logged(lab, "end=trust-withdrawn")
         assert status_of(alice, partner) == 503
-        assert partner.streams[0].closed is None
         partner.show(second.pem(OTHER))
         assert status_of(alice, partner) == 200
-        assert len(partner.streams) == 2
+
+
+def test_T20_a_reload_with_one_more_authority_ends_nothing(federation, route_lab, tmp_path):
+    """But what was verified by other stores than the route's now is not used again."""
+    partner = federation.partner(OTHER)
+    lab = route_lab(partner)
+    second = Federation(tmp_path, "Second root")
+    with partner:
+        alice = ready_phone(lab)
+        assert status_of(alice, partner) == 200
+        both = tmp_path / "both.pem"
+        both.write_bytes(
+            federation.ca.certificate_path.read_bytes() + second.ca.certificate_path.read_bytes()
+        )
+        conf = lab.path("proxy.conf")
+        conf.write_text(conf.read_text().replace(federation.trust, str(both)))
+        reload(lab)
+        partner.show(second.pem(OTHER))
+        assert status_of(alice, partner) == 200
+        assert partner.accepted == 2 and partner.streams[0].closed is None
 
 
 def test_a_bad_file_of_a_route_leaves_the_old_one_running(federation, route_lab, tmp_path):
