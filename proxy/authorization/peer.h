@@ -60,7 +60,7 @@ struct peer {
     struct address source; /* where its connection comes from; AF_UNSPEC: not known */
     /* Of a device, the configuration's newest word on it; NULL: it is none. See peer_trust(). */
     const struct config_trusted_peer *trusted;
-    struct peer_route *routes;                 /* of a device: see peer_route.h; owned */
+    struct peer_route *routes; /* of a device: see peer_route.h; owned */
     size_t route_count;
     bool inbound;                      /* of a route: may begin requests */
     const struct identity *may_assert; /* of a route; the configuration's */

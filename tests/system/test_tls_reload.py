@@ -94,3 +94,16 @@ def test_sighup_reloads_and_names_what_needs_a_restart(fresh_lab):
         assert phone.options().status == 200
         info = resp(fresh_lab, "INFO", program="proxy")
         assert "name:proxy1" in info and "connections:1\r\n" in info
+
+
+def test_what_a_listener_asks_for_is_asked_of_open_connections_from_the_next_request_on(fresh_lab):
+    lab = fresh_lab
+    with ready_phone(lab) as phone:
+        path = lab.path("proxy.conf")
+        replace_in(path, "listener tls {\n", 'listener tls {\n    digest = "always"\n')
+        assert resp(lab, "RELOAD", program="proxy") == "OK"
+        wait_until(lambda: phone.options().status == 401, what="a password is asked for")
+        assert not phone.stream.closed
+        replace_in(path, '    digest = "always"\n', "")
+        assert resp(lab, "RELOAD", program="proxy") == "OK"
+        wait_until(lambda: phone.options().status == 200, what="and not any more")
