@@ -222,3 +222,21 @@ def test_a_dial_plan_that_is_none_is_named_with_its_line(make_lab):
             [str(lab.binary("holdline-proxy")), "--check-config", "--config", str(path)], capture_output=True, text=True
         )
         assert done.returncode != 0 and complaint in done.stderr and "bad.conf:" in done.stderr, done.stderr
+
+
+def test_T19_a_number_that_rings_stays_a_number_and_ends_with_its_rule(dialling):
+    lab, alice, pbx = dialling
+    out = alice.invite(f"sip:+4930@{lab.domain}")
+    into = pbx.expect_call()
+    into.reply(180)
+    assert out.expect(180)
+    bob = ready_phone(lab, user="+4930")  # too late: it rings elsewhere
+    rule(lab, "everyone", "user", bob.identity, "allow", position=1)
+    wait_until(lambda: reaches(alice, bob, to=f"sip:+4930@{lab.domain}")[0] == 200, what="the rule for bob")
+    assert not bob.seen("INVITE") and not pbx.seen("CANCEL")
+    sql(lab, "DELETE FROM rights_rule WHERE target_kind = 'number' AND target = '+49'")
+    pbx.reply(pbx.expect("CANCEL"), 200)
+    into.reply(487)
+    answer = out.answer()
+    assert answer.status == 403 and "no-right:" in answer.get("Warning")
+    assert not bob.seen("INVITE")
