@@ -13,6 +13,7 @@ from tests.lab import certificates
 from tests.lab.resp import Resp
 from tests.system.lib import Phone, cn_of, ready_phone, resp, sql, unique, wait_until
 from tests.system.test_foreign_callers import reaches
+from tests.system.test_mapctl_check_proxy import check
 from tests.system.test_tls_certificates import signed, write_chain
 from tests.system.test_trusted_peer import gateway, trusting
 
@@ -251,3 +252,13 @@ def openssl_names(pem):
         ["openssl", "x509", "-noout", "-issuer", "-serial", "-nameopt", "RFC2253", "-in", pem],
         check=True, capture_output=True, text=True,
     ).stdout.splitlines()
+
+
+@pytest.mark.lab(mapperd_conf={"name": "m-blocked-check"})
+def test_F48_check_says_that_a_certificate_is_blocked_by_issuer_and_serial_number(fresh_lab):
+    lab = fresh_lab
+    phone = ready_phone(lab)
+    block_named(lab, *openssl_names(phone.pem))
+    assert phone.expect_closed()
+    status, out = check(lab, phone, "tls", phone.identity, "OPTIONS", phone.identity)[:2]
+    assert status == 1 and "reason: certificate-blocked" in out
