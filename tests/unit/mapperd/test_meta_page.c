@@ -128,8 +128,7 @@ static void run(struct fixture *f, int failing, bool in_the_middle)
     folder_close_store(&f->folder, store, false);
 }
 
-static void
-test_T41_a_meta_page_that_cannot_be_written_ends_the_store_for_this_process(void **state)
+static void test_T41_a_meta_page_that_cannot_be_written_ends_the_store(void **state)
 {
     run(*state, 1, false);
 }
@@ -153,7 +152,7 @@ int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
     const struct CMUnitTest tests[] = {
-        T(test_T41_a_meta_page_that_cannot_be_written_ends_the_store_for_this_process),
+        T(test_T41_a_meta_page_that_cannot_be_written_ends_the_store),
         T(test_T41_a_meta_page_that_can_neither_be_written_nor_be_taken_back),
         T(test_T52_a_meta_page_that_is_written_to_its_middle),
         T(test_T52_a_meta_page_that_is_written_to_its_middle_and_not_taken_back),
