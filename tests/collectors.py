@@ -11,7 +11,7 @@ import pytest
 from tests.lab import postgres
 from tests.lab.stack import ROOT, SANITIZERS, without_randomization
 
-CMOCKA_TEST = re.compile(r"^(?:static )?void (test_\w+)\(\s*void\s*\*\*", re.MULTILINE)
+CMOCKA_TEST = re.compile(r"^(?:static )?void\s+(test_\w+)\(\s*void\s*\*\*", re.MULTILINE)
 CMOCKA_RESULT = re.compile(r"^(not ok|ok) \d+ - (\w+)", re.MULTILINE)
 # What a program says when it has a fault: of a sanitizer, an assertion or the C library.
 REPORT = re.compile(

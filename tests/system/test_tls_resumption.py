@@ -314,7 +314,7 @@ def test_T14_a_resumed_connection_ends_with_its_certificate_and_its_ticket_too(f
         assert again.stream.socket.session_reused and again.register().status == 200
         assert resumer.session.ticket_lifetime_hint <= 6
         assert again.expect_closed(timeout=30) == "end"
-    assert "end=certificate-expired" in log_of(fresh_lab)
+    wait_until(lambda: "end=certificate-expired" in log_of(fresh_lab), what="the end in the log")
     assert "EXPIRED" in resumer.refusal().upper()
 
 

@@ -201,24 +201,3 @@ def test_F42_an_anonymous_caller_of_a_trusted_peer_is_who_it_asserts(trust):
     for said in (f"<{alice.aor}>", "<sip:dora@near.example>", "<tel:+49>"):
         assert reaches(peer, alice, P_Asserted_Identity=said, **nobody)[0] == 403, said
     assert told(peer, alice, from_="<sip:c@far.example>", P_Asserted_Identity="<tel:+49>") == ["<sip:c@far.example>"]
-
-
-def test_F46_a_trusted_peer_is_never_challenged(trust):
-    modes = [(d, c) for d in ("off", "fallback", "always") for c in ("optional", "required")]
-    listeners = {f"listener {d}-{c}": {"digest": d, "client_certificate": c} for d, c in modes}
-    lab = trust(listeners, gw={"trust_store": "corp", "cn": "Gateway 1"})
-    alice = ready_phone(lab)
-    for digest, certificate in modes:
-        peer = Phone(lab, cn="Gateway 1", store="corp", user="carol").connect(listener=f"{digest}-{certificate}")
-        assert reaches(peer, alice, from_="<sip:carol@far.example>")[0] == 200
-        out = peer.invite(alice.aor, from_="<sip:carol@far.example>")
-        into = alice.expect_call()
-        into.reply(200)
-        assert out.answer().status == 200
-        into.expect_ack()
-        bye = out.bye()
-        into.expect_bye()
-        assert peer.response(bye).status == 200
-        ours = peer.exchange(peer.request("MESSAGE", alice.aor, body="x", from_=f"<{alice.aor}>"))
-        assert ours.status == (407 if digest == "fallback" else 403)
-        peer.close()
