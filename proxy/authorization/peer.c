@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Peers of a worker: in one list, and in a table by the tag of their own row, so that a message
- * finds its device among 10,000 at once; for a message about a store the list is walked. */
+/* Peers of a worker: birth, evaluation, messages, death. What finds them by what they stand on is
+ * in peer_follow.c. */
 #include "proxy/authorization/peer.h"
 
 #include "common/random.h"
@@ -13,249 +13,12 @@
 
 #include <assert.h>
 #include <inttypes.h>
-#include <openssl/evp.h>
 #include <stdio.h>
 #include <utlist.h>
 
 #define FAILED_AGAIN_MS 1000
 
 enum peer_event { PEER_EVENT_HAS, PEER_EVENT_HAS_NOT, PEER_EVENT_DISABLED, PEER_EVENT_CLOSED };
-
-/* ---- Device key ---- */
-
-/* base64url of the first 12 bytes of SHA-256 over the parts, each with a NUL behind it. */
-static void add_digest(char *out, const struct slice *parts, size_t count)
-{
-    static const char alphabet[] =
-        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-    unsigned char digest[EVP_MAX_MD_SIZE] = { 0 };
-    EVP_MD_CTX *context = EVP_MD_CTX_new();
-    bool done = context && EVP_DigestInit_ex(context, EVP_sha256(), NULL);
-
-    for (size_t i = 0; done && i < count; i++)
-        done = EVP_DigestUpdate(context, parts[i].data, parts[i].size) &&
-               EVP_DigestUpdate(context, "", 1);
-    if (!done || !EVP_DigestFinal_ex(context, digest, NULL))
-        random_bytes(digest, 12); /* without memory: a device like no other */
-    EVP_MD_CTX_free(context);
-    for (size_t i = 0; i < 12; i += 3) {
-        uint32_t group = (uint32_t)digest[i] << 16 | (uint32_t)digest[i + 1] << 8 | digest[i + 2];
-
-        for (int shift = 18; shift >= 0; shift -= 6)
-            *out++ = alphabet[group >> shift & 63];
-    }
-    *out = '\0';
-}
-
-void peer_device_key(const struct peer_identity *certificate, struct slice canonical_cn,
-                     char out[DEVICE_KEY_MAX + 1])
-{
-    struct slice names[PEER_NAMES_MAX], cn = { certificate->cn, certificate->cn_size };
-    size_t at = strnlen(certificate->store, STORE_NAME_MAX);
-
-    assert(canonical_cn.size <= CN_MAX_OCTETS);
-    memcpy(out, certificate->store, at);
-    if (canonical_cn.size) {
-        out[at++] = ':';
-        memcpy(out + at, canonical_cn.data, canonical_cn.size);
-        at += canonical_cn.size;
-        out[at] = '\0';
-    } else { /* no key that a CN could spell: such devices never pass for one with a CN */
-        out[at++] = '!';
-        add_digest(out + at, &cn, 1);
-        at += 16;
-    }
-    if (certificate->name_count == 0)
-        return;
-    for (size_t i = 0; i < certificate->name_count; i++)
-        names[i] = identity_text(&certificate->names[i]);
-    out[at++] = ':';
-    add_digest(out + at, names, certificate->name_count);
-}
-
-/* ---- The table by tag ---- */
-
-struct peer_tag *peer_tag_find(const struct peers *peers, uint64_t value)
-{
-    struct peer_tag *tag;
-
-    HASH_FIND(hh, peers->by_tag, &value, sizeof value, tag);
-    return tag;
-}
-
-struct peer_tag *peer_tag_get(struct peers *peers, uint64_t value)
-{
-    struct peer_tag *tag = peer_tag_find(peers, value);
-
-    if (tag)
-        return tag;
-    tag = mem_zero(1, sizeof *tag);
-    if (!tag)
-        return NULL;
-    tag->tag = value;
-    HASH_ADD(hh, peers->by_tag, tag, sizeof tag->tag, tag);
-    if (!tag->hh.tbl) {
-        mem_free(tag);
-        return NULL;
-    }
-    return tag;
-}
-
-void peer_tag_put(struct peers *peers, struct peer_tag *tag)
-{
-    if (tag->peers || tag->of_store || tag->links)
-        return;
-    HASH_DELETE(hh, peers->by_tag, tag);
-    mem_free(tag);
-}
-
-static bool index_row(struct peer *peer, uint64_t value)
-{
-    struct peer_tag *tag = peer_tag_get(peer->peers, value);
-
-    if (!tag)
-        return false;
-    DL_APPEND2(tag->peers, peer, same_prev, same_next);
-    peer->tag_peer = value;
-    return true;
-}
-
-static void unindex_row(struct peer *peer)
-{
-    struct peer_tag *tag = peer_tag_find(peer->peers, peer->tag_peer);
-
-    if (peer->tag_peer == TAG_NONE)
-        return;
-    DL_DELETE2(tag->peers, peer, same_prev, same_next);
-    peer->tag_peer = TAG_NONE;
-    peer_tag_put(peer->peers, tag);
-}
-
-static bool index_store(struct peer *peer, uint64_t value)
-{
-    struct peer_tag *tag = peer_tag_get(peer->peers, value);
-
-    if (!tag)
-        return false;
-    tag->of_store++;
-    peer->tag_store = value;
-    return true;
-}
-
-static void unindex_store(struct peer *peer)
-{
-    struct peer_tag *tag = peer_tag_find(peer->peers, peer->tag_store);
-
-    tag->of_store--;
-    peer->tag_store = TAG_NONE;
-    peer_tag_put(peer->peers, tag);
-}
-
-static void unlink_all(struct peer *peer)
-{
-    for (size_t i = 0; i < peer->link_count; i++) {
-        struct peer_tag *tag = peer_tag_find(peer->peers, peer->links[i].tag);
-
-        DL_DELETE(tag->links, &peer->links[i]);
-        peer_tag_put(peer->peers, tag);
-    }
-    mem_free(peer->links);
-    peer->links = NULL;
-    peer->link_count = 0;
-}
-
-static bool add_link(struct peer *peer, uint64_t value, bool many)
-{
-    struct peer_link *link = &peer->links[peer->link_count];
-    struct peer_tag *tag;
-
-    for (size_t i = 0; i < peer->link_count; i++) {
-        if (peer->links[i].tag == value)
-            return true;
-    }
-    tag = peer_tag_get(peer->peers, value);
-    if (!tag)
-        return false;
-    *link = (struct peer_link){ .peer = peer, .tag = value, .many = many };
-    DL_APPEND(tag->links, link);
-    peer->link_count++;
-    return true;
-}
-
-/* ---- Its identities: of its row, then of its certificate ---- */
-
-/* What it was verified by; NULL: nothing. */
-static const struct peer_identity *verified(const struct peer *peer)
-{
-    return peer->certificate ? peer->certificate : peer->server_certificate;
-}
-
-static size_t identity_count(const struct peer *peer)
-{
-    if (peer->kind == PEER_ROUTE)
-        return 0; /* who it is says the configuration */
-    return peer_entry_count(peer, peer->answer) + peer->certificate->name_count;
-}
-
-static struct slice identity_at(const struct peer *peer, size_t index)
-{
-    size_t entries = peer_entry_count(peer, peer->answer);
-
-    return index < entries ? peer->answer->peer.entries[index]
-                           : identity_text(&peer->certificate->names[index - entries]);
-}
-
-static bool link_identity(struct peer *peer, struct slice identity)
-{
-    const char *at = memchr(identity.data, '@', identity.size);
-    struct slice domain = identity;
-
-    if (at)
-        domain = (struct slice){ at + 1, identity.size - (size_t)(at + 1 - identity.data) };
-    return (!at || add_link(peer, tag_user(identity), false)) &&
-           add_link(peer, tag_domain(domain), true);
-}
-
-/* The certificates that it was verified by: one that is blocked ends it at once, also when it is an
- * authority's, of many. */
-static bool link_chain(struct peer *peer)
-{
-    struct slice rest = verified(peer)->chain, sha256;
-
-    if (!rest.size)
-        return true;
-    rest.data++; /* the first comma */
-    rest.size--;
-    while (answer_peer_word(&rest, &sha256)) {
-        if (!add_link(peer, tag_certificate(slice_of(verified(peer)->store), sha256), false))
-            return false;
-    }
-    return true;
-}
-
-static bool link_all(struct peer *peer)
-{
-    size_t count = identity_count(peer);
-    size_t certificates = verified(peer)->chain.size / PEER_CHAIN_WORD;
-
-    unlink_all(peer);
-    if (count > PEER_FOLLOWED_MAX)
-        count = 0;
-    if (count + certificates == 0)
-        return true;
-    peer->links = mem_zero(2 * count + certificates, sizeof *peer->links);
-    if (!peer->links || !link_chain(peer)) {
-        unlink_all(peer);
-        return false;
-    }
-    for (size_t i = 0; i < count; i++) {
-        if (!link_identity(peer, identity_at(peer, i))) {
-            unlink_all(peer);
-            return false;
-        }
-    }
-    return true;
-}
 
 /* ---- Evaluation ---- */
 
@@ -324,13 +87,13 @@ static void learn_key(struct peer *peer, const struct answer *answer)
  * memory for the table a peer is asked again every second. */
 static void follow_row(struct peer *peer, const struct answer *answer)
 {
-    struct slice store = slice_of(verified(peer)->store), cn = answer->peer.canonical_cn;
+    struct slice store = slice_of(peer_verified_by(peer)->store), cn = answer->peer.canonical_cn;
     uint64_t tag = cn.size ? tag_peer(store, cn) : TAG_NONE;
 
     if (tag == peer->tag_peer)
         return;
-    unindex_row(peer);
-    if (tag != TAG_NONE && !index_row(peer, tag))
+    peer_unindex_row(peer);
+    if (tag != TAG_NONE && !peer_index_row(peer, tag))
         ask_later(peer, FAILED_AGAIN_MS);
 }
 
@@ -381,12 +144,12 @@ static void look_again(struct peer *peer)
 static void look_for_disabled(struct peer *peer)
 {
     const struct peers_user *user = &peer->peers->user;
-    size_t count = identity_count(peer);
+    size_t count = peer_held_count(peer);
 
     while (peer->looked_at < count) {
         if (!peer->rights.answer) {
             switch (lookup_rights(peer->peers->ask, &peer->rights,
-                                  identity_at(peer, peer->looked_at))) {
+                                  peer_held_at(peer, peer->looked_at))) {
             case LOOKUP_READY:
                 break;
             case LOOKUP_WAITING:
@@ -423,7 +186,7 @@ static void on_rights(struct lookup_waiter *waiter)
 /* After each evaluation: the identities may be others than those that were being looked at. */
 static void begin_looking(struct peer *peer)
 {
-    size_t count = identity_count(peer);
+    size_t count = peer_held_count(peer);
 
     if (lookup_waiting(&peer->rights))
         peer->disabled_maybe = true;
@@ -448,7 +211,7 @@ static void evaluate(struct peer *peer, struct answer *answer)
     answer_release(peer->answer);
     peer->answer = answer_hold(answer);
     follow_row(peer, answer);
-    if ((other || !peer->links) && !link_all(peer))
+    if ((other || !peer->links) && !peer_link_all(peer))
         ask_later(peer, FAILED_AGAIN_MS);
     if (has_identity(peer, answer))
         peer_event(peer, PEER_EVENT_HAS);
@@ -490,7 +253,7 @@ static void on_waiter(struct lookup_waiter *waiter)
 static void evaluate_again(struct task *task)
 {
     struct peer *peer = (struct peer *)((char *)task - offsetof(struct peer, task));
-    const struct peer_identity *certificate = verified(peer);
+    const struct peer_identity *certificate = peer_verified_by(peer);
     struct slice cn = { certificate->cn, certificate->cn_size };
 
     timer_stop(&peer->peers->base->timers, &peer->timer);
@@ -520,7 +283,7 @@ static void on_timer(struct timer *timer)
 
 static bool is_followed(const struct peer *peer)
 {
-    return verified(peer) && peer->condition != PEER_LOST;
+    return peer_verified_by(peer) && peer->condition != PEER_LOST;
 }
 
 /* At some moment within the next 10 s, unless it is about to be asked for anyhow. */
@@ -628,7 +391,7 @@ enum error peer_open_device(struct peers *peers, struct peer_identity *certifica
     struct peer *peer = make_peer(peers, PEER_DEVICE, owner);
 
     *out = NULL;
-    if (!peer || !index_store(peer, tag_store(slice_of(certificate->store)))) {
+    if (!peer || !peer_index_store(peer, tag_store(slice_of(certificate->store)))) {
         mem_free(peer);
         peer_identity_free(certificate);
         return ERROR_MEMORY;
@@ -722,7 +485,7 @@ enum error peer_open_server(struct peers *peers, const struct config_route *rout
     struct peer *peer = make_route(peers, route->name, owner);
 
     *out = NULL;
-    if (!peer || !index_store(peer, tag_store(slice_of(certificate->store)))) {
+    if (!peer || !peer_index_store(peer, tag_store(slice_of(certificate->store)))) {
         mem_free(peer);
         peer_identity_free(certificate);
         return ERROR_MEMORY;
@@ -789,13 +552,13 @@ void peer_close(struct peer *peer)
     peer_event(peer, PEER_EVENT_CLOSED);
     lookup_leave(&peer->waiter);
     lookup_leave(&peer->rights);
-    unlink_all(peer);
+    peer_unlink_all(peer);
     passwords_close(peer);
     run_queue_remove(&peers->base->run_queue, &peer->task);
     timer_stop(&peers->base->timers, &peer->timer);
-    unindex_row(peer);
-    if (verified(peer))
-        unindex_store(peer);
+    peer_unindex_row(peer);
+    if (peer_verified_by(peer))
+        peer_unindex_store(peer);
     DL_DELETE(peers->all, peer);
     DL_APPEND(peers->gone, peer);
     peer->owner = NULL;

@@ -31,12 +31,11 @@
 #define HOLDLINE_AUTHORIZATION_PEER_H
 
 #include "proxy/authorization/ask.h"
+#include "proxy/authorization/device_key.h"
 #include "proxy/authorization/dialog_token.h"
 #include "proxy/net/address.h"
 #include "proxy/tls/peer_identity.h"
 
-/* STORE:CN:NAMES, see docs/protocol.md; at most 32 + 1 + 192 + 1 + 16 octets, or route:NAME. */
-#define DEVICE_KEY_MAX 300
 /* Identities whose users and domains are followed; a device with more is never LOST by DISABLED,
  * its requests are refused all the same. */
 #define PEER_FOLLOWED_MAX 32
@@ -46,7 +45,7 @@
 enum peer_condition { PEER_ASKING = 1, PEER_STRANGER, PEER_HELD, PEER_LOST, PEER_GONE };
 enum peer_kind { PEER_NOBODY = 0, PEER_DEVICE, PEER_ROUTE, PEER_WITHOUT_CERTIFICATE };
 
-/* Read only for all but peer.c. */
+/* Read only for all but peer.c and peer_follow.c. */
 struct peer {
     enum peer_kind kind;
     enum peer_condition condition;
@@ -65,7 +64,7 @@ struct peer {
     bool inbound;                      /* of a route: may begin requests */
     const struct identity *may_assert; /* of a route; the configuration's */
     size_t may_assert_count;
-    /* peer.c's own: */
+    /* theirs alone: */
     struct peers *peers;
     bool store_takes_mappings; /* as the rules of its store have it */
     unsigned references;
@@ -170,9 +169,5 @@ static inline size_t peer_entry_count(const struct peer *peer, const struct answ
                ? answer->peer.entry_count
                : 0;
 }
-
-/* The key that a device has by certificate and canonical CN (empty: not of its store's form). */
-void peer_device_key(const struct peer_identity *certificate, struct slice canonical_cn,
-                     char out[DEVICE_KEY_MAX + 1]);
 
 #endif
