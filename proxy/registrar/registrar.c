@@ -3,60 +3,27 @@
  * list. */
 #include "proxy/registrar/registrar.h"
 
-#include "common/hash.h"
 #include "common/mem.h"
 #include "proxy/authorization/peer.h"
 #include "proxy/authorization/tag.h"
 #include "proxy/config.h"
 #include "proxy/net/net.h"
 #include "proxy/registrar/binding.h"
+#include "proxy/registrar/registration.h"
+#include "proxy/registrar/wanted.h"
 
-#include <assert.h>
 #include <inttypes.h>
-#include <stdio.h>
-#include <utlist.h>
 
-/* Changes are remembered by tag in so many slots; two tags that share one only cost a write more.
- */
-#define CHANGE_SLOTS 65536
 /* How far the stored expiry may run ahead of the granted one. */
 #define AHEAD_MAX_S 1800
 #define HEADERS_MAX 16384
-
-/* What one binding may take: mapperd's bounds (docs/protocol.md, BIND). */
-#define INSTANCE_MAX      512
-#define CONTACT_MAX       2048
-#define CONTACT_ALONE_MAX 1098 /* without instance it is part of the key */
-#define CALL_ID_MAX       512
-
-/* One thing that this connection has registered: enough to know a mere refresh. */
-struct registration {
-    struct registration *next, *prev;
-    struct identity aor;
-    char *key; /* contact URI, instance, reg-id and q as one text */
-    uint64_t stored_unix_s;
-    uint64_t noted; /* value of registrar->changes when it was stored */
-    uint64_t tags[3];
-    char *call_id;
-    uint32_t cseq;
-};
 
 struct registrar {
     struct worker_base *base;
     struct net *net;
     struct ask *ask;
     struct registrar_user user;
-    uint64_t changes; /* messages so far */
-    uint64_t all_changed;
-    uint64_t *changed; /* by tag modulo CHANGE_SLOTS: the newest change */
-};
-
-/* One contact of a REGISTER. Slices point into the message. */
-struct wanted {
-    struct slice uri, instance;
-    uint32_t reg_id;
-    uint16_t q;
-    uint32_t granted_s; /* 0: remove */
+    struct change_notes notes;
 };
 
 struct registrar_write {
@@ -69,9 +36,7 @@ struct registrar_job {
     struct registrar_input input;
     registrar_done *done;
     void *owner;
-    struct wanted wanted[REGISTRAR_CONTACTS_MAX];
-    size_t wanted_count;
-    bool star, outbound;
+    struct wanted_list wanted;
     bool removes; /* an UNBIND was sent */
     uint64_t aor_tag;
     uint64_t noted;
@@ -96,8 +61,7 @@ struct registrar *registrar_new(struct worker_base *base, struct net *net, struc
     registrar->net = net;
     registrar->ask = ask;
     registrar->user = *user;
-    registrar->changed = mem_zero(CHANGE_SLOTS, sizeof(registrar->changed[0]));
-    if (!registrar->changed) {
+    if (change_notes_init(&registrar->notes) != ERROR_NONE) {
         mem_free(registrar);
         return NULL;
     }
@@ -108,173 +72,13 @@ void registrar_free(struct registrar *registrar)
 {
     if (!registrar)
         return;
-    mem_free(registrar->changed);
+    change_notes_free(&registrar->notes);
     mem_free(registrar);
 }
 
 void registrar_changed(struct registrar *registrar, uint64_t tag)
 {
-    registrar->changes++;
-    if (tag == TAG_ALL)
-        registrar->all_changed = registrar->changes;
-    else
-        registrar->changed[tag % CHANGE_SLOTS] = registrar->changes;
-}
-
-/* ---- reading ---- */
-
-/* reg-id counts only from a phone that says that it does outbound (RFC 5626 6). */
-static bool does_outbound(const struct message *m)
-{
-    struct message_values values = message_values(m, HEADER_SUPPORTED);
-    struct slice tag;
-
-    while (message_next_value(&values, &tag) == ERROR_NONE)
-        if (slice_equal_nocase(tag, SLICE("outbound")))
-            return true;
-    return false;
-}
-
-static bool fits_bounds(const struct contact *contact)
-{
-    return contact->instance.size <= INSTANCE_MAX &&
-           contact->address.uri.size <= (contact->instance.size ? CONTACT_MAX : CONTACT_ALONE_MAX);
-}
-
-static enum reason read_contact(const struct registrar_job *job, struct slice value,
-                                bool has_default, uint32_t default_s, struct wanted *out,
-                                bool *star, bool *brief)
-{
-    const struct config_registrar *limits = &job->registrar->base->config->registrar;
-    struct contact contact;
-    struct uri uri;
-    uint32_t seconds;
-
-    if (header_parse_contact(value, &contact) != ERROR_NONE)
-        return REASON_MALFORMED;
-    *star = contact.star;
-    if (contact.star)
-        return REASON_ALLOWED;
-    if (uri_parse(contact.address.uri, &uri) != ERROR_NONE || !fits_bounds(&contact))
-        return REASON_MALFORMED;
-    seconds = contact.has_expires ? contact.expires_s
-              : has_default       ? default_s
-                                  : limits->expires_default_s;
-    *brief = seconds > 0 && seconds < limits->expires_min_s;
-    *out = (struct wanted){
-        .uri = contact.address.uri,
-        .instance = contact.instance,
-        .reg_id = contact.instance.size && job->outbound ? contact.reg_id : 0,
-        .q = contact.q == CONTACT_Q_NONE ? 1000 : contact.q,
-        .granted_s = seconds > limits->expires_max_s ? limits->expires_max_s : seconds,
-    };
-    return REASON_ALLOWED;
-}
-
-/* `*` stands alone and with Expires: 0 (10.2.2). */
-static enum reason check_star(const struct registrar_job *job, bool has_expires, uint32_t expires_s)
-{
-    if (!job->star)
-        return REASON_ALLOWED;
-    return job->wanted_count == 0 && has_expires && expires_s == 0 ? REASON_ALLOWED
-                                                                   : REASON_MALFORMED;
-}
-
-static enum reason read_contacts(struct registrar_job *job)
-{
-    const struct message *m = job->input.message;
-    struct message_values values = message_values(m, HEADER_CONTACT);
-    uint32_t expires_s = 0;
-    enum error has = message_expires(m, &expires_s), error;
-    struct slice value;
-
-    job->outbound = does_outbound(m);
-    if (has == ERROR_MALFORMED || m->call_id.len > CALL_ID_MAX)
-        return REASON_MALFORMED;
-    while ((error = message_next_value(&values, &value)) == ERROR_NONE) {
-        bool star = false, brief = false;
-        enum reason reason;
-        if (job->wanted_count == REGISTRAR_CONTACTS_MAX)
-            return REASON_BINDINGS_TOO_MANY;
-        reason = read_contact(job, value, has == ERROR_NONE, expires_s,
-                              &job->wanted[job->wanted_count], &star, &brief);
-        if (reason != REASON_ALLOWED)
-            return reason;
-        if (brief)
-            return REASON_EXPIRES_TOO_BRIEF;
-        if (star && job->star)
-            return REASON_MALFORMED;
-        job->star |= star;
-        if (!star)
-            job->wanted_count++;
-    }
-    if (error != ERROR_NOT_FOUND)
-        return REASON_MALFORMED;
-    return check_star(job, has == ERROR_NONE, expires_s);
-}
-
-/* ---- refresh ---- */
-
-static char *key_of(const struct wanted *wanted, char *out, size_t size)
-{
-    int n = snprintf(out, size, "%u %u %.*s %.*s", wanted->q, wanted->reg_id,
-                     (int)wanted->instance.size, wanted->instance.data, (int)wanted->uri.size,
-                     wanted->uri.data);
-
-    return n < 0 || (size_t)n >= size ? NULL : out;
-}
-
-#define KEY_MAX 3072
-
-static struct registration *find_registration(const struct endpoint *endpoint,
-                                              const struct identity *aor, const char *key)
-{
-    struct registration *r;
-
-    DL_FOREACH(endpoint->registrations, r)
-    if (slice_equal(identity_text(&r->aor), identity_text(aor)) && !strcmp(r->key, key))
-        return r;
-    return NULL;
-}
-
-static bool is_untouched(const struct registrar *registrar, const struct registration *r)
-{
-    if (registrar->all_changed > r->noted)
-        return false;
-    for (size_t i = 0; i < sizeof(r->tags) / sizeof(r->tags[0]); i++)
-        if (registrar->changed[r->tags[i] % CHANGE_SLOTS] > r->noted)
-            return false;
-    return true;
-}
-
-/* Out of order within one Call-ID (10.3 step 7). */
-static bool is_older(struct slice call_id, uint32_t cseq, struct slice than_call_id,
-                     uint32_t than_cseq)
-{
-    return slice_equal(call_id, than_call_id) && cseq <= than_cseq;
-}
-
-static struct registration *refreshed(const struct registrar *registrar,
-                                      const struct endpoint *endpoint, const struct message *m,
-                                      const struct identity *aor, struct wanted *wanted)
-{
-    struct registrar_job job = { .registrar = (struct registrar *)registrar,
-                                 .input = { .message = m } };
-    struct registration *r;
-    char key[KEY_MAX];
-
-    if (!endpoint->registrations || read_contacts(&job) != REASON_ALLOWED || job.star ||
-        job.wanted_count != 1)
-        return NULL;
-    *wanted = job.wanted[0];
-    if (!wanted->granted_s || !key_of(wanted, key, sizeof(key)))
-        return NULL;
-    r = find_registration(endpoint, aor, key);
-    if (!r || !is_untouched(registrar, r) ||
-        is_older(message_slice(m, m->call_id), m->cseq, slice_of(r->call_id), r->cseq) ||
-        registrar->base->now_unix_s + wanted->granted_s > r->stored_unix_s)
-        return NULL;
-    return r;
+    change_notes_add(&registrar->notes, tag);
 }
 
 bool registrar_is_refresh(const struct registrar *registrar, const struct endpoint *endpoint,
@@ -282,7 +86,8 @@ bool registrar_is_refresh(const struct registrar *registrar, const struct endpoi
 {
     struct wanted wanted;
 
-    return refreshed(registrar, endpoint, message, aor, &wanted) != NULL;
+    return registration_refreshed(&registrar->notes, registrar->base, endpoint, message, aor,
+                                  &wanted) != NULL;
 }
 
 /* ---- the answer ---- */
@@ -306,19 +111,22 @@ static void add_contact(struct buffer *out, struct slice uri, struct slice insta
     buffer_add_text(out, "\r\n");
 }
 
+static bool is_same_binding(const struct wanted *w, const struct binding *b)
+{
+    if (w->instance.size)
+        return slice_equal(w->instance, b->instance) && w->reg_id == b->reg_id;
+    return !b->instance.size && slice_equal(w->uri, b->contact);
+}
+
 /* What is stored runs ahead of what was granted; the phone is told what it was granted. */
 static uint64_t granted_of(const struct registrar_job *job, const struct binding *binding)
 {
     uint64_t now = job->registrar->base->now_unix_s;
     uint64_t left = binding->expires_unix_s > now ? binding->expires_unix_s - now : 0;
 
-    for (size_t i = 0; i < job->wanted_count; i++) {
-        const struct wanted *w = &job->wanted[i];
-        bool same =
-            w->instance.size
-                ? slice_equal(w->instance, binding->instance) && w->reg_id == binding->reg_id
-                : !binding->instance.size && slice_equal(w->uri, binding->contact);
-        if (same)
+    for (size_t i = 0; i < job->wanted.count; i++) {
+        const struct wanted *w = &job->wanted.list[i];
+        if (is_same_binding(w, binding))
             return w->granted_s < left ? w->granted_s : left;
     }
     return left * 2 / 3; /* another's: not longer than it was granted */
@@ -342,8 +150,8 @@ static void finish(struct registrar_job *job, enum reason reason, const char *de
     if (reason == REASON_EXPIRES_TOO_BRIEF)
         buffer_add_format(&job->headers, "Min-Expires: %u\r\n",
                           job->registrar->base->config->registrar.expires_min_s);
-    for (size_t i = 0; i < job->wanted_count && reason == REASON_ALLOWED; i++) {
-        if (!job->wanted[i].reg_id)
+    for (size_t i = 0; i < job->wanted.count && reason == REASON_ALLOWED; i++) {
+        if (!job->wanted.list[i].reg_id)
             continue;
         buffer_add_text(&job->headers, "Require: outbound\r\n");
         break;
@@ -380,86 +188,37 @@ static void end(struct registrar_job *job, enum reason reason, const char *detai
     job_free(job);
 }
 
-/* ---- what is remembered on the connection ---- */
-
-static void registration_free(struct endpoint *endpoint, struct registration *r)
-{
-    DL_DELETE(endpoint->registrations, r);
-    mem_free(r->key);
-    mem_free(r->call_id);
-    mem_free(r);
-}
-
 void registrar_endpoint_gone(struct registrar *registrar, struct endpoint *endpoint)
 {
-    struct registration *r, *next;
-
     (void)registrar;
-    DL_FOREACH_SAFE(endpoint->registrations, r, next)
-    registration_free(endpoint, r);
+    registrations_free(endpoint);
 }
 
-static void forget(struct endpoint *endpoint, const struct identity *aor, const char *key)
+static void remember(struct registrar_job *job, size_t index)
 {
-    struct registration *r, *next;
+    struct registration_input input = {
+        .endpoint = job->input.endpoint,
+        .message = job->input.message,
+        .aor = job->input.aor,
+        .wanted = &job->wanted.list[index],
+        .stored_unix_s = job->stored_unix_s[index],
+        .noted = job->noted,
+        .aor_tag = job->aor_tag,
+        .max = job->registrar->base->config->registrar.contacts_max,
+    };
 
-    DL_FOREACH_SAFE(endpoint->registrations, r, next)
-    if (slice_equal(identity_text(&r->aor), identity_text(aor)) && (!key || !strcmp(r->key, key)))
-        registration_free(endpoint, r);
-}
-
-static unsigned count_registrations(const struct endpoint *endpoint)
-{
-    const struct registration *r;
-    unsigned count = 0;
-
-    DL_FOREACH(endpoint->registrations, r)
-    count++;
-    return count;
-}
-
-/* Without memory the next refresh is a write: harmless. */
-static void remember(struct registrar_job *job, const struct wanted *wanted, uint64_t stored_unix_s)
-{
-    const struct message *m = job->input.message;
-    struct endpoint *endpoint = job->input.endpoint;
-    const struct peer *peer = endpoint->peer;
-    struct registration *r;
-    char key[KEY_MAX];
-
-    if (!key_of(wanted, key, sizeof(key)))
-        return;
-    forget(endpoint, job->input.aor, key);
-    if (count_registrations(endpoint) >= job->registrar->base->config->registrar.contacts_max)
-        return;
-    r = mem_zero(1, sizeof(*r));
-    if (!r)
-        return;
-    r->aor = *job->input.aor;
-    r->key = mem_text(slice_of(key));
-    r->call_id = mem_text(message_slice(m, m->call_id));
-    r->cseq = m->cseq;
-    r->stored_unix_s = stored_unix_s;
-    r->noted = job->noted;
-    r->tags[0] = peer->tag_peer;
-    r->tags[1] = peer->tag_store;
-    r->tags[2] = job->aor_tag;
-    DL_APPEND(endpoint->registrations, r);
-    if (!r->key || !r->call_id)
-        registration_free(endpoint, r);
+    registration_remember(&input);
 }
 
 static void note_results(struct registrar_job *job)
 {
-    char key[KEY_MAX];
-
-    if (job->star)
-        forget(job->input.endpoint, job->input.aor, NULL);
-    for (size_t i = 0; i < job->wanted_count; i++) {
-        if (job->wanted[i].granted_s)
-            remember(job, &job->wanted[i], job->stored_unix_s[i]);
-        else if (key_of(&job->wanted[i], key, sizeof(key)))
-            forget(job->input.endpoint, job->input.aor, key);
+    if (job->wanted.star)
+        registration_forget(job->input.endpoint, job->input.aor, NULL);
+    for (size_t i = 0; i < job->wanted.count; i++) {
+        if (job->wanted.list[i].granted_s)
+            remember(job, i);
+        else
+            registration_forget(job->input.endpoint, job->input.aor, &job->wanted.list[i]);
     }
 }
 
@@ -586,7 +345,7 @@ static uint64_t stored_expiry(const struct registrar_job *job, const struct want
 
 static void bind_contact(struct registrar_job *job, size_t index)
 {
-    const struct wanted *wanted = &job->wanted[index];
+    const struct wanted *wanted = &job->wanted.list[index];
     const struct endpoint *endpoint = job->input.endpoint;
     const struct peer_identity *certificate = endpoint->peer->certificate;
     const struct message *m = job->input.message;
@@ -638,8 +397,8 @@ static void unbind(struct registrar_job *job, struct slice device_key, struct sl
 
 static bool is_wanted(const struct registrar_job *job, struct slice contact)
 {
-    for (size_t i = 0; i < job->wanted_count; i++)
-        if (slice_equal(job->wanted[i].uri, contact))
+    for (size_t i = 0; i < job->wanted.count; i++)
+        if (slice_equal(job->wanted.list[i].uri, contact))
             return true;
     return false;
 }
@@ -668,13 +427,6 @@ static void replace_gone(struct registrar_job *job, const struct binding *b)
         unbind(job, b->device, SLICE(""), 0, b->contact);
 }
 
-static bool is_same_binding(const struct wanted *w, const struct binding *b)
-{
-    if (w->instance.size)
-        return slice_equal(w->instance, b->instance) && w->reg_id == b->reg_id;
-    return !b->instance.size && slice_equal(w->uri, b->contact);
-}
-
 /* Looks at what stands: order within a Call-ID, the number of contacts, and how many of those are
  * what this phone left behind. */
 static enum reason check_standing(struct registrar_job *job, unsigned *others, unsigned *left)
@@ -690,12 +442,12 @@ static enum reason check_standing(struct registrar_job *job, unsigned *others, u
             ++*others; /* it counts, whatever it is */
             continue;
         }
-        for (size_t j = 0; j < job->wanted_count && !same; j++)
-            same = is_same_binding(&job->wanted[j], &b);
+        for (size_t j = 0; j < job->wanted.count && !same; j++)
+            same = is_same_binding(&job->wanted.list[j], &b);
         *others += !same;
         *left += !same && is_left_behind(job, &b, true);
-        if ((same || job->star) && slice_equal(b.device, slice_of(job->input.device_key)) &&
-            is_older(message_slice(m, m->call_id), m->cseq, b.call_id, b.cseq))
+        if ((same || job->wanted.star) && slice_equal(b.device, slice_of(job->input.device_key)) &&
+            registration_is_older(message_slice(m, m->call_id), m->cseq, b.call_id, b.cseq))
             return REASON_REGISTER_OUT_OF_ORDER;
     }
     return REASON_ALLOWED;
@@ -706,10 +458,10 @@ static void write_all(struct registrar_job *job)
     const struct answer *located = job->input.located;
     bool without_instance = false;
 
-    if (job->star)
+    if (job->wanted.star)
         unbind(job, SLICE("*"), SLICE(""), 0, SLICE("*"));
-    for (size_t i = 0; i < job->wanted_count; i++) {
-        const struct wanted *w = &job->wanted[i];
+    for (size_t i = 0; i < job->wanted.count; i++) {
+        const struct wanted *w = &job->wanted.list[i];
         without_instance |= !w->instance.size && w->granted_s;
         if (w->granted_s)
             bind_contact(job, i);
@@ -727,15 +479,16 @@ static enum reason check(struct registrar_job *job)
 {
     unsigned max = job->registrar->base->config->registrar.contacts_max;
     unsigned others, left, added = 0;
-    enum reason reason = read_contacts(job);
+    enum reason reason =
+        wanted_read(job->input.message, &job->registrar->base->config->registrar, &job->wanted);
 
     if (reason != REASON_ALLOWED)
         return reason;
     if (job->input.located->locate.state == USER_FOREIGN) /* 10.3 step 5 */
         return REASON_TARGET_UNKNOWN;
     reason = check_standing(job, &others, &left);
-    for (size_t i = 0; i < job->wanted_count; i++)
-        added += job->wanted[i].granted_s > 0;
+    for (size_t i = 0; i < job->wanted.count; i++)
+        added += job->wanted.list[i].granted_s > 0;
     if (reason != REASON_ALLOWED || !added || others + added <= max)
         return reason;
     /* Rather than lock a phone out by its own past, that goes, wherever its connection was. */
@@ -758,7 +511,7 @@ static struct registrar_job *job_new(struct registrar *registrar,
     job->owner = owner;
     job->failure = REASON_ALLOWED;
     job->aor_tag = tag_user(identity_text(input->aor));
-    job->noted = registrar->changes;
+    job->noted = registrar->notes.count;
     job->locate.done = on_located;
     job->locate.owner = job;
     buffer_init(&job->headers, HEADERS_MAX);
@@ -772,8 +525,8 @@ static void answer_refresh(struct registrar *registrar, const struct registrar_i
                            registrar_done *done, void *owner)
 {
     struct wanted wanted;
-    struct registration *r =
-        refreshed(registrar, input->endpoint, input->message, input->aor, &wanted);
+    struct registration *r = registration_refreshed(
+        &registrar->notes, registrar->base, input->endpoint, input->message, input->aor, &wanted);
     struct registrar_result result = { REASON_ALLOWED, NULL, SLICE("") };
     struct buffer headers;
 

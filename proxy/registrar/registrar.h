@@ -18,8 +18,6 @@ struct net;
 struct registrar;
 struct registrar_job;
 
-/* Contacts in one REGISTER; a phone sends one, rarely two. */
-#define REGISTRAR_CONTACTS_MAX 8
 /* Old contacts of the same phone that one REGISTER may take away. */
 #define BINDINGS_REPLACED_MAX 8
 
