@@ -178,6 +178,7 @@ static void *write_lines(void *unused)
     int new_fd;
 
     (void)unused;
+    pthread_setname_np(pthread_self(), "log");
     while (take(&writer.chunk, &dropped, &new_fd)) {
         if (new_fd >= 0) {
             close(writer.fd);

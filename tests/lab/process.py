@@ -6,6 +6,7 @@ A lab that `make lab` started is stopped by another Python process later, so a p
 by what /proc says of it; only the one that started it can also tell its exit status.
 """
 import os
+import pathlib
 import select
 import signal
 import subprocess
@@ -35,6 +36,18 @@ def children(pid):
                 continue
             if int(fields[1]) == pid and fields[0] not in (b"Z", b"X"):
                 found.append(int(entry))
+    return found
+
+
+def threads(pid):
+    """(name, state) of each thread of pid."""
+    found = []
+    for stat in pathlib.Path(f"/proc/{pid}/task").glob("*/stat"):
+        try:
+            front, _, rest = stat.read_text(errors="replace").rpartition(")")
+        except OSError:
+            continue
+        found.append((front.partition("(")[2], rest.split()[0]))
     return found
 
 
@@ -107,6 +120,15 @@ class Process:
             finally:
                 os.close(handle)
         return not self.alive()
+
+    def wait_for_thread(self, name, timeout_s=5):
+        """Waits until its thread of that name, if it has one, sleeps: what it was woken for before
+        is done."""
+        deadline = time.monotonic() + timeout_s
+        while time.monotonic() < deadline and self.alive():
+            if all(state in "StT" for thread, state in threads(self.pid) if thread == name):
+                return
+            os.sched_yield()
 
     def stop(self, gently=signal.SIGTERM, timeout_s=20):
         """Asks for the end and, when that takes too long, forces it. Returns whether asking was

@@ -141,6 +141,9 @@ class Stack:
         return self.path("log")
 
     def log_of(self, program):
+        """Its log, with all that it has said up to now: a thread of its own writes it."""
+        if program in self.processes:
+            self.processes[program].wait_for_thread("log")
         return self.log / f"{program}.log"
 
     @property
@@ -229,7 +232,7 @@ class Stack:
         )
         environment = {**os.environ, **{k: os.environ.get(k, v) for k, v in SANITIZERS.items()}}
         self.processes[program] = Process.start(
-            argv, self.log_of(program), cwd=str(self.folder), env=environment
+            argv, self.log / f"{program}.log", cwd=str(self.folder), env=environment
         )
         self.save()
         return socket_path

@@ -89,6 +89,7 @@ class Writer(threading.Thread):
         self.own = DEVICES[number::of]
         self.bulk = BULK[number::of]
         self.ending = threading.Event()
+        self.watching = True  # what was committed is looked for; not while nothing can be seen
         self.faults, self.commits, self.prepared, self.waits = [], 0, 0, []
 
     def run(self):
@@ -161,13 +162,13 @@ class Writer(threading.Thread):
         else:
             self.connection.commit()
         self.commits += 1
-        if self.random.random() < 0.3:
+        if self.watching and self.random.random() < 0.3:
             self.wait_for(changed)
 
     def wait_for(self, changed):
         began = time.monotonic()
         for cn, version in changed.items():
-            while version is not None and not self.ending.is_set():
+            while version is not None and self.watching and not self.ending.is_set():
                 try:
                     with Resp(self.lab.mapperd_socket, timeout_s=20) as client:
                         # This writer alone changes this device: only a wait can keep the version away.
@@ -274,6 +275,11 @@ def begin(lab, settings="", count=4):
     return watcher, writers
 
 
+def watch(writers, watching):
+    for writer in writers:
+        writer.watching = watching
+
+
 def wait_for_commits(writers, more):
     wanted = sum(w.commits for w in writers) + more
     wait_until(
@@ -373,6 +379,7 @@ def test_T51_random_transactions_seen_through_a_standby_that_lags_is_cut_off_and
     watcher, writers = begin(lab)
     for _ in range(3):
         wait_for_commits(writers, chance.randrange(10, 60))
+        watch(writers, False)
         replica.sql("SELECT pg_wal_replay_pause()")
         commits = sum(w.commits for w in writers)
         wait_until(lambda: sum(w.commits for w in writers) > commits + 5)  # nobody waits for it
@@ -381,9 +388,12 @@ def test_T51_random_transactions_seen_through_a_standby_that_lags_is_cut_off_and
                 lab.kill_program("mapperd")
             lab.launch("mapperd")
         replica.sql("SELECT pg_wal_replay_resume()")
+        watch(writers, True)
+    watch(writers, False)
     replica.cut_off()
     wait_until(lambda: sum(w.commits for w in writers) > commits + 20)
     replica.follow_again(first)
+    watch(writers, True)
     wait_for_commits(writers, 30)
     # The primary is lost in the midst of it, with what had not reached the standby.
     first.crash()

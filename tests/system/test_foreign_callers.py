@@ -112,4 +112,4 @@ def test_a_rule_for_a_user_that_is_registered_and_for_a_group(fresh_lab):
     assert reaches(alice, carol)[0] == 200
     assert reaches(carol, bob)[0] == 200
     provision(lab, alice.cn, f"other-{alice.user}@{lab.domain}")
-    assert reaches(alice, bob, from_=f"<sip:other-{alice.identity}>")[0] == 200
+    wait_until(lambda: reaches(alice, bob, from_=f"<sip:other-{alice.identity}>")[0] == 200, what="her second identity")
