@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """From a COMMIT to an answer: mapperd against a real PostgreSQL that is slow, gone, hung, crashed or full of surprises."""
+import itertools
 import pathlib
 import random
 import shutil
@@ -260,14 +261,20 @@ def test_T52_a_mapping_deleted_while_mapperd_is_down_is_never_known_again(fresh_
         assert known(lab, other)
 
 
-def change_at_random(lab, cns, stop, seed, truncate=0.02):
+def change_at_random(lab, cns, stop, seed, truncate=0.02, onward=False):
+    """`onward`: no device is ever again what it was before."""
     chance = random.Random(seed)
     connection = psycopg2_connect(lab)
+    number = itertools.count()
     while not stop.is_set():
         with connection.cursor() as cursor:
             # In order: two of these never hold what the other waits for.
             for cn in sorted(chance.choice(cns) for _ in range(chance.choice((1, 1, 1, 20)))):
-                if chance.random() < 0.5:
+                if onward:
+                    cursor.execute("DELETE FROM cn_mapping WHERE cn = %s", (cn,))
+                    identity = f"u{seed}-{next(number)}@example.org"
+                    cursor.execute("INSERT INTO cn_mapping (cn, identity) VALUES (%s, %s)", (cn, identity))
+                elif chance.random() < 0.5:
                     cursor.execute(
                         "INSERT INTO cn_mapping (cn, identity) VALUES (%s, %s) ON CONFLICT DO NOTHING",
                         (cn, f"u{chance.randrange(50)}@example.org"),

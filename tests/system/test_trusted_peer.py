@@ -80,8 +80,10 @@ def test_F13_our_own_domains_only_if_the_entry_says_so(trust):
     peer, other = gateway(lab, cn="A", san=("gw.example",)), gateway(lab, cn="A2", san=("gw2.example",))
     assert reaches(peer, alice, from_=f"<sip:anyone@{lab.domain}>")[0] == 200
     assert reaches(other, alice, from_=f"<sip:anyone@{lab.domain}>")[0] == 403
-    sql(lab, "UPDATE sip_user SET state = 'disabled' WHERE identity = %s", alice.identity)
-    wait_until(lambda: "user-disabled" in reaches(peer, alice, from_=f"<{alice.aor}>")[1], what="disabled")
+    bob = Phone(lab).provision()
+    wait_until(lambda: reaches(peer, alice, from_=f"<{bob.aor}>")[0] == 200, what="bob")
+    sql(lab, "UPDATE sip_user SET state = 'disabled' WHERE identity = %s", bob.identity)
+    wait_until(lambda: "user-disabled" in reaches(peer, alice, from_=f"<{bob.aor}>")[1], what="disabled")
 
 
 def test_F13_rules_and_the_devices_state_bound_a_trusted_peer(trust):
