@@ -8,10 +8,12 @@ or `make_lab` for several. After the test the logs of its labs are searched for 
 sanitizers; a lab of its own is stopped and every exit status must be 0, so that a leak fails the
 test that has it.
 """
+import ctypes
 import os
 import shutil
 import signal
 import tempfile
+import threading
 
 import pytest
 
@@ -185,6 +187,26 @@ def fresh_lab(request, make_lab):
     return make_lab(**(marker.kwargs if marker else {}))
 
 
+def begin_limit(limit_s):
+    """TimeoutError for the test when the time is over; gives what ends that. Now and then pytest-xdist
+    runs all tests of a process in another thread than its main one, which no signal reaches: there it
+    comes with the next line that is run."""
+
+    def expired(*_):
+        raise TimeoutError(f"the test was not done within {limit_s} s")
+
+    if threading.current_thread() is threading.main_thread():
+        before = signal.signal(signal.SIGALRM, expired)
+        signal.alarm(limit_s)
+        return lambda: (signal.alarm(0), signal.signal(signal.SIGALRM, before))
+    raise_in = ctypes.pythonapi.PyThreadState_SetAsyncExc
+    thread = ctypes.c_ulong(threading.get_ident())
+    timer = threading.Timer(limit_s, raise_in, (thread, ctypes.py_object(TimeoutError)))
+    timer.daemon = True
+    timer.start()
+    return timer.cancel
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_pyfunc_call(pyfuncitem):
     """The call of a test with its limit of time, and what must hold of its labs afterwards."""
@@ -195,11 +217,7 @@ def pytest_pyfunc_call(pyfuncitem):
     shared = arguments.get("lab")
     own = getattr(pyfuncitem, "own_labs", [])
 
-    def expired(*_):
-        raise TimeoutError(f"the test was not done within {limit_s} s")
-
-    before = signal.signal(signal.SIGALRM, expired)
-    signal.alarm(limit_s)
+    end_limit = begin_limit(limit_s)
     try:
         pyfuncitem.obj(**arguments)
         if shared is not None:
@@ -212,8 +230,7 @@ def pytest_pyfunc_call(pyfuncitem):
                 pyfuncitem.add_report_section("call", "logs of the lab", one.last_lines(30))
         raise
     finally:
-        signal.alarm(0)
-        signal.signal(signal.SIGALRM, before)
+        end_limit()
         if shared is not None and not shared.running():
             pyfuncitem.funcargs["shared_labs"].pop(shared.variant, None)
             shared.end()
