@@ -9,6 +9,7 @@
 #include "proxy/config.h"
 
 struct config_stores;
+struct trust_store;
 struct tls_own_spec;
 struct tls_store_spec;
 
@@ -55,6 +56,9 @@ enum error config_read_route_tls(struct config *config, const struct config_file
                                  const struct config_stores *stores) MUST_CHECK;
 void config_free_route_tls(struct config *config);
 void config_warn_of_routes(const struct config *config);
+/* A line each for what is weaker than usual; `what` (listener or route) and its name say whose. */
+void config_warn_of_store(const char *what, const char *name, const struct trust_store *store);
+void config_warn_of_version(const char *what, const char *name, const char *tls_min);
 
 /* TLS1_VERSION and on for "1.0" to "1.3"; 0: none of these. */
 int config_tls_version(const char *text);

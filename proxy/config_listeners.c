@@ -266,38 +266,16 @@ void config_free_listeners(struct config *config)
 
 /* ---- Warnings ---- */
 
-static void warn_of_stores(const struct config_listener *listener)
-{
-    const struct trust_store *store;
-    for (size_t i = 0; (store = tls_context_store(listener->tls[0], i)); i++) {
-        struct log_line line;
-        int level = trust_store_rules(store)->security_level;
-        if (level >= TRUST_LEVEL_USUAL)
-            continue;
-        log_begin(&line, LOG_WARNING, "weak-trust-store");
-        log_word(&line, "listener", listener->name);
-        log_word(&line, "store", trust_store_name(store));
-        log_number(&line, "security_level", level);
-        log_text(&line, "detail", SLICE("SHA-1 signatures or short RSA keys pass in its chains"));
-        log_end(&line);
-    }
-}
-
 void config_warn(const struct config *config)
 {
     for (size_t i = 0; i < config->listener_count; i++) {
         const struct config_listener *listener = &config->listeners[i];
-        struct log_line line;
+        const struct trust_store *store;
         if (!listener->tls)
             continue;
-        warn_of_stores(listener);
-        if (config_tls_version(listener->tls_min) >= TLS1_2_VERSION)
-            continue;
-        log_begin(&line, LOG_WARNING, "weak-tls");
-        log_word(&line, "listener", listener->name);
-        log_word(&line, "tls_min", listener->tls_min);
-        log_text(&line, "detail", SLICE("versions with known weaknesses; for old phones only"));
-        log_end(&line);
+        for (size_t j = 0; (store = tls_context_store(listener->tls[0], j)); j++)
+            config_warn_of_store("listener", listener->name, store);
+        config_warn_of_version("listener", listener->name, listener->tls_min);
     }
     config_warn_of_routes(config);
 }

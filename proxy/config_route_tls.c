@@ -227,37 +227,15 @@ void config_free_route_tls(struct config *config)
 
 /* ---- Warnings ---- */
 
-static void warn_of_stores(const struct config_route *route)
-{
-    const struct trust_store *store;
-    for (size_t i = 0; (store = tls_client_store(route->tls[0], i)); i++) {
-        struct log_line line;
-        int level = trust_store_rules(store)->security_level;
-        if (level >= TRUST_LEVEL_USUAL)
-            continue;
-        log_begin(&line, LOG_WARNING, "weak-trust-store");
-        log_word(&line, "route", route->name);
-        log_word(&line, "store", trust_store_name(store));
-        log_number(&line, "security_level", level);
-        log_text(&line, "detail", SLICE("SHA-1 signatures or short RSA keys pass in its chains"));
-        log_end(&line);
-    }
-}
-
 void config_warn_of_routes(const struct config *config)
 {
     for (size_t i = 0; i < config->route_count; i++) {
         const struct config_route *route = &config->routes[i];
-        struct log_line line;
+        const struct trust_store *store;
         if (!route->tls)
             continue;
-        warn_of_stores(route);
-        if (config_tls_version(route->tls_min) >= TLS1_2_VERSION)
-            continue;
-        log_begin(&line, LOG_WARNING, "weak-tls");
-        log_word(&line, "route", route->name);
-        log_word(&line, "tls_min", route->tls_min);
-        log_text(&line, "detail", SLICE("versions with known weaknesses"));
-        log_end(&line);
+        for (size_t j = 0; (store = tls_client_store(route->tls[0], j)); j++)
+            config_warn_of_store("route", route->name, store);
+        config_warn_of_version("route", route->name, route->tls_min);
     }
 }

@@ -217,3 +217,31 @@ enum error config_choose_stores(const struct config_file *file, const struct con
     }
     return e;
 }
+
+/* ---- Warnings ---- */
+
+void config_warn_of_store(const char *what, const char *name, const struct trust_store *store)
+{
+    int level = trust_store_rules(store)->security_level;
+    struct log_line line;
+    if (level >= TRUST_LEVEL_USUAL)
+        return;
+    log_begin(&line, LOG_WARNING, "weak-trust-store");
+    log_word(&line, what, name);
+    log_word(&line, "store", trust_store_name(store));
+    log_number(&line, "security_level", level);
+    log_text(&line, "detail", SLICE("SHA-1 signatures or short RSA keys pass in its chains"));
+    log_end(&line);
+}
+
+void config_warn_of_version(const char *what, const char *name, const char *tls_min)
+{
+    struct log_line line;
+    if (config_tls_version(tls_min) >= TLS1_2_VERSION)
+        return;
+    log_begin(&line, LOG_WARNING, "weak-tls");
+    log_word(&line, what, name);
+    log_word(&line, "tls_min", tls_min);
+    log_text(&line, "detail", SLICE("versions with known weaknesses, for old peers only"));
+    log_end(&line);
+}
