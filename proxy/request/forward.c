@@ -296,6 +296,14 @@ static bool is_same_device_without_instance(const struct binding *a, const struc
     return slice_equal(a->device, b->device) && slice_equal(a->flow, b->flow);
 }
 
+/* A contact may have headers, a Request-URI has none (16.6 step 2). */
+static struct slice request_uri_of(struct slice contact)
+{
+    struct uri uri;
+
+    return uri_parse(contact, &uri) == ERROR_NONE ? uri_without_headers(&uri) : contact;
+}
+
 static struct branch_target target_of_binding(struct request *request,
                                               const struct binding *binding)
 {
@@ -305,7 +313,8 @@ static struct branch_target target_of_binding(struct request *request,
     return (struct branch_target){
         .flow = flow_read(&origin, binding->flow),
         .device = token_keys_device_hash(request->layer->keys, binding->device),
-        .contact = arena_copy(&request->message.arena, binding->contact), /* outlives the answer */
+        .contact = arena_copy(&request->message.arena,
+                              request_uri_of(binding->contact)), /* outlives the answer */
         .needed = request->target.identity,
         .entry_hash = token_keys_entry_hash(request->layer->keys, binding->entry),
     };

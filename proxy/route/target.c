@@ -213,6 +213,9 @@ enum reason target_read(const struct message *message, const struct config *conf
         return reason;
     if (uri_parse(out->uri_text, &out->uri) != ERROR_NONE)
         return REASON_MALFORMED;
+    /* Whoever reads them would add them to what was checked (RFC 3261 19.1.1: there are none). */
+    if (out->uri.headers.size > 0)
+        return REASON_MALFORMED;
     if (out->uri.scheme == URI_OTHER)
         return REASON_SCHEME_UNSUPPORTED;
     reason = read_identity(config, names, out);

@@ -397,6 +397,11 @@ bool uri_has_header(const struct uri *uri, struct slice name)
     return false;
 }
 
+struct slice uri_without_headers(const struct uri *uri)
+{
+    return slice_first(uri->text, uri->text.size - (uri->headers.size ? uri->headers.size + 1 : 0));
+}
+
 bool uri_is_loose(const struct uri *uri)
 {
     return uri_param(uri, SLICE("lr"), NULL);

@@ -44,6 +44,9 @@ enum error uri_next_param(struct slice *rest, struct slice *name, struct slice *
 /* A header of the URI, behind its '?', by name: without case, escapes decoded. */
 bool uri_has_header(const struct uri *uri, struct slice name);
 
+/* The text without its headers, which no Request-URI has (RFC 3261 19.1.1, 16.6 step 2). */
+struct slice uri_without_headers(const struct uri *uri);
+
 /* ";lr" is there, in whatever spelling, with or without value: the next hop routes loosely. */
 bool uri_is_loose(const struct uri *uri);
 

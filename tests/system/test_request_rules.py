@@ -216,6 +216,17 @@ def test_reg_id_counts_only_with_outbound(lab):
     assert "reg-id=1" in real.get("Contact") and real.get("Require") == "outbound"
 
 
+def test_headers_of_a_contact_stay_out_of_the_request_uri_that_it_becomes(lab):
+    alice, bob = ready_phone(lab), Phone(lab).provision().connect()
+    plain = bob.contact.strip("<>")
+    bob.register(contact=f"<{plain};ob?Route=%3Csip:x%3E>")
+    sent = alice.send(alice.request("MESSAGE", bob.aor, body="x"))
+    got = bob.expect("MESSAGE")
+    assert got.uri == f"{plain};ob" and not got.fields("Route")
+    bob.reply(got, 200)
+    assert alice.response(sent).status == 200
+
+
 def test_a_changed_preference_is_stored(lab):
     alice = ready_phone(lab)
     for q in ("0.300", "0.700"):

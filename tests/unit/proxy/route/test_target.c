@@ -140,6 +140,19 @@ static void test_what_can_not_be_read_is_refused(void **state)
     assert_int_equal(read_target("sip:b%00ob@example.org", "", &t), REASON_MALFORMED);
 }
 
+static void test_T15_a_request_uri_has_no_headers(void **state)
+{
+    struct request_target t;
+
+    (void)state;
+    assert_int_equal(read_target("sip:bob@pbx.example.org?Route=%3Csip:x%3E", "", &t),
+                     REASON_MALFORMED);
+    assert_int_equal(read_target("sip:example.org?a=", "", &t), REASON_MALFORMED);
+    assert_int_equal(
+        read_target("sip:127.0.0.1:5061;lr;t=abc", "Route: <sip:bob@10.0.0.9?Replaces=a>\r\n", &t),
+        REASON_MALFORMED);
+}
+
 static void test_a_service_takes_the_nearest_route_above_it(void **state)
 {
     static const struct {
@@ -228,6 +241,7 @@ int main(void)
         cmocka_unit_test(test_routes_of_ours_are_counted_and_others_noticed),
         cmocka_unit_test(test_a_strict_router_before_us_is_undone),
         cmocka_unit_test(test_what_can_not_be_read_is_refused),
+        cmocka_unit_test(test_T15_a_request_uri_has_no_headers),
         cmocka_unit_test(test_a_service_takes_the_nearest_route_above_it),
         cmocka_unit_test(test_T21_a_number_takes_the_route_with_its_longest_prefix),
     };

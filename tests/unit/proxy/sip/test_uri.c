@@ -34,6 +34,8 @@ static void test_all_parts_are_told_apart(void **state)
     assert_int_equal(u.port, 5061);
     assert_slice_is(u.params, ";transport=tls;lr");
     assert_slice_is(u.headers, "subject=a%20b&to=c");
+    assert_slice_is(uri_without_headers(&u),
+                    "sip:alice;x=1:secret@example.org:5061;transport=tls;lr");
     assert_true(uri_param(&u, SLICE("TRANSPORT"), &value));
     assert_slice_is(value, "tls");
     assert_true(uri_is_loose(&u));
@@ -45,6 +47,7 @@ static void test_all_parts_are_told_apart(void **state)
     assert_int_equal(uri_default_port(&u), 5061);
     u = parse("sip:a@[2001:db8::1]:5060");
     assert_slice_is(u.host, "[2001:db8::1]");
+    assert_slice_is(uri_without_headers(&u), "sip:a@[2001:db8::1]:5060");
     assert_int_equal(u.port, 5060);
     u = parse("tel:+49-30(12)34;ext=5");
     assert_int_equal(u.scheme, URI_TEL);
