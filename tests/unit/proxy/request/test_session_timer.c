@@ -155,14 +155,16 @@ static bool response_has(const char *status, const char *headers, const struct s
 static void test_a_2xx_without_timer_gets_one_for_a_caller_that_has_one(void **state)
 {
     struct session_plan plan = { .verdict = SESSION_TIMED, .supported = true, .expires_s = 600 };
-    struct session_plan alone = plan, off = { 0 };
+    struct session_plan alone = plan, off = plan;
 
     (void)state;
     alone.supported = false;
+    off.verdict = SESSION_NONE;
     assert_true(response_has("200 OK", "", &plan, "Session-Expires: 600;refresher=uac\r\n"));
     assert_true(response_has("202 OK", "", &plan, "Require: timer\r\n"));
     assert_true(response_has("200 OK", "Require: x\r\n", &plan, "Require: timer\r\n"));
-    assert_false(response_has("200 OK", "Require: timer\r\n", &plan, "timer\r\nRequire"));
+    assert_true(response_has("200 OK", "Require: timer\r\n", &plan, "refresher=uac\r\n"));
+    assert_false(response_has("200 OK", "Require: timer\r\n", &plan, "refresher=uac\r\nRequire"));
     assert_false(response_has("200 OK", "x: 99;refresher=uas\r\n", &plan, "600"));
     assert_false(response_has("180 Ringing", "", &plan, "Session-Expires"));
     assert_false(response_has("300 Else", "", &plan, "Session-Expires"));

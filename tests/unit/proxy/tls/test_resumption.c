@@ -9,6 +9,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
+#include <time.h>
 
 #include <cmocka.h>
 
@@ -147,7 +148,7 @@ static enum ticket_verdict show(struct tls_context *to, const struct test_certif
     return m.session.resumption.verdict;
 }
 
-static void test_T14_a_resumed_peer_is_who_it_was_and_its_ticket_is_not_prolonged(void **state)
+static void test_T14_a_resumed_peer_is_who_it_was(void **state)
 {
     (void)state;
     char cn[CN_MAX_OCTETS + 1];
@@ -165,6 +166,39 @@ static void test_T14_a_resumed_peer_is_who_it_was_and_its_ticket_is_not_prolonge
         SSL_SESSION_free(session);
     }
     test_certificate_free(&leaf);
+    tls_context_free(context);
+}
+
+/* The lifetime of what the client has after another handshake with it. */
+static unsigned long lifetime_after(struct tls_context *with, SSL_SESSION *session, bool *resumed)
+{
+    struct meeting m;
+    meet(&m, with, NULL, SSL_SESSION_get_protocol_version(session));
+    SSL_set_session(m.client, session);
+    assert_true(shake_hands(&m));
+    *resumed = SSL_session_reused(m.client) == 1;
+    unsigned long lifetime_s = SSL_SESSION_get_ticket_lifetime_hint(SSL_get_session(m.client));
+    part(&m);
+    return lifetime_s;
+}
+
+static void test_T14_a_ticket_of_a_resumed_session_has_what_is_left_of_the_first(void **state)
+{
+    (void)state;
+    struct tls_context *context = make_context(CLIENT_CERTIFICATE_OPTIONAL, 3600);
+    for (int version = TLS1_2_VERSION; version <= TLS1_3_VERSION; version++) {
+        struct meeting m;
+        bool resumed;
+        meet(&m, context, NULL, version);
+        m.session.resumption.verified_unix_s = (uint64_t)time(NULL) - 1000;
+        assert_true(shake_hands(&m));
+        SSL_SESSION *session = SSL_get1_session(m.client);
+        part(&m);
+        assert_in_range(SSL_SESSION_get_ticket_lifetime_hint(session), 2500, 2600);
+        assert_in_range(lifetime_after(context, session, &resumed), 2500, 2600);
+        assert_true(resumed);
+        SSL_SESSION_free(session);
+    }
     tls_context_free(context);
 }
 
@@ -279,7 +313,8 @@ static void test_T31_the_number_of_keys_is_bounded(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_T14_a_resumed_peer_is_who_it_was_and_its_ticket_is_not_prolonged),
+        cmocka_unit_test(test_T14_a_resumed_peer_is_who_it_was),
+        cmocka_unit_test(test_T14_a_ticket_of_a_resumed_session_has_what_is_left_of_the_first),
         cmocka_unit_test(test_T14_what_a_listener_asks_for_decides_over_its_old_tickets),
         cmocka_unit_test(test_T31_tickets_are_tried_a_few_times_and_large_certificates_get_none),
         cmocka_unit_test(test_T14_no_ticket_without_keys_or_extended_master_secret),

@@ -204,9 +204,33 @@ static void test_T14_what_is_no_ticket_is_refused(void **state)
     expect_malformed(data, size);
 }
 
+/* As long as its counts say, and longer than there is room for. */
+static void test_T31_a_ticket_of_more_certificates_than_a_chain_has_is_refused(void **state)
+{
+    (void)state;
+    unsigned char data[2 * TICKET_DATA_MAX] = { 0 };
+    struct ticket ticket = good_ticket();
+    ticket.chain.certificate_count = CHAIN_CERTIFICATES_MAX;
+    ticket.chain.link_count = TRUST_STORE_DEPTH + 1;
+    const size_t size = ticket_write(&ticket, data);
+    struct ticket found;
+    assert_int_equal(ticket_read((struct slice){ (char *)data, size }, &found), ERROR_NONE);
+    data[2]++;
+    expect_malformed(data, size + sizeof(struct chain_link));
+    ticket.chain.link_count = 0;
+    const size_t without_links = ticket_write(&ticket, data);
+    memset(data + without_links, 0, 2 * SHA256_DIGEST_LENGTH);
+    data[1]++;
+    expect_malformed(data, without_links + 2 * SHA256_DIGEST_LENGTH);
+    memset(ticket.store, 'x', sizeof(ticket.store)); /* a name without end */
+    assert_int_equal(ticket_write(&ticket, data), without_links);
+    expect_malformed(data, without_links);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_T31_a_ticket_of_more_certificates_than_a_chain_has_is_refused),
         cmocka_unit_test(test_T14_a_ticket_that_fits_in_everything_is_admissible),
         cmocka_unit_test(test_T14_each_rule_alone_makes_the_handshake_a_full_one),
         cmocka_unit_test(test_T14_a_session_without_certificate_fits_only_where_none_is_required),
