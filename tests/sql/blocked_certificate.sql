@@ -54,6 +54,7 @@ FROM (VALUES ('CN=device root,O=ACME\, Inc.', '4bc2f1'), ('Issuer = CN=Device ro
 SELECT matches(pg_temp.told(format($$INSERT INTO blocked_certificate (trust_store, issuer, serial) VALUES ('device', %L, %L)$$, issuer, serial)),
     wanted, format('%s, %s is explained', issuer, serial))
 FROM (VALUES ('C = US, CN = x', '1', '^23514 .* is not an issuer as RFC 4514 .*-nameopt RFC2253'),
+    ('C=US, CN=x', '1', '^23514 .* is not an issuer'), ('"CN=x + O=Acme"', '1', '^23514 .* is not an issuer'),
     ('Device root', '1', '^23514 .* is not an issuer'), ('CN=Café', '1', '^23514 .* is not an issuer'),
     ('"CN=Device ro\+12"', '1', '^23514 .* is cut at its end'), ('CN=' || repeat('x', 1022), '1', '^23514 .* is not an issuer'),
     ('CN=x', 'xyz', '^23514 .* is not a serial number .*-serial'), ('CN=x', repeat('A', 41), '^23514 .* is not a serial number'),
@@ -67,6 +68,8 @@ SELECT is(pg_temp.logged($$UPDATE blocked_certificate SET serial = '01' WHERE tr
     format('certificate corp %s, certificate corp %s', least(a, b), greatest(a, b)), 'another serial number is another certificate')
 FROM (SELECT encode(sha256(E'cn=cafc3a9\n0'), 'hex') AS a, encode(sha256(E'cn=cafc3a9\n1'), 'hex') AS b) k;
 SELECT lives_ok($$UPDATE blocked_certificate SET note = 'n' WHERE serial = '1'$$, 'a note is no change of it');
+SELECT lives_ok(format($$INSERT INTO blocked_certificate (trust_store, issuer, serial) VALUES ('corp', %L, '2')$$, issuer), format('%s is an issuer', issuer))
+FROM unnest(ARRAY['O=Acme\, L=x', '"O=Acme\\, L=y"', 'O=Acme, Inc.,L=z', 'CN=a+O=b']) issuer;
 DELETE FROM blocked_certificate WHERE issuer IS NOT NULL;
 
 -- What is refused, and what to write instead.
