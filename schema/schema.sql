@@ -1115,6 +1115,9 @@ CREATE FUNCTION public.certificate_issuer(given text) RETURNS text
 DECLARE
     -- issuer="CN=Device root" is what the log has, issuer=CN=Device root what OpenSSL prints.
     plain text := regexp_replace(btrim(given, E' \t\r\n'), '^issuer *= *', '', 'i');
+    -- So OpenSSL 3.2 and Windows write a name, in either order: it would be no certificate's issuer, and
+    -- the row would block nothing. A comma of a value has a backslash before it.
+    is_spaced CONSTANT boolean := given ~ '[^\\][,+] +[A-Za-z0-9.]+ *=';
     hint CONSTANT text := 'Write what the log''s line of the denial says, or what this prints: '
                           'openssl x509 -noout -issuer -nameopt RFC2253 -in FILE';
 BEGIN
@@ -1132,7 +1135,7 @@ BEGIN
         plain := substr(plain, 2, length(plain) - 2);
     END IF;
     plain := btrim(replace(plain, E'\\', ''), ' ');
-    IF (plain ~ '^[A-Za-z0-9.]+=' AND plain !~ '^[A-Za-z0-9.]+ = ') IS NOT TRUE
+    IF (plain ~ '^[A-Za-z0-9.]+=' AND plain !~ '^[A-Za-z0-9.]+ = ') IS NOT TRUE OR is_spaced
        OR plain !~ '^[\u0020-\u007e]+$' COLLATE "C" OR length(plain) > 1024 THEN
         RAISE EXCEPTION USING ERRCODE = 'check_violation', COLUMN = 'issuer',
             MESSAGE = format('%s is not an issuer as RFC 4514 writes it, such as CN=Device root,O=Maker',
@@ -2771,7 +2774,8 @@ CREATE FUNCTION public.service_canonical(service text) RETURNS text
 DECLARE
     name text := regexp_replace(lower(btrim(service) COLLATE "C"), '^urn:service:', '');
 BEGIN
-    IF name !~ '^[a-z0-9-]{1,63}(\.[a-z0-9-]{1,63}){0,7}$' COLLATE "C" THEN
+    IF name !~ '^[a-z0-9-]{1,63}(\.[a-z0-9-]{1,63}){0,7}$' COLLATE "C"
+       OR name ~ '(^|\.)-|-(\.|$)' THEN
         RAISE EXCEPTION USING ERRCODE = 'check_violation',
             MESSAGE = format('%s is not a service', shown(service)),
             HINT = 'Write it as in RFC 5031: sos, sos.fire or urn:service:sos.police.';
@@ -3149,7 +3153,7 @@ CASE target_kind
     WHEN 'user'::text THEN (target ~ '^([A-Za-z0-9_.!~*''()&=+$,;?/-]|%[0-9A-F]{2})+@[a-z0-9.-]+$'::text)
     WHEN 'domain'::text THEN (target ~ '^[a-z0-9.-]+$'::text)
     WHEN 'number'::text THEN (target ~ '^\+?[0-9]{1,32}$'::text)
-    WHEN 'service'::text THEN (target ~ '^[a-z0-9-]{1,63}(\.[a-z0-9-]{1,63}){0,7}$'::text)
+    WHEN 'service'::text THEN ((target ~ '^[a-z0-9-]{1,63}(\.[a-z0-9-]{1,63}){0,7}$'::text) AND (target !~ '(^|\.)-|-(\.|$)'::text))
     ELSE true
 END AND (octet_length(target) <= 254))),
     CONSTRAINT rights_rule_valid_from_must_be_after_1970 CHECK (((valid_from > '1970-01-01 00:00:00+00'::timestamp with time zone) AND (valid_from < '9999-01-01 00:00:00+00'::timestamp with time zone))),

@@ -187,6 +187,8 @@ SELECT is(pg_temp.refusal('INSERT INTO rights_rule ' || written), refusal, refus
     ($$(target_kind, target, effect) VALUES ('user', 'example.org', 'allow')$$, '23514 target "example.org" is a domain, not a user HINT Write user@domain, or target_kind ''domain''.'),
     ($$(target_kind, target, effect) VALUES ('service', 'sos fire', 'allow')$$, '23514 "sos fire" is not a service HINT Write it as in RFC 5031: sos, sos.fire or urn:service:sos.police.'),
     ($$(target_kind, target, effect) VALUES ('service', 'sos..fire', 'allow')$$, '23514 "sos..fire" is not a service HINT Write it as in RFC 5031: sos, sos.fire or urn:service:sos.police.'),
+    ($$(target_kind, target, effect) VALUES ('service', 'sos.-fire', 'allow')$$, '23514 "sos.-fire" is not a service HINT Write it as in RFC 5031: sos, sos.fire or urn:service:sos.police.'),
+    ($$(target_kind, target, effect) VALUES ('service', 'sos-', 'allow')$$, '23514 "sos-" is not a service HINT Write it as in RFC 5031: sos, sos.fire or urn:service:sos.police.'),
     ($$(who_kind, who, effect) VALUES ('foreign', 'partner.example', 'allow')$$, '23514 constraint rights_rule_who_kind_must_be_everyone_domain_group_or_user'),
     ($$(effect, valid_from) VALUES ('allow', 'infinity')$$, '23514 constraint rights_rule_valid_from_must_be_after_1970'),
     ($$(effect, valid_from, valid_until) VALUES ('allow', '2026-01-02', '2026-01-01')$$, '23514 constraint rights_rule_valid_until_must_be_later_than_valid_from'),
