@@ -5,6 +5,7 @@
 #include "common/clock.h"
 #include "common/log.h"
 #include "mapperd/feed_internal.h"
+#include "mapperd/kill_point.h"
 #include "mapperd/range.h"
 
 #include <assert.h>
@@ -326,6 +327,8 @@ void compare_settle(struct feed *feed)
         feed_store_failed(feed, e, "compare");
         return;
     }
+    if (count > 0)
+        kill_point("compare-named");
     feed->queue_may_hold |= count > 0;
     atomic_fetch_add(&feed->statistics.keys_waiting, count);
     atomic_fetch_add(&feed->statistics.compare_named, count);

@@ -6,9 +6,7 @@
 #include "common/clock.h"
 #include "common/log.h"
 #include "common/mem.h"
-#include "common/random.h"
 #include "mapperd/feed_internal.h"
-#include "mapperd/kill_point.h"
 #include "mapperd/statements.h"
 
 #include <assert.h>
@@ -90,7 +88,7 @@ uint64_t feed_number(const struct feed *feed)
     return feed->meta.queue_next - 1;
 }
 
-static void tell_proof(struct feed *feed)
+void feed_tell_proof(struct feed *feed)
 {
     struct feed_message *m = feed_message_new(FEED_PROOF);
     const struct meta_proof *proof = &feed->meta.proof;
@@ -117,7 +115,7 @@ static void prove(struct feed *feed, uint64_t counter)
                                             .written_boot_ms = written.boot_ms };
     memcpy(feed->meta.proof.boot_id, feed->boot_id, sizeof(feed->boot_id));
     feed->position_moved = true;
-    tell_proof(feed);
+    feed_tell_proof(feed);
 }
 
 static bool mark_holds(struct feed *feed)
@@ -167,77 +165,6 @@ void feed_work(struct feed *feed)
     }
     if (!feed->queue_may_hold)
         feed_settle(feed);
-}
-
-static void forget_store(struct feed *feed)
-{
-    struct store *store = feed->store;
-    fill_drop(feed);
-    if (feed->store == NULL)
-        return; /* it was the one being filled */
-    feed->store = NULL;
-    if (!feed->served) {
-        folder_close_store(&feed->folder, store, true);
-        return;
-    }
-    feed->served = false;
-    for (size_t i = 0; i < sizeof(feed->retired) / sizeof(feed->retired[0]); i++) {
-        if (feed->retired[i] == NULL) {
-            feed->retired[i] = store;
-            feed_tell_plain(feed, FEED_DAMAGED, 0);
-            return;
-        }
-    }
-    feed_end("damaged generations wait for their last reader");
-}
-
-/* What was not committed did not happen: above all, the position has not moved past keys that were
- * not queued. */
-static bool reload_meta(struct feed *feed)
-{
-    struct store_writer writer;
-    struct meta meta;
-    if (feed->store == NULL || feed->store == feed->fill.store)
-        return true; /* an unfinished one is thrown away */
-    meta_init(&meta);
-    if (store_begin(feed->store, &writer) != ERROR_NONE)
-        return false;
-    bool good = meta_read(&writer, &meta) == ERROR_NONE;
-    store_abort(&writer);
-    if (!good) {
-        meta_free(&meta);
-        return false;
-    }
-    if (meta.version_seen_ms < feed->meta.version_seen_ms)
-        meta.version_seen_ms = feed->meta.version_seen_ms;
-    meta.origin.mapperd_id = feed->meta.origin.mapperd_id;
-    meta_free(&feed->meta);
-    feed->meta = meta;
-    feed->queue_may_hold = true;
-    return true;
-}
-
-/* The map can change only while nobody reads from it: the loop is asked to let go, and until it
- * has, there is no store. A new generation that is full is thrown away with its connection; the
- * next is made larger. */
-static void grow_map(struct feed *feed)
-{
-    if (!folder_grow(&feed->folder) || feed->store == NULL || !feed->served)
-        return;
-    feed->growing = feed->store;
-    feed->store = NULL;
-    feed->served = false;
-    feed_tell_plain(feed, FEED_DAMAGED, 0);
-}
-
-void feed_store_failed(struct feed *feed, enum error e, const char *doing)
-{
-    log_write(LOG_ERROR, "store-failed", "%s: %s", doing, error_text(e));
-    if (e == ERROR_TOO_LARGE && reload_meta(feed))
-        grow_map(feed);
-    else if (e == ERROR_LIBRARY || e == ERROR_MALFORMED || !reload_meta(feed))
-        forget_store(feed);
-    feed_raise(feed, FEED_EVENT_LOST);
 }
 
 static void disconnect(struct feed *feed)
@@ -321,8 +248,6 @@ static void follow(struct feed *feed)
     feed_work(feed);
 }
 
-static void open_store(struct feed *feed);
-
 static void act(struct feed *feed, enum feed_action action)
 {
     switch (action) {
@@ -330,7 +255,7 @@ static void act(struct feed *feed, enum feed_action action)
         return;
     case FEED_ACTION_CONNECT:
         if (feed->unopened && feed->store == NULL)
-            open_store(feed);
+            feed_store_open(feed);
         feed->connected = 0;
         database_open(&feed->log, feed->options->database, feed->turn, FEED_CONNECT_S);
         database_open(&feed->keys, feed->options->database, feed->turn, FEED_CONNECT_S);
@@ -470,38 +395,6 @@ static void on_second(struct ev_loop *loop, ev_timer *w, int events)
         poll_trim_recent(feed);
 }
 
-/* The loop has let go of the store whose map is full: it grows, and is served again. */
-static void grow(struct feed *feed)
-{
-    struct store *store = feed->growing;
-    feed->growing = NULL;
-    if (folder_grow_store(&feed->folder, store) != ERROR_NONE)
-        log_write(LOG_ERROR, "store-not-grown", "the map stays as it is");
-    feed->store = store;
-    feed->served = true;
-    struct feed_message *m = feed_message_new(FEED_STORE);
-    if (m == NULL)
-        feed_end("no memory");
-    m->store = store;
-    m->serial = feed->meta.serial;
-    feed_tell(feed, m);
-}
-
-static void release(struct feed *feed, struct store *store)
-{
-    if (store == feed->growing) {
-        grow(feed);
-        return;
-    }
-    for (size_t i = 0; i < sizeof(feed->retired) / sizeof(feed->retired[0]); i++) {
-        if (feed->retired[i] == store) {
-            feed->retired[i] = NULL;
-            folder_close_store(&feed->folder, store, true);
-            return;
-        }
-    }
-}
-
 static void take_message(struct feed *feed, struct loop_message *m)
 {
     switch (m->kind) {
@@ -518,7 +411,7 @@ static void take_message(struct feed *feed, struct loop_message *m)
         m->reports = NULL;
         break;
     case LOOP_RELEASE:
-        release(feed, m->store);
+        feed_store_release(feed, m->store);
         break;
     case LOOP_DAMAGED:
         if (m->store == feed->store)
@@ -543,93 +436,10 @@ static void on_woken(struct ev_loop *loop, ev_async *w, int events)
     binder_work(feed);
 }
 
-/* An epoch is new at each start: what a cache holds from before is then of another. */
-static enum error begin_epoch(struct feed *feed)
-{
-    struct store_writer writer;
-    struct store_walk walk;
-    struct slice key, value;
-    enum error e = store_begin(feed->store, &writer);
-    if (e != ERROR_NONE)
-        return e;
-    uint32_t mapperd_id = feed->meta.origin.mapperd_id;
-    uint64_t version_seen_ms = feed->meta.version_seen_ms;
-    e = meta_read(&writer, &feed->meta);
-    if (mapperd_id != 0)
-        feed->meta.origin.mapperd_id = mapperd_id;
-    if (version_seen_ms > feed->meta.version_seen_ms)
-        feed->meta.version_seen_ms = version_seen_ms;
-    if (e == ERROR_NONE) {
-        uint64_t old = feed->meta.serial.epoch;
-        do
-            feed->meta.serial.epoch = random_u64() >> 1;
-        while (feed->meta.serial.epoch == 0 || feed->meta.serial.epoch == old);
-        feed->meta.serial.serial = 1;
-        meta_write(&writer, &feed->meta);
-        store_walk_writer(&writer, STORE_RECENT, SLICE(""), &walk);
-        for (feed->recent_count = 0; store_walk_next(&walk, &key, &value);)
-            feed->recent_count++;
-        store_walk_end(&walk);
-        e = walk.error;
-    }
-    if (e == ERROR_NONE) {
-        e = store_commit(&writer);
-        kill_point("start-epoch");
-        return e;
-    }
-    store_abort(&writer);
-    return e;
-}
-
-/* But what it knows of itself, not of a store. */
-static void forget_meta(struct feed *feed)
-{
-    uint32_t mapperd_id = feed->meta.origin.mapperd_id;
-    uint64_t version_seen_ms = feed->meta.version_seen_ms;
-    meta_free(&feed->meta);
-    meta_init(&feed->meta);
-    feed->meta.origin.mapperd_id = mapperd_id;
-    feed->meta.version_seen_ms = version_seen_ms;
-}
-
-/* At the start; and again at each connect while the disk keeps it from being written: a store that
- * is opened without writing would show an age that nobody can keep. */
-static void open_store(struct feed *feed)
-{
-    enum error e = folder_open_current(&feed->folder, &feed->store);
-    bool again = feed->unopened;
-    feed->unopened = false;
-    if (e == ERROR_NONE) {
-        e = begin_epoch(feed);
-        if (e != ERROR_NONE) {
-            folder_close_store(&feed->folder, feed->store, false);
-            feed->store = NULL;
-        }
-    }
-    if (e != ERROR_NONE) {
-        feed->unopened = e == ERROR_SYSTEM;
-        log_write(e == ERROR_NOT_FOUND ? LOG_NOTICE : LOG_ERROR, "store-absent", "%s",
-                  feed->unopened ? "what is there can't be written; it is tried again"
-                                 : "the database will fill a new one");
-        forget_meta(feed);
-        return;
-    }
-    feed->served = true;
-    atomic_store(&feed->statistics.mapperd_id, feed->meta.origin.mapperd_id);
-    struct feed_message *m = feed_message_new(FEED_STORE);
-    if (m == NULL)
-        feed_end("no memory");
-    m->store = feed->store;
-    m->serial = feed->meta.serial;
-    m->ask_first = again; /* the start's own question may have been given up long ago */
-    feed_tell(feed, m);
-    tell_proof(feed);
-}
-
 static void *run(void *argument)
 {
     struct feed *feed = argument;
-    open_store(feed);
+    feed_store_open(feed);
     binder_init(feed);
     report_writer_init(feed);
     prune_init(feed);

@@ -203,16 +203,26 @@ void feed_raise(struct feed *feed, enum feed_event event);
 void feed_tell(struct feed *feed, struct feed_message *message);
 void feed_tell_plain(struct feed *feed, enum feed_message_kind kind, uint64_t gate);
 void feed_tell_changes(struct feed *feed, struct buffer *changes);
+void feed_tell_proof(struct feed *feed);
 _Noreturn void feed_end(
     const char *why); /* what can't be survived: no memory for a message that must not be lost */
-/* Says what is wrong with the store or disk and takes the way back: damage → fill, anything else →
- * retry. */
-void feed_store_failed(struct feed *feed, enum error e, const char *doing);
 void feed_work(struct feed *feed);             /* keys connection is free: next batch or range */
 void feed_settle(struct feed *feed);           /* something was applied: does the mark hold now? */
 uint64_t feed_number(const struct feed *feed); /* of the newest queue entry */
 
 void feed_raise_lsn(struct feed *feed, uint64_t lsn); /* of something read, before it is applied */
+
+/* feed_store.c */
+/* At the start; and again at each connect while the disk keeps it from being written: a store that
+ * is opened without writing would show an age that nobody can keep. */
+void feed_store_open(struct feed *feed);
+/* Says what is wrong with the store or disk and takes the way back: damage → fill, anything else →
+ * retry. */
+void feed_store_failed(struct feed *feed, enum error e, const char *doing);
+/* The loop has it from now on, and asks first whether it is current if `ask_first`. */
+void feed_store_serve(struct feed *feed, bool ask_first);
+/* The loop has let go of it: a retired one is thrown away, one whose map is full grows. */
+void feed_store_release(struct feed *feed, struct store *store);
 
 /* check.c */
 void check_start(struct feed *feed);

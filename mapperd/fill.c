@@ -492,16 +492,10 @@ void fill_install(struct feed *feed)
         feed->store = fill->store;
     }
     fill->store = NULL;
-    feed->served = true;
     atomic_store(&feed->statistics.refilling, false);
     atomic_fetch_add(&feed->statistics.fills, 1);
     log_write(LOG_NOTICE, "fill-done", "generation %llu, %llu rows in %llu ms",
               (unsigned long long)store_generation(feed->store), (unsigned long long)fill->rows,
               (unsigned long long)(clock_mono_ms() - fill->started_mono_ms));
-    struct feed_message *m = feed_message_new(FEED_STORE);
-    if (m == NULL)
-        feed_end("no memory");
-    m->store = feed->store;
-    m->serial = feed->meta.serial;
-    feed_tell(feed, m);
+    feed_store_serve(feed, false);
 }

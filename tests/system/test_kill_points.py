@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""kill -9 of mapperd between any two steps of a fill, a swap, an application, a binding and the journal, each by the name
-that it has in the program (mapperd/kill_point.h). Whatever was half done: the next start serves what the tables say, what
+"""kill -9 of mapperd between any two steps of a fill, a swap, an application, a comparison, the growing of the map, a
+binding and the journal, each by the name that it has in the program (mapperd/kill_point.h). Whatever was half done: the next start serves what the tables say, what
 was deleted while it was down is never known, and what was answered OK is there."""
 import pathlib
 import re
@@ -11,6 +11,7 @@ import pytest
 
 from tests.lab.resp import Resp, RespError
 from tests.system.lib import cn_of, sql, unique, wait_until
+from tests.system.test_compare import unlogged
 from tests.system.test_mapperd_bind import Device
 from tests.system.test_mapperd_feed import (
     LOG,
@@ -23,6 +24,7 @@ from tests.system.test_mapperd_feed import (
     tables,
 )
 from tests.system.test_mapperd_journal import contacts, is_empty, rows
+from tests.system.test_store_growth import add
 
 FILL = (
     "fill-created",
@@ -38,6 +40,8 @@ FILL = (
 )
 BESIDE = FILL + ("apply-fresh", "generation-unlinked")
 APPLICATION = ("start-epoch", "poll-queued", "poll-part", "apply-written", "apply-written:3", "apply-done")
+GROWTH = ("map-grown",)
+COMPARISON = ("compare-named",)
 BINDING = ("bind-confirmed:3", "bind-kept:3", "journal-put:3", "journal-kept:3")
 MANY = (
     "INSERT INTO cn_mapping (cn, identity) SELECT '0004F4' || lpad(upper(to_hex(n)), 6, '0'),"
@@ -50,7 +54,7 @@ def test_every_point_of_the_program_is_killed_at():
     sources = pathlib.Path(__file__).resolve().parents[2].joinpath("mapperd").glob("*.c")
     calls = [re.findall(r"kill_point\((.*)\);", source.read_text()) for source in sources]
     named = {name for call in calls for line in call for name in re.findall(r'"([a-z-]+)"', line)}
-    assert named == {point.split(":")[0] for point in BESIDE + APPLICATION + BINDING}
+    assert named == {point.split(":")[0] for point in BESIDE + APPLICATION + GROWTH + COMPARISON + BINDING}
 
 
 def launch_to_die(lab, monkeypatch, point):
@@ -169,6 +173,34 @@ def test_T52_kill_9_in_each_phase_of_an_application(fresh_lab, monkeypatch):
         launch_to_die(lab, monkeypatch, point)
         wait_for_death(lab, point)
         starts_right(lab, point, gone)
+
+
+@pytest.mark.lab(mapperd_conf={"lmdb_map_size_mb": 16})
+@pytest.mark.limit(180)
+def test_T52_kill_9_while_the_map_grows(fresh_lab, monkeypatch):
+    lab = fresh_lab
+    gone, _ = new_mapping(lab), new_mapping(lab)
+    lab.stop_program("mapperd")
+    sql(lab, "SELECT retire_device(%s)", gone)
+    add(lab, 1, 65000, labels=48)  # of 16 MB, in one go
+    for point in GROWTH:
+        launch_to_die(lab, monkeypatch, point)
+        wait_for_death(lab, point)
+    starts_right(lab, GROWTH[-1], [gone])
+    assert int(info(lab)["map_bytes"]) > 16 << 20
+
+
+@pytest.mark.lab(mapperd_conf={"compare_round_s": 1})
+def test_T52_kill_9_when_a_comparison_has_found_something(fresh_lab, monkeypatch):
+    lab = fresh_lab
+    for point in COMPARISON:
+        gone = new_mapping(lab)
+        unlogged(lab, f"DELETE FROM cn_mapping WHERE cn = '{gone}'")
+        lab.stop_program("mapperd")
+        launch_to_die(lab, monkeypatch, point)
+        wait_for_death(lab, point)
+        start_without_waiting(lab)
+        wait_until(lambda: not known(lab, gone), what=f"{point}: what was named is read again")
 
 
 @pytest.mark.lab(mapperd_conf={"bind_confirm_ms": 100})

@@ -9,15 +9,15 @@ from tests.system.test_mapperd_feed import info, known, new_mapping, start_witho
 
 ROWS = (
     "INSERT INTO cn_mapping (cn, identity) SELECT lpad(upper(to_hex(n)), 12, '0'),"
-    " n || '@' || repeat('long.', 30) || 'example' FROM generate_series({}, {}) n"
+    " n || '@' || repeat('long.', {}) || 'example' FROM generate_series({}, {}) n"
 )
 
 
-def add(lab, first, last):
+def add(lab, first, last, labels=30):
     connection = psycopg2_connect(lab)
     with connection.cursor() as cursor:
         cursor.execute("SET synchronous_commit = off")
-        cursor.execute(ROWS.format(first, last))
+        cursor.execute(ROWS.format(labels, first, last))
     connection.commit()
     connection.close()
 
