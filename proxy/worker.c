@@ -454,9 +454,10 @@ static void on_figures(struct timer *timer)
 
 /* ---- letters ---- */
 
-static void on_not_sent(void *owner, const char *branch, enum delivery_outcome outcome)
+static void on_not_sent(void *owner, const char *branch, enum delivery_outcome outcome,
+                        struct flow flow)
 {
-    request_layer_not_sent(((struct worker *)owner)->requests, branch, outcome);
+    request_layer_not_sent(((struct worker *)owner)->requests, branch, outcome, flow);
 }
 
 static void on_response(void *owner, struct slice bytes, uint64_t device)

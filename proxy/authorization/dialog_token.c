@@ -14,7 +14,7 @@
 enum {
     VERSION = 1,
     SALT_SIZE = 16,
-    SIDE_SIZE = 8 + 8 + 2 + 4 + 4,
+    SIDE_SIZE = 8 + 8 + 1 + 1 + 4 + 4,
     PLAIN_SIZE = 4 + 2 * SIDE_SIZE,
     GCM_TAG_SIZE = 16,
     HEADER_SIZE = 1 + 1 + SALT_SIZE,
@@ -81,7 +81,8 @@ static void put_side(unsigned char **at, const struct dialog_side *side)
 {
     put_number(at, side->device, 8);
     put_number(at, side->entry, 8);
-    put_number(at, side->flow.worker, 2);
+    put_number(at, side->flow.worker, 1);
+    put_number(at, side->flow.listener, 1);
     put_number(at, side->flow.slot, 4);
     put_number(at, side->flow.generation, 4);
 }
@@ -91,11 +92,17 @@ static void take_side(const unsigned char **at, bool same_run, struct dialog_sid
 {
     side->device = take_number(at, 8);
     side->entry = take_number(at, 8);
-    side->flow.worker = (uint32_t)take_number(at, 2);
+    side->flow.worker = (uint32_t)take_number(at, 1);
+    side->flow.listener = (uint32_t)take_number(at, 1);
     side->flow.slot = (uint32_t)take_number(at, 4);
     side->flow.generation = (uint32_t)take_number(at, 4);
     if (!same_run)
         side->flow = (struct flow){ 0 };
+}
+
+static bool fits(const struct flow *flow)
+{
+    return flow->worker <= UINT8_MAX && flow->listener <= UINT8_MAX;
 }
 
 /* ---- The cipher ---- */
@@ -159,7 +166,7 @@ enum error dialog_token_seal(const struct token_keys *keys, const struct dialog_
     const struct token_key *key = &keys->keys[0];
 
     out[0] = '\0';
-    if (token->caller.flow.worker > UINT16_MAX || token->callee.flow.worker > UINT16_MAX)
+    if (!fits(&token->caller.flow) || !fits(&token->callee.flow))
         return ERROR_TOO_LARGE;
     put_number(&at, VERSION, 1);
     put_number(&at, key->id, 1);

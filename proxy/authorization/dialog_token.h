@@ -7,7 +7,7 @@
  *
  * 90 bytes before base64url, so 120 characters without a bit to spare:
  *   version 1 | key id 1 | salt 16 | sealed: run 4, caller 26, callee 26 | GCM tag 16
- *   side: device hash 8 | entry hash 8 | worker 2 | slot 4 | generation 4
+ *   side: device hash 8 | entry hash 8 | worker 1 | listener 1 | slot 4 | generation 4
  * Each token is sealed with a key of its own, HMAC-SHA256(master key, salt): so the number of
  * tokens a master key may seal has no practical bound, and the nonce is constant. */
 #ifndef HOLDLINE_AUTHORIZATION_DIALOG_TOKEN_H
@@ -62,8 +62,8 @@ struct dialog_names {
     const struct identity *caller, *callee;
 };
 
-/* Writes DIALOG_TOKEN_SIZE characters and a NUL. ERROR_LIBRARY; ERROR_TOO_LARGE: a worker number
- * beyond 16 bits. */
+/* Writes DIALOG_TOKEN_SIZE characters and a NUL. ERROR_LIBRARY; ERROR_TOO_LARGE: a number of worker
+ * or listener beyond 8 bits. */
 enum error dialog_token_seal(const struct token_keys *keys, const struct dialog_token *token,
                              const struct dialog_names *names,
                              char out[DIALOG_TOKEN_SIZE + 1]) MUST_CHECK;

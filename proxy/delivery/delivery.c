@@ -60,6 +60,17 @@ static void count_drop(struct delivery *delivery)
     counter_add(&delivery->base->counters->dropped);
 }
 
+/* The bytes name a listener by which this peer does not reach us (RFC 3261 16.6, 18.1.1). */
+static bool names_another(const struct delivery *delivery, const struct delivery_order *order,
+                          const struct endpoint *endpoint)
+{
+    const struct flow named = { .listener = order->listener };
+
+    return order->ground && order->branch &&
+           net_advertised_to(delivery->net, named) !=
+               net_advertised_to(delivery->net, endpoint->flow);
+}
+
 /* Writes here and now. GONE: the flow is not, or not that device's, or its peer may not be
  * `needed`. */
 static enum delivery_outcome write_here(struct delivery *delivery,
@@ -82,6 +93,8 @@ static enum delivery_outcome write_here(struct delivery *delivery,
         return DELIVERY_OUTDATED;
     if (order->group && endpoint->last_group == order->group)
         return DELIVERY_MERGED;
+    if (names_another(delivery, order, endpoint))
+        return DELIVERY_MOVED;
     out = connection_output(c);
     buffer_add(out, bytes);
     if (order->group)
@@ -103,6 +116,7 @@ static struct letter *letter_of(unsigned sender, const struct delivery_order *or
         return NULL;
     letter->flow = order->flow;
     letter->device = order->device;
+    letter->listener = order->listener;
     letter->group = order->group;
     if (order->branch)
         memcpy(letter->branch, order->branch, strnlen(order->branch, MAIL_BRANCH_MAX));
@@ -119,6 +133,7 @@ static struct delivery_order order_of(const struct letter *letter)
     return (struct delivery_order){
         .flow = letter->flow,
         .device = letter->device,
+        .listener = letter->listener,
         .group = letter->group,
         .branch = letter->branch[0] ? letter->branch : NULL,
         .needed = letter->needed.size ? &letter->needed : NULL,
@@ -163,6 +178,19 @@ static bool is_here(const struct delivery *delivery, struct flow flow)
     return flow.generation != 0 && flow.worker == delivery->base->index;
 }
 
+/* To this worker itself: who sends hears of it by one way only. */
+static enum delivery_outcome tell_moved(struct delivery *delivery,
+                                        const struct delivery_order *order)
+{
+    struct letter *letter = letter_of(delivery->base->index, order, SLICE(""));
+
+    if (letter) {
+        letter->kind = MAIL_NOT_SENT;
+        letter->outcome = DELIVERY_MOVED;
+    }
+    return post(delivery, delivery->base->index, letter);
+}
+
 enum delivery_outcome delivery_send(struct delivery *delivery, const struct delivery_order *wanted,
                                     struct slice bytes)
 {
@@ -176,11 +204,12 @@ enum delivery_outcome delivery_send(struct delivery *delivery, const struct deli
         return post(delivery, order.flow.worker, letter_of(delivery->base->index, &order, bytes));
     if (order.flow.generation)
         outcome = write_here(delivery, &order, bytes);
-    if (outcome != DELIVERY_GONE || !next_worker(delivery, &order, 0, &worker))
-        return outcome;
-    if (worker == delivery->base->index)
-        return write_here(delivery, &order, bytes);
-    return post(delivery, worker, letter_of(delivery->base->index, &order, bytes));
+    if (outcome == DELIVERY_GONE && next_worker(delivery, &order, 0, &worker)) {
+        if (worker != delivery->base->index)
+            return post(delivery, worker, letter_of(delivery->base->index, &order, bytes));
+        outcome = write_here(delivery, &order, bytes);
+    }
+    return outcome == DELIVERY_MOVED ? tell_moved(delivery, &order) : outcome;
 }
 
 void delivery_try(struct delivery *delivery, const struct delivery_order *order, struct slice bytes)
@@ -334,7 +363,7 @@ static void read_letter(struct delivery *delivery, struct letter *letter)
         user->cancel(user->owner, letter);
         return;
     case MAIL_NOT_SENT:
-        user->not_sent(user->owner, letter->branch, letter->outcome);
+        user->not_sent(user->owner, letter->branch, letter->outcome, letter->flow);
         break;
     case MAIL_RESPONSE:
         user->response(user->owner, letter->bytes, letter->device);

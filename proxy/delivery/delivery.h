@@ -2,7 +2,8 @@
 /* Writes a message to a flow, whichever worker owns it. This is the moment when a decision counts:
  * the worker that writes looks once more whether the ground of the decision still holds (design:
  * "When a decision counts"), and sends it back if not. A flow that is gone is replaced by the same
- * device's newest connection, found through the device's home worker. */
+ * device's newest connection, found through the device's home worker; when that has come by another
+ * listener, the request has to be written anew, since it names itself by the one it was for. */
 #ifndef HOLDLINE_DELIVERY_DELIVERY_H
 #define HOLDLINE_DELIVERY_DELIVERY_H
 
@@ -19,6 +20,8 @@ struct peer;
 struct delivery_order {
     struct flow flow;   /* generation 0 = only the device is known */
     uint64_t device;    /* whose flow it must be; another device's is as good as gone */
+    uint32_t listener;  /* of struct flow: that the bytes name in Via and Record-Route. Heeded for
+                           what  has a ground and a branch, who can write it anew */
     uint64_t group;     /* nonzero: a connection takes one order of this group, others are MERGED */
     const char *branch; /* client transaction to be told of a failure, also a later one (LOST);
                            NULL = nobody */
@@ -31,7 +34,9 @@ struct delivery_order {
 /* What the layers above do with letters that are not delivery's own. */
 struct delivery_user {
     void *owner;
-    void (*not_sent)(void *owner, const char *branch, enum delivery_outcome outcome);
+    /* flow: of MOVED where the device is, else without meaning. */
+    void (*not_sent)(void *owner, const char *branch, enum delivery_outcome outcome,
+                     struct flow flow);
     void (*response)(void *owner, struct slice bytes, uint64_t device);
     void (*cancel)(void *owner, struct letter *letter); /* takes the letter */
     void (*removed)(void *owner, uint64_t tag);
@@ -44,7 +49,7 @@ struct delivery *delivery_new(struct worker_base *base, struct net *net, struct 
                               const struct delivery_user *user) MUST_CHECK;
 void delivery_free(struct delivery *delivery);
 
-/* Never calls back from inside: MAILED failures come later through user->not_sent. */
+/* Never calls back from inside: MAILED failures come later through user->not_sent, MOVED always. */
 enum delivery_outcome delivery_send(struct delivery *delivery, const struct delivery_order *order,
                                     struct slice bytes) MUST_CHECK;
 

@@ -37,6 +37,7 @@ enum delivery_outcome {
     DELIVERY_OUTDATED, /* the permission it rests on has changed: decide again */
     DELIVERY_MERGED,   /* that connection has had this request by another branch */
     DELIVERY_FULL,     /* a worker's box or the connection's output is full */
+    DELIVERY_MOVED,    /* the device is on a connection of another listener than its bytes name */
     DELIVERY_LOST,     /* it was written, and the connection has closed before an answer */
 };
 
@@ -45,7 +46,8 @@ struct letter {
     enum delivery_outcome outcome; /* MAIL_NOT_SENT */
     unsigned sender;               /* worker that wrote it first: failures go there */
     unsigned hops;                 /* MAIL_SEND, MAIL_CANCEL: how often it was handed on */
-    struct flow flow;              /* the flow it is for, or is about */
+    struct flow flow;              /* the flow it is for, or is about; of MOVED: where it is */
+    uint32_t listener;             /* MAIL_SEND: that of struct delivery_order */
     uint64_t device;               /* keyed hash of the device key; 0 = none */
     uint64_t group;                /* MAIL_SEND: one request's number; 0 = none */
     char branch[MAIL_BRANCH_MAX +

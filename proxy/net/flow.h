@@ -12,6 +12,9 @@ struct flow {
     uint32_t worker;
     uint32_t slot;
     uint32_t generation; /* from 1; 0: no flow */
+    /* Goes with it, and is no part of the name: 1 + index of the listener that it came in by, in
+     * the configuration that the proxy runs with; 0: not known, or we have opened it. */
+    uint32_t listener;
 };
 
 static inline bool flow_equal(struct flow a, struct flow b)

@@ -145,6 +145,7 @@ static void take(struct net *net, struct listener *l, int fd, const struct addre
         return;
     }
     c->listener = l->options;
+    c->flow.listener = l->number;
     c->transport = l->options->transport;
     c->remote = *remote;
     local_address(l, fd, &c->local);
@@ -248,6 +249,7 @@ enum error net_listen(struct net *net, const struct config_listener *options, in
     l->net = net;
     l->config = config_hold(net->base->config);
     l->options = options;
+    l->number = options->index + 1;
     ev_io_init(&l->io, on_acceptable, fd, EV_READ);
     LL_APPEND(net->listeners, l);
     ev_io_start(net->base->loop, &l->io);

@@ -99,7 +99,8 @@ struct connection *net_add(struct net *net, const struct config *config)
     net->connections++;
     c->net = net;
     c->config = config_hold(config);
-    c->flow = (struct flow){ net->base->index, at, slot->generation };
+    c->flow =
+        (struct flow){ .worker = net->base->index, .slot = at, .generation = slot->generation };
     c->stream.fd = -1;
     return c;
 }
@@ -189,6 +190,14 @@ const char *net_advertised(const struct net *net, enum transport transport, cons
             (!listener || strcmp(l->options->name, listener) == 0))
             return l->advertised;
     return NULL;
+}
+
+const char *net_advertised_to(const struct net *net, struct flow flow)
+{
+    for (const struct listener *l = net->listeners; l; l = l->next)
+        if (l->number == flow.listener)
+            return l->advertised;
+    return net_advertised(net, TRANSPORT_TLS, NULL);
 }
 
 void net_set_ticket_keys(struct net *net, struct ticket_keys *keys)

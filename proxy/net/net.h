@@ -100,6 +100,10 @@ void net_reconfigure(struct net *net, const struct config *config);
  * (NULL: the first one), else where it is bound. NULL when there is none. */
 const char *net_advertised(const struct net *net, enum transport transport, const char *listener);
 
+/* The same for who is at the other end of a flow, this worker's or another's: of the listener that
+ * it came in by; where that is not known, of the first over TLS. */
+const char *net_advertised_to(const struct net *net, struct flow flow);
+
 /* The connection of that name while it is open; NULL once it is not, and for another worker's. */
 struct connection *net_find(struct net *net, struct flow flow);
 

@@ -25,6 +25,7 @@ struct listener {
     struct net *net;
     const struct config *config; /* held */
     const struct config_listener *options;
+    uint32_t number; /* struct flow's: 1 + index in base->config */
     struct address bound;
     char bound_text[ADDRESS_TEXT_MAX];
     const char *advertised; /* base->config's, or bound_text */

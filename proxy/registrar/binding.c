@@ -150,8 +150,8 @@ enum error binding_parse(struct slice text, struct arena *arena, struct binding 
 
 void flow_write(const struct flow_origin *origin, struct flow flow, char *out)
 {
-    snprintf(out, FLOW_TEXT_MAX, "%s/%" PRIu64 "/%u/%u/%u", origin->proxy, origin->epoch,
-             flow.worker, flow.slot, flow.generation);
+    snprintf(out, FLOW_TEXT_MAX, "%s/%" PRIu64 "/%u/%u/%u/%u", origin->proxy, origin->epoch,
+             flow.worker, flow.slot, flow.generation, flow.listener);
 }
 
 static bool next_number(struct slice *rest, uint64_t max, uint64_t *out)
@@ -164,12 +164,14 @@ static bool next_number(struct slice *rest, uint64_t max, uint64_t *out)
 struct flow flow_read(const struct flow_origin *origin, struct slice text)
 {
     struct slice rest = text, proxy;
-    uint64_t epoch, worker, slot, generation;
+    uint64_t epoch, worker, slot, generation, listener;
 
     if (!next_part(&rest, '/', &proxy) || !slice_equal(proxy, slice_of(origin->proxy)) ||
         !next_number(&rest, UINT64_MAX, &epoch) || epoch != origin->epoch ||
         !next_number(&rest, UINT32_MAX, &worker) || !next_number(&rest, UINT32_MAX, &slot) ||
-        !next_number(&rest, UINT32_MAX, &generation) || rest.data)
+        !next_number(&rest, UINT32_MAX, &generation) ||
+        !next_number(&rest, UINT32_MAX, &listener) || rest.data)
         return (struct flow){ 0 };
-    return (struct flow){ (uint32_t)worker, (uint32_t)slot, (uint32_t)generation };
+    return (struct flow){ (uint32_t)worker, (uint32_t)slot, (uint32_t)generation,
+                          (uint32_t)listener };
 }

@@ -33,7 +33,7 @@ struct flow_origin {
 
 #define FLOW_TEXT_MAX 128
 
-/* "PROXY/EPOCH/WORKER/SLOT/GENERATION", NUL-terminated, into out[FLOW_TEXT_MAX]. */
+/* "PROXY/EPOCH/WORKER/SLOT/GENERATION/LISTENER", NUL-terminated, into out[FLOW_TEXT_MAX]. */
 void flow_write(const struct flow_origin *origin, struct flow flow, char *out);
 /* Only a flow of this very run is one; all else gives generation 0. */
 struct flow flow_read(const struct flow_origin *origin, struct slice text);

@@ -8,6 +8,8 @@
 #include <utlist.h>
 
 #define BIT(state) (1u << BRANCH_##state)
+/* A device that changes listeners faster than it is written to gets 480. */
+#define MOVES_MAX 3
 
 static const unsigned allowed[BRANCH_STATE_COUNT] = {
     [BRANCH_NONE] = BIT(TRYING) | BIT(DONE),
@@ -116,7 +118,6 @@ void branch_free(struct branch *branch)
         HASH_DEL(request->layer->branches, branch);
     DL_DELETE(request->branches, branch);
     request->branch_count--;
-    mem_free((char *)branch->sent.data);
     mem_free(branch);
 }
 
@@ -147,7 +148,7 @@ static enum error write_cancel(struct branch *branch, struct buffer *out)
     enum error error;
 
     message_init(&invite, 0);
-    error = message_parse(&invite, branch->sent);
+    error = message_parse(&invite, client_transaction_request(branch->client));
     buffer_reset(out);
     if (error == ERROR_NONE)
         error = request_write_cancel(&invite, SLICE(""), out);
@@ -346,13 +347,6 @@ enum error branch_started(struct branch *branch, struct slice bytes)
 {
     enum error error = start_timer_c(branch);
 
-    if (error == ERROR_NONE && request_is_invite(branch->request)) {
-        mem_free((char *)branch->sent.data);
-        branch->sent.data = mem_text(bytes);
-        branch->sent.size = branch->sent.data ? bytes.size : 0;
-        if (!branch->sent.data)
-            error = ERROR_MEMORY;
-    }
     if (error == ERROR_NONE)
         error = client_transaction_start(branch->client, bytes);
     if (error == ERROR_NONE)
@@ -380,12 +374,31 @@ static void on_lost(struct branch *branch)
         branch_fail(branch, REASON_OUT_OF_MEMORY);
 }
 
+/* What comes back unsent may have ended meanwhile: it never left, and nobody wants it to. */
+static bool is_wanted(struct branch *branch)
+{
+    if (branch->request->sender_lost)
+        branch_fail(branch, REASON_PERMISSION_LOST);
+    else if (branch->cancel_wanted || !request_is_open(branch->request))
+        branch_fail(branch, REASON_CANCELLED);
+    return branch->state != BRANCH_DONE;
+}
+
+/* Not written, since the device has come back by another listener than it names. The flow is where
+ * it is now. */
+void branch_moved(struct branch *branch, struct flow flow)
+{
+    if (branch->state != BRANCH_TRYING || !is_wanted(branch))
+        return;
+    if (branch->moves++ == MOVES_MAX)
+        branch_fail(branch, REASON_FLOW_GONE);
+    else
+        forward_moved(branch, flow);
+}
+
 /* Another worker, or this one, could not write it, or has written it in vain. */
 void branch_not_sent(struct branch *branch, enum delivery_outcome outcome)
 {
-    const struct request *request = branch->request;
-    bool unwanted = branch->cancel_wanted || !request_is_open(request);
-
     if (outcome == DELIVERY_LOST) {
         on_lost(branch);
         return;
@@ -394,11 +407,7 @@ void branch_not_sent(struct branch *branch, enum delivery_outcome outcome)
         return;
     switch (outcome) {
     case DELIVERY_OUTDATED:
-        if (request->sender_lost)
-            branch_fail(branch, REASON_PERMISSION_LOST);
-        else if (unwanted) /* it never left, and nobody wants it to */
-            branch_fail(branch, REASON_CANCELLED);
-        else
+        if (is_wanted(branch))
             branch_become(branch, BRANCH_OUTDATED);
         break;
     case DELIVERY_MERGED: /* the same phone has it already by a sibling: that one answers */
@@ -414,6 +423,7 @@ void branch_not_sent(struct branch *branch, enum delivery_outcome outcome)
         branch_fail(branch, REASON_QUEUE_FULL);
         break;
     case DELIVERY_LOST:
+    case DELIVERY_MOVED:
     case DELIVERY_NONE:
     case DELIVERY_WRITTEN:
     case DELIVERY_MAILED:

@@ -166,13 +166,16 @@ void request_layer_use_keys(struct request_layer *layer, const struct token_keys
 }
 
 void request_layer_not_sent(struct request_layer *layer, const char *branch_id,
-                            enum delivery_outcome outcome)
+                            enum delivery_outcome outcome, struct flow flow)
 {
     struct branch *branch = branch_find(layer, branch_id);
 
     if (!branch)
         return;
-    branch_not_sent(branch, outcome);
+    if (outcome == DELIVERY_MOVED)
+        branch_moved(branch, flow);
+    else
+        branch_not_sent(branch, outcome);
     forward_recheck_if_outdated(branch->request);
 }
 

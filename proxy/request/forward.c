@@ -23,9 +23,10 @@ static enum transport transport_of(const struct branch_target *target)
 static const char *reached_by(const struct branch *branch)
 {
     const struct config_route *route = branch->target.route;
+    const struct net *net = branch->request->layer->net;
 
-    return net_advertised(branch->request->layer->net, transport_of(&branch->target),
-                          route ? route->listener : NULL);
+    return route ? net_advertised(net, route->transport, route->listener)
+                 : net_advertised_to(net, branch->target.flow);
 }
 
 /* What Via names for answers that can't come back on the connection. */
@@ -116,6 +117,7 @@ static struct delivery_order order_for(const struct branch *branch)
     return (struct delivery_order){
         .flow = branch->target.flow,
         .device = branch->target.device,
+        .listener = branch->target.flow.listener,
         .group = request->in_dialog ? 0 : request->group,
         .branch = branch->id[0] ? branch->id : NULL,
         .needed = branch->target.needed.size ? &branch->target.needed : NULL,
@@ -212,11 +214,20 @@ static void send_again(struct branch *branch)
     struct buffer *out = &branch->request->layer->out;
     enum error error = write_branch(branch, branch->id);
 
+    if (error == ERROR_NONE && branch->client)
+        error = client_transaction_rewrite(branch->client, buffer_slice(out));
     if (error != ERROR_NONE) {
         branch_fail(branch, reason_of(error));
         return;
     }
     deliver_or_tell(branch, buffer_slice(out));
+}
+
+void forward_moved(struct branch *branch, struct flow flow)
+{
+    branch->target.flow = flow;
+    follow_flow(branch);
+    send_again(branch);
 }
 
 void forward_outdated(struct request *request)

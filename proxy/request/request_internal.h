@@ -76,7 +76,7 @@ struct branch {
     struct timer timer;                /* timer C; once cancelled the wait for its end */
     bool cancel_wanted; /* CANCEL goes out with the first provisional response (9.1) */
     char id[TRANSACTION_BRANCH_MAX + 1];
-    struct slice sent; /* an INVITE's bytes, for its CANCEL; owned */
+    unsigned moves;    /* how often it was written anew for another listener */
     bool connecting;   /* waits until the next hop's connection is open */
     bool lost;         /* the connection it was written to has closed; nothing came since */
     bool probe_due;    /* the timer is for looking whether the device is back */
@@ -204,6 +204,7 @@ void request_answer_ourselves(struct request *request);
 const struct config_route *forward_dialog_route(const struct request *request);
 void request_forward(struct request *request);
 void forward_outdated(struct request *request);
+void forward_moved(struct branch *branch, struct flow flow);
 enum delivery_outcome forward_probe(const struct branch *branch) MUST_CHECK;
 void forward_recheck_if_outdated(struct request *request);
 
@@ -215,6 +216,7 @@ void branch_become(struct branch *branch, enum branch_state state);
 void branch_fail(struct branch *branch, enum reason reason);
 void branch_cancel(struct branch *branch);
 void branch_not_sent(struct branch *branch, enum delivery_outcome outcome);
+void branch_moved(struct branch *branch, struct flow flow);
 bool branch_is_pending(const struct branch *branch);
 enum error branch_begin(struct branch *branch) MUST_CHECK;
 enum error branch_started(struct branch *branch, struct slice bytes) MUST_CHECK;

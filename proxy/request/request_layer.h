@@ -61,7 +61,7 @@ void request_layer_use_keys(struct request_layer *layer, const struct token_keys
 
 /* Letters. */
 void request_layer_not_sent(struct request_layer *layer, const char *branch,
-                            enum delivery_outcome outcome);
+                            enum delivery_outcome outcome, struct flow flow);
 void request_layer_response(struct request_layer *layer, struct slice bytes, uint64_t device);
 void request_layer_cancel(struct request_layer *layer, struct letter *letter); /* takes it */
 

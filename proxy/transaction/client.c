@@ -510,18 +510,42 @@ struct client_transaction *client_table_find(const struct client_table *table, s
 
 /* ---- What the owner says ---- */
 
+static enum error keep_request(struct client_transaction *t, struct slice request)
+{
+    char *copy;
+
+    if (!t->invite && t->way.reliable)
+        return ERROR_NONE;
+    copy = mem_alloc(request.size);
+    if (!copy)
+        return ERROR_MEMORY;
+    memcpy(copy, request.data, request.size);
+    mem_free(t->request);
+    t->request = copy;
+    t->request_size = request.size;
+    return ERROR_NONE;
+}
+
 enum error client_transaction_start(struct client_transaction *t, struct slice request)
 {
+    enum error error;
+
     assert(t->state == CLIENT_NEW && request.size > 0);
-    if (t->invite || !t->way.reliable) {
-        t->request = mem_alloc(request.size);
-        if (!t->request)
-            return ERROR_MEMORY;
-        memcpy(t->request, request.data, request.size);
-        t->request_size = request.size;
-    }
-    client_event(t, CLIENT_START);
-    return ERROR_NONE;
+    error = keep_request(t, request);
+    if (error == ERROR_NONE)
+        client_event(t, CLIENT_START);
+    return error;
+}
+
+enum error client_transaction_rewrite(struct client_transaction *t, struct slice request)
+{
+    return t->state == CLIENT_CALLING || t->state == CLIENT_TRYING ? keep_request(t, request)
+                                                                   : ERROR_NONE;
+}
+
+struct slice client_transaction_request(const struct client_transaction *t)
+{
+    return (struct slice){ t->request, t->request_size };
 }
 
 void client_transaction_set_way(struct client_transaction *t, const struct transaction_way *way)

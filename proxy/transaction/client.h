@@ -104,6 +104,12 @@ const char *client_transaction_branch(const struct client_transaction *t);
  * it may be needed again (INVITE: for the ACK; unreliable: all). ERROR_MEMORY: still New, don't
  * send, detach. */
 enum error client_transaction_start(struct client_transaction *t, struct slice request) MUST_CHECK;
+/* What was started has not left, and leaves with this text instead, the branch the same. Nothing
+ * but in Calling and Trying. ERROR_MEMORY: the old one is kept. */
+enum error client_transaction_rewrite(struct client_transaction *t,
+                                      struct slice request) MUST_CHECK;
+/* An INVITE, as it was given last, until it is refused: what its CANCEL is made from (9.1). */
+struct slice client_transaction_request(const struct client_transaction *t);
 /* Where the ACK, and repeated requests, go from now on: when the first sending found another
  * connection of the same device. */
 void client_transaction_set_way(struct client_transaction *t, const struct transaction_way *way);

@@ -203,7 +203,7 @@ static struct transaction_way any_way(uint64_t device)
 {
     unsigned bits = take(8);
 
-    return (struct transaction_way){ { 0, bits >> 1, 1 }, device, bits & 1 };
+    return (struct transaction_way){ { .slot = bits >> 1, .generation = 1 }, device, bits & 1 };
 }
 
 static struct owner *free_owner(void)

@@ -21,7 +21,10 @@ static const struct dialog_token token = {
     .caller = { .device = 1, .entry = 2, .flow = { .worker = 3, .slot = 4, .generation = 5 } },
     .callee = { .device = UINT64_MAX,
                 .entry = 7,
-                .flow = { .worker = 65535, .slot = UINT32_MAX, .generation = UINT32_MAX } },
+                .flow = { .worker = 255,
+                          .listener = 255,
+                          .slot = UINT32_MAX,
+                          .generation = UINT32_MAX } },
 };
 static struct dialog_names names;
 

@@ -13,7 +13,7 @@
 
 static struct flow flow(uint32_t n)
 {
-    return (struct flow){ 1, n, 7 };
+    return (struct flow){ .worker = 1, .slot = n, .generation = 7 };
 }
 
 static void test_the_newest_connection_is_found_first(void **state)

@@ -153,6 +153,10 @@ static void test_what_peers_are_told_to_send_to(void **state)
     assert_string_equal(net_advertised(w.net, TRANSPORT_TCP, "tcp"), address_text(&w.tcp, text));
     assert_null(net_advertised(w.net, TRANSPORT_UDP, NULL));
     assert_null(net_advertised(w.net, TRANSPORT_TLS, "tcp"));
+    assert_string_equal(net_advertised_to(w.net, (struct flow){ .listener = 2 }),
+                        address_text(&w.tcp, text));
+    assert_string_equal(net_advertised_to(w.net, (struct flow){ .listener = 9 }),
+                        address_text(&w.tls, text));
     net_world_close(&w);
 }
 

@@ -70,22 +70,23 @@ static void test_what_is_not_a_binding_is_refused(void **state)
 static void test_only_a_flow_of_this_run_is_one(void **state)
 {
     const struct flow_origin origin = { "proxy1", 77 };
-    const struct flow flow = { 3, 12, 9 };
+    const struct flow flow = { .worker = 3, .slot = 12, .generation = 9, .listener = 2 };
     static const char *const foreign[] = { "",
                                            "proxy1",
-                                           "proxy2/77/3/12/9",
-                                           "proxy1/78/3/12/9",
-                                           "proxy1/77/3/12",
-                                           "proxy1/77/3/12/9/1",
-                                           "proxy1/77/3/12/x",
-                                           "proxy1/77/4294967296/12/9",
-                                           "proxy1/77/-1/12/9" };
+                                           "proxy2/77/3/12/9/2",
+                                           "proxy1/78/3/12/9/2",
+                                           "proxy1/77/3/12/9",
+                                           "proxy1/77/3/12/9/2/1",
+                                           "proxy1/77/3/12/9/x",
+                                           "proxy1/77/4294967296/12/9/2",
+                                           "proxy1/77/-1/12/9/2" };
     char text[FLOW_TEXT_MAX];
 
     (void)state;
     flow_write(&origin, flow, text);
-    assert_string_equal(text, "proxy1/77/3/12/9");
+    assert_string_equal(text, "proxy1/77/3/12/9/2");
     assert_true(flow_equal(flow_read(&origin, slice_of(text)), flow));
+    assert_int_equal(flow_read(&origin, slice_of(text)).listener, 2);
     for (size_t i = 0; i < sizeof(foreign) / sizeof(foreign[0]); i++)
         assert_int_equal(flow_read(&origin, slice_of(foreign[i])).generation, 0);
 }

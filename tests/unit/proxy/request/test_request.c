@@ -49,6 +49,12 @@ const char *net_advertised(const struct net *net, enum transport transport, cons
     return transport == TRANSPORT_TLS ? "192.0.2.9:5061" : NULL;
 }
 
+const char *net_advertised_to(const struct net *net, struct flow flow)
+{
+    (void)net;
+    return flow.listener == 2 ? "192.0.2.9:5062" : "192.0.2.9:5061";
+}
+
 const char *connection_advertised(const struct connection *c)
 {
     (void)c;
@@ -167,10 +173,11 @@ static void on_changed(uint64_t tag)
     tags[tag_count++ % 16] = tag;
 }
 
-static void on_not_sent(void *owner, const char *branch, enum delivery_outcome outcome)
+static void on_not_sent(void *owner, const char *branch, enum delivery_outcome outcome,
+                        struct flow flow)
 {
     (void)owner;
-    request_layer_not_sent(layer, branch, outcome);
+    request_layer_not_sent(layer, branch, outcome, flow);
 }
 
 static void wake(void *owner)
@@ -309,7 +316,8 @@ static void open_connection(unsigned who)
         char store[8], cn[8];
     } *block = mem_zero(1, sizeof(*block));
 
-    *c = (struct connection){ .flow = { 0, who, 1 }, .state = CONNECTION_OPEN };
+    *c = (struct connection){ .flow = { .slot = who, .generation = 1, .listener = 1 },
+                              .state = CONNECTION_OPEN };
     assert_int_equal(address_from_text(&c->remote, SLICE("192.0.2.1:40000")), ERROR_NONE);
     buffer_init(&c->out, 0);
     c->endpoint = mem_zero(1, sizeof(*c->endpoint));
@@ -618,7 +626,7 @@ static void event_outdated(void)
 
     snprintf(id, sizeof(id), "%s", the_request()->branches->id);
     connections[BOB].endpoint->last_group = 0; /* as if nothing had been written */
-    request_layer_not_sent(layer, id, DELIVERY_OUTDATED);
+    request_layer_not_sent(layer, id, DELIVERY_OUTDATED, (struct flow){ 0 });
     turn();
 }
 
@@ -627,7 +635,7 @@ static void event_unreached(void)
     char id[TRANSACTION_BRANCH_MAX + 1];
 
     snprintf(id, sizeof(id), "%s", the_request()->branches->id);
-    request_layer_not_sent(layer, id, DELIVERY_GONE);
+    request_layer_not_sent(layer, id, DELIVERY_GONE, (struct flow){ 0 });
     turn();
 }
 
@@ -789,6 +797,29 @@ static void test_a_branch_that_comes_back_outdated_pauses_and_goes_again(void **
     assert_string_equal(heard(ALICE), "200;");
 }
 
+/* bob is at listener 1, whatever the branch is told. */
+static void test_a_branch_that_names_another_listener_is_written_anew_but_not_for_ever(void **state)
+{
+    const struct flow elsewhere = { .listener = 2 };
+    char id[TRANSACTION_BRANCH_MAX + 1];
+
+    (void)state;
+    reach_trying();
+    snprintf(id, sizeof(id), "%s", the_request()->branches->id);
+    connections[BOB].endpoint->last_group = 0; /* as if nothing had been written */
+    request_layer_not_sent(layer, id, DELIVERY_MOVED, elsewhere);
+    assert_string_equal(heard(BOB), "");
+    turn();
+    assert_string_equal(heard(BOB), "INVITE;");
+    assert_non_null(strstr(connections[BOB].invite, "TLS 192.0.2.9:5061;branch"));
+    assert_non_null(strstr(connections[BOB].invite, id));
+    connections[BOB].endpoint->last_group = 0;
+    request_layer_not_sent(layer, id, DELIVERY_MOVED, elsewhere);
+    turn();
+    assert_string_equal(heard(BOB), "");
+    assert_string_equal(heard(ALICE), "480;");
+}
+
 static void test_a_fork_ends_with_the_best_and_cancels_the_rest(void **state)
 {
     (void)state;
@@ -873,6 +904,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_timer_c_cancels_what_rings_too_long, setup, teardown),
         cmocka_unit_test_setup_teardown(
             test_a_branch_that_comes_back_outdated_pauses_and_goes_again, setup, teardown),
+        cmocka_unit_test_setup_teardown(
+            test_a_branch_that_names_another_listener_is_written_anew_but_not_for_ever, setup,
+            teardown),
         cmocka_unit_test_setup_teardown(test_a_fork_ends_with_the_best_and_cancels_the_rest, setup,
                                         teardown),
         cmocka_unit_test_setup_teardown(test_a_fork_is_answered_once_and_the_rest_cancelled, setup,

@@ -507,6 +507,29 @@ static void test_the_ACK_goes_where_the_INVITE_was_sent_at_last(void **state)
     world_drop(&w);
 }
 
+static void test_the_ACK_names_us_as_the_INVITE_did_that_was_written_anew(void **state)
+{
+    static const char anew[] =
+        "INVITE sip:bob@example.org SIP/2.0\r\nVia: SIP/2.0/TLS anew.example.org;branch=%s\r\n"
+        "From: <sip:a@example.org>;tag=a\r\nTo: <sip:bob@example.org>\r\nCall-ID: c\r\n"
+        "CSeq: 17 INVITE\r\nContent-Length: 0\r\n\r\n";
+    struct client_transaction *t;
+    struct world w;
+    char text[512];
+
+    (void)state;
+    world_open(&w);
+    t = begin(&w, "INVITE", true);
+    snprintf(text, sizeof(text), anew, client_transaction_branch(t));
+    assert_int_equal(client_transaction_rewrite(t, slice_of(text)), ERROR_NONE);
+    assert_true(slice_equal(client_transaction_request(t), slice_of(text)));
+    receive(t, 180);
+    assert_int_equal(client_transaction_rewrite(t, SLICE("too late")), ERROR_NONE);
+    receive(t, 486);
+    assert_true(sent_has(&w, "Via: SIP/2.0/TLS anew.example.org;branch="));
+    world_drop(&w);
+}
+
 static void test_without_memory_for_the_ACK_the_next_refusal_gets_it(void **state)
 {
     struct world w;
@@ -776,6 +799,7 @@ int main(void)
         cmocka_unit_test(test_a_ringing_invite_has_no_timer),
         cmocka_unit_test(test_the_ACK_is_made_from_the_INVITE_and_the_response),
         cmocka_unit_test(test_the_ACK_goes_where_the_INVITE_was_sent_at_last),
+        cmocka_unit_test(test_the_ACK_names_us_as_the_INVITE_did_that_was_written_anew),
         cmocka_unit_test(test_without_memory_for_the_ACK_the_next_refusal_gets_it),
         cmocka_unit_test(test_a_detached_INVITE_still_acknowledges_a_late_refusal),
         cmocka_unit_test(test_a_detached_INVITE_is_not_kept_for_ever),

@@ -159,7 +159,7 @@ void world_expect_at(struct world *w, const char *expected, const char *file, in
 
 struct transaction_way world_way(bool reliable)
 {
-    return (struct transaction_way){ { 3, 7, 1 }, 42, reliable };
+    return (struct transaction_way){ { .worker = 3, .slot = 7, .generation = 1 }, 42, reliable };
 }
 
 struct transaction_id world_id(const char *method, const char *branch)
