@@ -67,35 +67,72 @@ static void replace(struct number *number, size_t cut, struct slice country)
     *number = to;
 }
 
-/* False: it would be too long. */
-static bool apply_plan(struct number *number, const struct number_plan *plan)
+static void apply_international(struct number *number, struct slice international)
 {
-    size_t prefix = longest_prefix(number, plan->international), behind = 1 + plan->country.size;
-    size_t zeros = behind;
+    size_t prefix = longest_prefix(number, international);
 
     if (prefix)
         replace(number, prefix, SLICE(""));
-    if (plan->country.size == 0 || plan->national.size == 0)
+}
+
+/* False: it would be too long. */
+static bool apply_national(struct number *number, const struct number_plan *plan)
+{
+    if (plan->country.size == 0 || plan->national.size == 0 || !begins(number, 0, plan->national))
         return true;
-    if (begins(number, 0, plan->national)) {
-        if (number->size - plan->national.size + behind > IDENTITY_MAX)
+    if (number->size - plan->national.size + 1 + plan->country.size > IDENTITY_MAX)
+        return false;
+    replace(number, plan->national.size, plan->country);
+    return true;
+}
+
+/* False: it would be too long. */
+static bool apply_local(struct number *number, const struct number_plan *plan)
+{
+    for (size_t i = 0; i < plan->local_count && number->text[0] != '+'; i++) {
+        const struct number_local *local = &plan->local[i];
+
+        if (number->size != local->digits)
+            continue;
+        if (number->size + 1 + local->prefix.size > IDENTITY_MAX)
             return false;
-        replace(number, plan->national.size, plan->country);
+        replace(number, 0, local->prefix);
     }
-    if (number->text[0] != '+' || !begins(number, 1, plan->country) ||
+    return true;
+}
+
+static void drop_zeros_behind_country(struct number *number, const struct number_plan *plan)
+{
+    size_t zeros = 1 + plan->country.size;
+
+    if (plan->country.size == 0 || number->text[0] != '+' || !begins(number, 1, plan->country) ||
         !slice_equal(plan->national, SLICE("0")))
-        return true;
+        return;
     while (begins(number, zeros, plan->national))
         zeros++;
     replace(number, zeros, plan->country);
-    return true;
+}
+
+static bool read(struct slice user, const struct number_plan *plan, bool whole, struct number *out)
+{
+    *out = (struct number){ .size = 0 };
+    if (read_digits(user, out)) {
+        apply_international(out, plan->international);
+        if (apply_national(out, plan) && (!whole || apply_local(out, plan))) {
+            drop_zeros_behind_country(out, plan);
+            return true;
+        }
+    }
+    *out = (struct number){ .size = 0 };
+    return false;
 }
 
 bool number_read(struct slice user, const struct number_plan *plan, struct number *out)
 {
-    *out = (struct number){ .size = 0 };
-    if (read_digits(user, out) && apply_plan(out, plan))
-        return true;
-    *out = (struct number){ .size = 0 };
-    return false;
+    return read(user, plan, true, out);
+}
+
+bool number_read_beginning(struct slice user, const struct number_plan *plan, struct number *out)
+{
+    return read(user, plan, false, out);
 }

@@ -15,18 +15,30 @@ struct number {
     size_t size;
 };
 
-/* What the beginning of a number that is dialled means. Digits alone; all zero: nothing. */
+/* A number of so many digits without any prefix means + and `prefix` before it. */
+struct number_local {
+    size_t digits;
+    struct slice prefix;
+};
+
+/* What a number that is dialled means. Digits alone; all zero: nothing. */
 struct number_plan {
     struct slice international; /* prefixes that mean +, with commas between them */
     /* national, before a number within country, means + and country. Not both given: nothing. */
     struct slice national, country;
+    const struct number_local *local; /* no two with the same count of digits */
+    size_t local_count;
 };
 
 /* From a canonical user part, or a tel: number: without visual separators (RFC 3966 5.1.1, and the
  * space that people write); with + for the longest of the international prefixes that it begins
- * with, else with + and the country for the national prefix. A national prefix 0 behind + and the
+ * with, else with + and the country for the national prefix, else with what the plan puts before a
+ * number of its length. A national prefix 0 behind + and the
  * country goes, as in +49(0)30: no number has it there. False, *out empty: it is no plain number,
  * as one with parameters is none, or is too long. */
 bool number_read(struct slice user, const struct number_plan *plan, struct number *out);
+
+/* The same for what only begins a number, as rules and routes name it: its length means nothing. */
+bool number_read_beginning(struct slice user, const struct number_plan *plan, struct number *out);
 
 #endif

@@ -283,7 +283,7 @@ static bool number_matches(const struct policy_rule *rule, const struct policy_r
     struct number wanted, number;
 
     return number_read(identity_user(request->target), &request->plan, &number) &&
-           number_read(rule->target, &request->plan, &wanted) &&
+           number_read_beginning(rule->target, &request->plan, &wanted) &&
            slice_has_prefix((struct slice){ number.text, number.size },
                             (struct slice){ wanted.text, wanted.size });
 }

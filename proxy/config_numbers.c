@@ -16,6 +16,52 @@ static enum error read_digits(struct config *c, const struct config_file *file,
     return ERROR_NONE;
 }
 
+/* DIGITS:+PREFIX. Together they are a whole number (E.164: 15 digits at most). Three digits are
+ * emergency numbers, which stay what they are. */
+static bool read_local(const char *text, struct number_local *out)
+{
+    const char *colon = strstr(text, ":+");
+    unsigned long long digits;
+    if (!colon || !slice_to_u64((struct slice){ text, (size_t)(colon - text) }, 15, &digits))
+        return false;
+    *out = (struct number_local){ (size_t)digits, slice_of(colon + 2) };
+    return digits > 3 && out->prefix.size > 0 && out->prefix.size + digits <= 15 &&
+           strspn(out->prefix.data, "0123456789") == out->prefix.size;
+}
+
+static bool is_twice(const struct number_local *list, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        if (list[i].digits == list[count].digits)
+            return true;
+    return false;
+}
+
+static enum error read_locals(struct config *c, const struct config_file *file,
+                              const struct config_section *s, struct number_plan *plan)
+{
+    size_t count = config_section_list_count(s, "local_numbers");
+    struct number_local *list = arena_alloc(&c->arena, (count ? count : 1) * sizeof(*list));
+    enum error e = ERROR_NONE;
+    if (!list)
+        return ERROR_MEMORY;
+    for (size_t i = 0; i < count && e == ERROR_NONE; i++) {
+        const char *text = config_keep_text(c, config_section_list_at(s, "local_numbers", i));
+        if (!text)
+            return ERROR_MEMORY;
+        if (!read_local(text, &list[i]))
+            e = config_complain(file, s, "local_numbers",
+                                "\"%s\": write DIGITS:+PREFIX, such as 10:+1: 4 digits or more, 15 "
+                                "with the prefix at most",
+                                text);
+        else if (is_twice(list, i))
+            e = config_complain(file, s, "local_numbers", "%zu digits stand twice", list[i].digits);
+    }
+    plan->local = list;
+    plan->local_count = count;
+    return e;
+}
+
 static enum error read_form(const struct config_file *file, const struct config_section *s,
                             struct config_route *route)
 {
@@ -38,7 +84,7 @@ static enum error read_form(const struct config_file *file, const struct config_
 static bool read_prefix(const char *text, const struct number_plan *plan, struct number *out)
 {
     *out = (struct number){ .text = "+", .size = 1 };
-    return strcmp(text, "+") == 0 || number_read(slice_of(text), plan, out);
+    return strcmp(text, "+") == 0 || number_read_beginning(slice_of(text), plan, out);
 }
 
 static enum error read_prefixes(struct config *c, const struct config_file *file,
@@ -85,6 +131,7 @@ enum error config_read_numbers(struct config *c, const struct config_file *file,
     e = read_digits(c, file, s, "country_code", &route->plan.country);
     e = config_worse(e, read_digits(c, file, s, "national_prefix", &route->plan.national));
     e = config_worse(e, read_digits(c, file, s, "outside_line", &route->outside_line));
+    e = config_worse(e, read_locals(c, file, s, &route->plan));
     e = config_worse(e, read_service_number(c, file, s, route));
     if (e != ERROR_NONE)
         return e;

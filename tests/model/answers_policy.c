@@ -7,12 +7,14 @@
  *                          ID EFFECT STORE METHODS KIND TARGET FROM UNTIL PER_MINUTE, or !
  *   edge NOW RULES         policy_rights_edge_unix_s()    UNIX_S
  *   decide PEER_STATE STORE ENTRIES METHOD FROM TO TO_OURSELVES TARGET TARGET_STATE INTERNATIONAL
- *          NOW ADMISSION PASSWORD_USER USER_STATE RULES    decide()
+ *          NOW ADMISSION PASSWORD_USER USER_STATE RULES NATIONAL COUNTRY NOBODY_STATE NOBODY_RULES
+ *          LOCAL    decide()
  *                          EFFECT REASON ENTRY ADMISSION RULE_ID PER_MINUTE EDGE
  *
  * FROM, TO, TARGET: empty = NULL; a NUL = an identity that is zero; urn:service:…; tel:…; else a
  * text. ADMISSION: empty = NULL, or DIGEST,THIRD_PARTIES,CERTIFICATE,PASSWORD. USER_STATE: empty =
- * no rights. A rule may begin with `=EFFECT,KIND `, which then replace those of its text.
+ * no rights. LOCAL: DIGITS:PREFIX,… A rule may begin with `=EFFECT,KIND `, which then replace those
+ * of its text.
  */
 #include "tests/model/answers.h"
 
@@ -98,6 +100,20 @@ static size_t read_rules(struct slice text, struct policy_rule *rules)
     return count;
 }
 
+/* DIGITS:PREFIX with commas between them. */
+static size_t read_locals(struct slice text, struct number_local *out)
+{
+    size_t count = 0;
+
+    for (; text.size && count < LIST_MAX; count++) {
+        struct slice one = next_of(&text, ',');
+
+        out[count].digits = read_u64(next_of(&one, ':'));
+        out[count].prefix = one;
+    }
+    return count;
+}
+
 static void answer_admission(const struct slice *field)
 {
     struct admission_facts facts = { .digest = (enum digest_mode)read_u64(field[0]),
@@ -150,6 +166,7 @@ static void answer_decide(const struct slice *field)
     struct identity from, to, target;
     struct policy_admission admission;
     struct policy_peer peer = { (enum peer_state)read_u64(field[0]), field[1], entries, 0 };
+    struct number_local locals[LIST_MAX];
     struct policy_rule rules_of_nobody[LIST_MAX];
     struct policy_rights rights = { USER_NONE, rules, read_rules(field[14], rules) };
     struct policy_rights nobody = { USER_NONE, rules_of_nobody,
@@ -160,10 +177,14 @@ static void answer_decide(const struct slice *field)
                                       .to_ourselves = read_u64(field[6]) != 0,
                                       .target = read_identity(field[7], &target),
                                       .target_state = (enum user_state)read_u64(field[8]),
-                                      .plan = { field[9], field[15], field[16] },
+                                      .plan = { .international = field[9],
+                                                .national = field[15],
+                                                .country = field[16],
+                                                .local = locals },
                                       .now_unix_s = read_u64(field[10]) };
     struct decision decision;
 
+    request.plan.local_count = read_locals(field[19], locals);
     while (list.size && peer.entry_count < LIST_MAX)
         entries[peer.entry_count++] = next_of(&list, '\n');
     if (numbers.size) {
@@ -192,7 +213,7 @@ bool answer_policy(const char *question, const struct slice *field, size_t count
         answer_rule(field[0]);
     else if (strcmp(question, "edge") == 0 && count == 2)
         answer_edge(field);
-    else if (strcmp(question, "decide") == 0 && count == 19)
+    else if (strcmp(question, "decide") == 0 && count == 20)
         answer_decide(field);
     else
         return false;

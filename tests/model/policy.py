@@ -3,7 +3,7 @@
 order of common/policy.h, the text of rules of docs/protocol.md. Rules are chosen by asking which one
 decides at a moment, so that the next change is found by looking at every moment to come."""
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from tests.model import identity
 
@@ -91,6 +91,7 @@ class Question:
     international: bytes = b"00,011"
     national: bytes = b""
     country: bytes = b""
+    local: dict = field(default_factory=dict)  # {digits: what stands before so many}
     now: int = 1000
     admission: object = None  # (digest, third parties, certificate, password)
     password_user: bytes = b""
@@ -109,6 +110,7 @@ class Question:
             "" if self.user is None else str(self.user), b"\n".join(self.rules),
             self.national, self.country,
             "" if self.nobody is None else str(self.nobody), b"\n".join(self.nobody_rules),
+            b",".join(b"%d:%b" % item for item in self.local.items()),
         )  # fmt: skip
 
 
@@ -150,8 +152,9 @@ def first_entry(q, who):
     return next((e for e in q.entries if who and identity.covered(who, e)), b"")
 
 
-def digits(user, q):
-    """However a number is spelled, one text; None for what is none, or too long."""
+def digits(user, q, beginning=False):
+    """However a number is spelled, one text; None for what is none, or too long. The beginning of one
+    has no length yet."""
     text = re.sub(rb"[\-.()]|%20", b"", user)
     if not re.fullmatch(rb"\+?[0-9]+", text):
         return None
@@ -162,6 +165,10 @@ def digits(user, q):
         country = b"+" + q.country
         if text.startswith(q.national):
             text = country + text[len(q.national) :]
+    if not beginning and not text.startswith(b"+") and len(text) in q.local:
+        text = b"+" + q.local[len(text)] + text
+    if q.national and q.country:
+        country = b"+" + q.country
         if q.national == b"0" and text.startswith(country):
             text = country + text[len(country) :].lstrip(b"0")
     return text if len(text) <= identity.IDENTITY_MAX else None
@@ -244,7 +251,7 @@ def reaches(r, q, target):
     if r.kind == DOMAIN:
         return text[user_size + 1 if user_size else 0 :] == r.target
     if r.kind == NUMBER:
-        number, wanted = digits(text[:user_size], q), digits(r.target, q)
+        number, wanted = digits(text[:user_size], q), digits(r.target, q, beginning=True)
         return None not in (number, wanted) and number.startswith(wanted)
     if r.kind == SERVICE:
         return is_service and (text[12:] + b".").startswith(r.target + b".")

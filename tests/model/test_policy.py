@@ -31,6 +31,8 @@ TARGETS += [b"+4930123;rn=1@y.org", b"tel:+4930123;ext=1", b"01149%2030@y.org", 
 TARGETS += [b"urn:service:sos", b"urn:service:sos.fire", b"urn:service:sosfire", b"urn:service:so"]
 DIALLED = [b"tel:" + n for n in (b"+49900", b"0900", b"00900", b"+490900", b"+4900900", b"004900", b"+49-(0)9001")]
 DIALLED += [n + b"@x.org" for n in (b"1900", b"+1900", b"+11900", b"0111900", b"06900", b"+3606900", b"112", b"0", b"+49")]
+UNPREFIXED = [n + b"@x.org" for n in (b"5551234", b"555-1234", b"2125551234", b"12125551234", b"+5551234", b"911", b"0115551", b"055512")]
+LOCAL = [{}, {7: b"1212", 10: b"1"}, {7: b"490"}, {6: b"", 3: b"49", 248: b"49123456", 249: b"1", 250: b"1"}]
 LONG = [b"0" + b"9" * n + b"@b.c" for n in (247, 248, 249)]  # the country makes it longer than an identity
 WANTED = [b"*", b"ours", b"user:bob@x.org", b"user:carol@y.org", b"domain:x.org", b"domain:y.org"]
 WANTED += [b"number:+4930", b"number:004930", b"number:0", b"number:4930", b"number:+49301234"]
@@ -164,6 +166,13 @@ def test_F45_every_rule_decides_as_by_the_model():
         for country in (b"", b"49", b"1", b"36") for wanted in (b"0900", b"+49900", b"+490900", b"1900", b"+1900", b"0", b"00", b"+", b"112")
         if wanted != b"+"
     ]  # fmt: skip
+    # Numbers by their length.
+    questions += [
+        Question(target=target, target_state=1, national=national, country=country, local=local,
+                 rules=(b"5 allow * * number:%b - - -" % wanted,))
+        for target in (*UNPREFIXED, *LONG) for national, country in ((b"", b""), (b"0", b"49"), (b"1", b"1")) for local in LOCAL
+        for wanted in (b"5551234", b"+1212555", b"+1", b"555", b"2125551234", b"+4955", b"911", b"+49055")
+    ]  # fmt: skip
     assert compare(questions) > 1000
 
 
@@ -282,6 +291,7 @@ REQUEST = {
     "international": [b"00,011", b"", b"00,0"],
     "national": [b"0", b"", b"1"],
     "country": [b"49", b"", b"1"],
+    "local": [{}, {3: b"49"}, {4: b"1", 2: b"49"}],
     "now": [998, 999, 1000, 1001, 1002],
     "admission": [*SANE, *[None] * 30, *ADMISSIONS[::29]],
     "password_user": [A, A, B, C, b""],

@@ -72,6 +72,33 @@ def test_T21_every_spelling_of_a_number_is_decided_as_one_and_leaves_as_one(dial
     assert [checked(lab, alice, uri) for uri in ("tel:+493012345", f"0900123@{lab.domain}")] == ["allowed", "denied"]
 
 
+AMERICAN = {
+    "number_prefixes": ["+1", "911"], "country_code": "1", "national_prefix": "1", "number_form": "e164",
+    "local_numbers": ["10:+1", "7:+1212"],
+}  # fmt: skip
+
+
+@pytest.mark.lab(workers=1, proxy_sections={"route pbx": AMERICAN})
+def test_T21_numbers_dialled_without_prefix_are_decided_as_with_it(fresh_lab):
+    lab = fresh_lab
+    with Pbx(lab) as pbx:
+        alice = ready_phone(lab)
+        rule(lab, "everyone", "number", "+1212555", "allow", position=10)
+        rule(lab, "everyone", "number", "911", "allow", position=10)
+        wait_until(lambda: reaches(alice, pbx, to="tel:+12125550")[0] == 200, what="the rules")
+        same = ("5551234", "555-1234", "2125551234", "(212)555.1234", "12125551234", "%2B12125551234", "01112125551234")
+        for number in same:
+            assert arrives(alice, pbx, f"sip:{number}@{lab.domain}") == f"sip:+12125551234@{pbx.domain};user=phone", number
+            assert arrives(alice, pbx, f"sip:{number}@{pbx.domain}") == f"sip:+12125551234@{pbx.domain};user=phone", number
+            other = number.replace("555", "556", 1)
+            assert dial(alice, f"sip:{other}@{lab.domain}")[0] == 403, other
+            assert dial(alice, f"sip:{other}@{pbx.domain}")[0] == 403, other
+            assert [checked(lab, alice, f"sip:{n}@{lab.domain}") for n in (number, other)] == ["allowed", "denied"], number
+        assert arrives(alice, pbx, f"sip:911@{lab.domain}") == f"sip:911@{pbx.domain};user=phone"
+        for nobody in ("555123", "55512345", "212555123"):  # of no length that is known: no number of the route
+            assert dial(alice, f"sip:{nobody}@{lab.domain}")[0] == 404, nobody
+
+
 def test_T21_routing_parameters_leave_by_no_number_route(dialling):
     lab, alice, pbx = dialling
     rule(lab, "everyone", "any", None, "allow", position=1)
@@ -214,6 +241,10 @@ def test_a_dial_plan_that_is_none_is_named_with_its_line(make_lab):
         ('outside_line = "9,"', '"9,": write digits'),
         ('number_form = "E164"', "write as_dialled, e164 or national"),
         ('number_form = "national"', "national needs country_code"),
+        ('local_numbers = {"10+1"}', '"10+1": write DIGITS:+PREFIX'),
+        ('local_numbers = {"3:+49"}', '"3:+49": write DIGITS:+PREFIX'),
+        ('local_numbers = {"14:+49"}', '"14:+49": write DIGITS:+PREFIX'),
+        ('local_numbers = {"7:+1212", "7:+1213"}', "7 digits stand twice"),
         ('service_number = "1-1"', '"1-1": write a number'),
     ):
         path = lab.path("bad.conf")

@@ -45,8 +45,9 @@ static void test_T21_what_carries_more_is_no_number(void **state)
 static const char *dial(const char *user, const char *national, const char *country)
 {
     static struct number number;
-    struct number_plan plan = { SLICE(NUMBER_INTERNATIONAL), slice_of(national),
-                                slice_of(country) };
+    struct number_plan plan = { .international = SLICE(NUMBER_INTERNATIONAL),
+                                .national = slice_of(national),
+                                .country = slice_of(country) };
 
     return number_read(slice_of(user), &plan, &number) ? number.text : "none";
 }
@@ -72,6 +73,55 @@ static void test_T21_a_dial_plan_gives_each_number_one_text(void **state)
     assert_string_equal(dial("+78121", "8", "7"), "+78121"); /* 8 begins numbers there */
     assert_string_equal(dial("0301234", "", "49"), "0301234");
     assert_string_equal(dial("0301234", "0", ""), "0301234");
+}
+
+static const struct number_local american[] = { { 7, { "1212", 4 } }, { 10, { "1", 1 } } };
+
+static const char *dial_local(const char *user, bool whole)
+{
+    static const struct number_plan plan = { .international = { NUMBER_INTERNATIONAL, 6 },
+                                             .national = { "1", 1 },
+                                             .country = { "1", 1 },
+                                             .local = american,
+                                             .local_count = 2 };
+    static struct number number;
+
+    return (whole ? number_read : number_read_beginning)(slice_of(user), &plan, &number)
+               ? number.text
+               : "none";
+}
+
+static void test_T21_numbers_without_prefix_are_read_by_their_length(void **state)
+{
+    static const char *const same[] = { "5551234",         "555-1234",
+                                        "212-555-1234",    "(212)%20555.1234",
+                                        "1-212-555-1234",  "+12125551234",
+                                        "0012125551234",   "011%201%202125551234",
+                                        "%20212%205551234" };
+    static const char *const as_it_is[] = { "911", "555123", "55512345", "212555123", "+5551234" };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(same) / sizeof(same[0]); i++)
+        assert_string_equal(dial_local(same[i], true), "+12125551234");
+    for (size_t i = 0; i < sizeof(as_it_is) / sizeof(as_it_is[0]); i++)
+        assert_string_equal(dial_local(as_it_is[i], true), as_it_is[i]);
+    assert_string_equal(dial_local("0115551", true), "+5551"); /* seven digits, but a prefix */
+    assert_string_equal(dial_local("1234567", true), "+1234567");
+    assert_string_equal(dial_local("5551234", false), "5551234");
+    assert_string_equal(dial_local("12125551234", false), "+12125551234");
+}
+
+static void test_T21_what_a_length_puts_before_a_number_is_read_on(void **state)
+{
+    static const struct number_local local[] = { { 3, { "490", 3 } } };
+    const struct number_plan plan = {
+        .national = SLICE("0"), .country = SLICE("49"), .local = local, .local_count = 1
+    };
+    struct number number;
+
+    (void)state;
+    assert_true(number_read(SLICE("301"), &plan, &number));
+    assert_string_equal(number.text, "+49301");
 }
 
 static void test_T32_a_number_that_its_plan_makes_too_long_is_none(void **state)
@@ -103,6 +153,8 @@ int main(void)
         cmocka_unit_test(test_T21_spellings_of_one_number_are_one),
         cmocka_unit_test(test_T21_what_carries_more_is_no_number),
         cmocka_unit_test(test_T21_a_dial_plan_gives_each_number_one_text),
+        cmocka_unit_test(test_T21_numbers_without_prefix_are_read_by_their_length),
+        cmocka_unit_test(test_T21_what_a_length_puts_before_a_number_is_read_on),
         cmocka_unit_test(test_T32_a_number_that_its_plan_makes_too_long_is_none),
     };
 

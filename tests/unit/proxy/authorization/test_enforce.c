@@ -429,7 +429,9 @@ static enum authorization_state begin_number(struct identity *number)
                                      .target = &user,
                                      .want_locate = true,
                                      .number = number,
-                                     .number_plan = { SLICE("00"), SLICE("0"), SLICE("49") },
+                                     .number_plan = { .international = SLICE("00"),
+                                                      .national = SLICE("0"),
+                                                      .country = SLICE("49") },
                                      .keys = keys,
                                      .call_id = SLICE("c1") };
 

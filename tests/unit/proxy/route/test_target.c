@@ -209,7 +209,9 @@ static void test_T21_a_number_takes_the_route_with_its_longest_prefix(void **sta
 
     (void)state;
     config.international = SLICE("00");
-    routes[0].plan = (struct number_plan){ SLICE("00"), SLICE("0"), SLICE("49") };
+    routes[0].plan = (struct number_plan){ .international = SLICE("00"),
+                                           .national = SLICE("0"),
+                                           .country = SLICE("49") };
     number_prefixes(&routes[0], "0", "112", of_pbx); /* +49 */
     number_prefixes(&routes[1], "0895", "112", of_fire);
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
