@@ -28,6 +28,10 @@ static const struct option_row OPTIONS[] = {
     { 0 },
 };
 
+/* The table that only a certificate itself can be looked up in: by its hash, or issuer and serial
+ * number. */
+#define BLOCKED "blocked_certificate"
+
 struct answers {
     struct reply peer, rights, target, explain;
     enum peer_state peer_state;
@@ -324,6 +328,8 @@ static void print_answer(const struct question *q, const struct answers *a,
         printf("what to do: %s\n", reason_remedy(d->reason));
     if (d->rule_id != 0)
         printf("rule: %" PRIu64 "\n", d->rule_id);
+    if (q->presumed)
+        puts("not looked at: " BLOCKED ": it names certificates; see --listener with --cert");
     puts("rows (* decided):");
     for (size_t i = 0; resp_item(&rest, &item); i++) {
         if (i < 2 || item.type != RESP_BULK)
@@ -360,7 +366,7 @@ static json_t *name_row(struct slice name)
 static void output_answer(const struct question *q, const struct answers *a,
                           const struct names *names, const struct decision *d)
 {
-    json_t *document = output_object(), *rows = output_array();
+    json_t *document = output_object(), *rows = output_array(), *unseen = output_array();
     bool allowed = d->effect == EFFECT_ALLOW;
     struct slice rest = a->explain.value.text;
     struct resp_value item;
@@ -372,6 +378,9 @@ static void output_answer(const struct question *q, const struct answers *a,
     output_set(document, "what_to_do",
                output_text_or_null(allowed ? NULL : reason_remedy(d->reason)));
     output_set(document, "rule", d->rule_id ? json_integer((json_int_t)d->rule_id) : json_null());
+    if (q->presumed)
+        output_append(unseen, output_text(SLICE(BLOCKED)));
+    output_set(document, "not_looked_at", unseen);
     for (size_t i = 0; resp_item(&rest, &item); i++) {
         if (i >= 2 && item.type == RESP_BULK)
             add_row(rows, output_text(item.text), decided(item.text, q, d));
@@ -475,6 +484,7 @@ static enum status run(const struct settings *settings, const struct arguments *
         !read_question(&question, arguments->operands + arguments->operand_count - 3) ||
         !read_names(&names, arguments))
         return STATUS_USAGE;
+    question.presumed = arguments->operand_count == 5;
     if (option_given(arguments, OPTION_LISTENER))
         return check_as_proxy(&question, settings, arguments, &names);
     question.store = slice_of(arguments->operands[0]);

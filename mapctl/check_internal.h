@@ -33,6 +33,7 @@ struct question {
     struct identity from, target;
     struct identity domain; /* of the target */
     bool registers;
+    bool presumed; /* STORE and CN stand for a certificate that nobody has shown */
 };
 
 /* What was decided, with the rows that bear on it, as EXPLAIN names them. */

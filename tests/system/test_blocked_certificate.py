@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives import hashes
 
 from tests.lab import certificates
 from tests.lab.resp import Resp
-from tests.system.lib import Phone, cn_of, ready_phone, resp, sql, unique, wait_until
+from tests.system.lib import Phone, cn_of, mapctl, mapctl_json, ready_phone, resp, sql, unique, wait_until
 from tests.system.test_foreign_callers import reaches
 from tests.system.test_mapctl_check_proxy import check
 from tests.system.test_tls_certificates import signed, write_chain
@@ -260,5 +260,12 @@ def test_F48_check_says_that_a_certificate_is_blocked_by_issuer_and_serial_numbe
     phone = ready_phone(lab)
     block_named(lab, *openssl_names(phone.pem))
     assert phone.expect_closed()
-    status, out = check(lab, phone, "tls", phone.identity, "OPTIONS", phone.identity)[:2]
-    assert status == 1 and "reason: certificate-blocked" in out
+    asked = (phone.identity, "OPTIONS", phone.identity)
+    status, out = check(lab, phone, "tls", *asked)[:2]
+    assert status == 1 and "reason: certificate-blocked" in out and "not looked at" not in out
+    assert check(lab, phone, "tls", *asked, run=mapctl_json)[1]["not_looked_at"] == []
+    # Who does not show it is told that nobody has looked.
+    configured = ["--proxy-config", str(lab.path("proxy.conf")), "--listener", "tls"]
+    for words in (configured, []):
+        status, out, _ = mapctl(lab, "check", *words, "device", phone.cn, *asked)
+        assert status == 0 and "\nnot looked at: blocked_certificate: " in out

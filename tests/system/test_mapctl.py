@@ -159,6 +159,8 @@ def test_check_as_json_has_the_same_answer(lab, phone):
     assert status == GOOD and answer["allowed"] is True and answer["what_to_do"] is None
     assert {"decided": True, "text": f"entry identity={user}"} in answer["rows"]
     assert isinstance(answer["rule"], int)
+    assert answer["not_looked_at"] == ["blocked_certificate"]
+    assert "\nnot looked at: blocked_certificate: " in mapctl(lab, "check", "device", cn, user, "INVITE", user)[1]
     hostile = "a\"\x01\x7f\u00e9"
     status, answer = mapctl_json(lab, "check", "corp", hostile, user, "INVITE", "b@example.org")
     assert status == BAD and answer["reason"] == "device-unknown"
