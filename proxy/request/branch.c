@@ -237,7 +237,7 @@ static void on_provisional(struct branch *branch, const struct message *message)
     }
     /* To a non-INVITE there is no provisional response but 100 (RFC 4320 4.1). */
     if (message->status > 100 && request_is_open(request) && request_is_invite(request))
-        respond_forward(request, message);
+        respond_forward(branch, message);
 }
 
 static void cancel_others(struct branch *branch)
@@ -256,7 +256,7 @@ static void on_success(struct branch *branch, const struct message *message)
 
     if (branch->state != BRANCH_DONE)
         branch_become(branch, BRANCH_DONE);
-    respond_success(request, message);
+    respond_success(branch, message);
     if (request_is_invite(request))
         cancel_others(branch);
 }
@@ -265,7 +265,7 @@ static void on_failure(struct branch *branch, const struct message *message)
 {
     if (branch->state == BRANCH_DONE)
         return;
-    respond_keep_best(branch->request, message);
+    respond_keep_best(branch, message);
     branch_become(branch, BRANCH_DONE);
     if (message->status >= 600)
         cancel_others(branch); /* 16.7 step 5: nobody else is to be asked */

@@ -46,12 +46,20 @@ static bool asks_for(const struct message *message, const char *const *list, boo
     return false;
 }
 
-/* RFC 3325 7. Who hides in From wants to stay hidden, unless it says that it does not. */
+/* RFC 3325 7. */
+static bool asks_to_hide(const struct message *message)
+{
+    static const char *const hides[] = { "id", "user", NULL };
+
+    return asks_for(message, hides, false);
+}
+
+/* Who hides in From wants to stay hidden, unless it says that it does not. */
 static bool wants_privacy(const struct request *request)
 {
-    static const char *const hides[] = { "id", "user", NULL }, *const none[] = { "none", NULL };
+    static const char *const none[] = { "none", NULL };
 
-    return asks_for(&request->message, hides, false) ||
+    return asks_to_hide(&request->message) ||
            (identity_is_anonymous(&request->from) && !asks_for(&request->message, none, false));
 }
 
@@ -114,8 +122,9 @@ static bool is_unproved(const struct request *request)
 
 /* What a trusted peer, or a trusted route, may say itself. Only of From's domain is it known
  * whether it is ours. */
-static bool may_assert(const struct request *request, const struct identity *identity)
+static bool sender_may_assert(const struct branch *branch, const struct identity *identity)
 {
+    const struct request *request = branch->request;
     const struct peer *peer = request->endpoint ? request->endpoint->peer : NULL;
     struct slice domain = identity_domain(identity);
     bool foreign = domain.size == 0 || (slice_equal(domain, identity_domain(&request->speaker)) &&
@@ -126,21 +135,34 @@ static bool may_assert(const struct request *request, const struct identity *ide
             (peer->trusted && config_trusted_peer_asserts(peer->trusted, identity, foreign)));
 }
 
-/* A sip or sips URI and a tel URI at most (9.1), as they came. False: it has none that counts. */
-static bool pass_asserted(struct edit_list *edits, const struct request *request)
+/* Of who answers: a next hop of our trust domain, within what it may say in requests. */
+static bool callee_may_assert(const struct branch *branch, const struct identity *identity)
 {
-    struct message_values values = message_values(&request->message, HEADER_P_ASSERTED_IDENTITY);
+    const struct config_route *route = branch->target.route;
+
+    for (size_t i = 0; is_of_trust_domain(route) && i < route->may_assert_count; i++)
+        if (identity_covered_by(identity, identity_text(&route->may_assert[i])))
+            return !identity_is_anonymous(identity);
+    return false;
+}
+
+/* A sip or sips URI and a tel URI at most (9.1), as they came. False: it has none that counts. */
+static bool pass_asserted(struct edit_list *edits, const struct branch *branch,
+                          const struct message *message,
+                          bool (*may_assert)(const struct branch *, const struct identity *))
+{
+    struct message_values values = message_values(message, HEADER_P_ASSERTED_IDENTITY);
     bool passed[2] = { false, false };
     struct identity identity;
     struct slice value;
 
-    while (request->of_trusted && message_next_value(&values, &value) == ERROR_NONE) {
+    while (message_next_value(&values, &value) == ERROR_NONE) {
         bool tel;
 
         if (!read_identity(value, &identity))
             continue;
         tel = identity_domain(&identity).size == 0;
-        if (passed[tel] || !may_assert(request, &identity))
+        if (passed[tel] || !may_assert(branch, &identity))
             continue;
         edit_add(edits, HEADER_P_ASSERTED_IDENTITY, value);
         passed[tel] = true;
@@ -161,19 +183,25 @@ static struct identity asserted_identity(const struct request *request)
     return request->speaker;
 }
 
+static void remove_claims(struct edit_list *edits)
+{
+    edit_remove(edits, HEADER_P_ASSERTED_IDENTITY);
+    edit_remove(edits, HEADER_P_PREFERRED_IDENTITY);
+    edit_remove(edits, HEADER_REMOTE_PARTY_ID);
+}
+
 /* What the peer claims about itself goes; what was proved is written. */
 static void edit_asserted_identity(struct edit_list *edits, const struct branch *branch)
 {
     const struct request *request = branch->request;
     struct identity asserted = asserted_identity(request);
 
-    edit_remove(edits, HEADER_P_ASSERTED_IDENTITY);
-    edit_remove(edits, HEADER_P_PREFERRED_IDENTITY);
-    edit_remove(edits, HEADER_REMOTE_PARTY_ID);
+    remove_claims(edits);
     if (request->message.method == METHOD_ACK || is_unproved(request) ||
         (wants_privacy(request) && !is_of_trust_domain(branch->target.route)))
         return;
-    if (pass_asserted(edits, request) || identity_is_anonymous(&asserted) ||
+    if (pass_asserted(edits, branch, &request->message, sender_may_assert) ||
+        identity_is_anonymous(&asserted) ||
         identity_service(&asserted).size) /* who answers an emergency call */
         return;
     edit_add(edits, HEADER_P_ASSERTED_IDENTITY,
@@ -251,4 +279,12 @@ void privacy_edit(struct edit_list *edits, const struct branch *branch)
 {
     edit_asserted_identity(edits, branch);
     edit_history(edits, branch);
+}
+
+void privacy_edit_response(struct edit_list *edits, const struct branch *branch,
+                           const struct message *response)
+{
+    remove_claims(edits);
+    if (!asks_to_hide(response) || branch->request->of_trusted)
+        (void)pass_asserted(edits, branch, response, callee_may_assert);
 }

@@ -195,6 +195,9 @@ bool privacy_can_be_given(const struct request *request);
  * P-Asserted-Identity. To be permitted like any From. */
 bool privacy_read_preferred(const struct request *request, struct identity *out);
 void privacy_edit(struct edit_list *edits, const struct branch *branch);
+/* What a callee says of itself goes upstream from a trusted route alone. */
+void privacy_edit_response(struct edit_list *edits, const struct branch *branch,
+                           const struct message *response);
 
 /* register.c */
 void request_answer_ourselves(struct request *request);
@@ -233,9 +236,9 @@ void respond_status(struct request *request, unsigned status, struct slice heade
 void respond_stateless(struct request_layer *layer, struct connection *c,
                        const struct message *message, unsigned status, const char *warning,
                        struct slice headers);
-void respond_forward(struct request *request, const struct message *response);
-void respond_success(struct request *request, const struct message *response);
-void respond_keep_best(struct request *request, const struct message *response);
+void respond_forward(const struct branch *branch, const struct message *response);
+void respond_success(const struct branch *branch, const struct message *response);
+void respond_keep_best(const struct branch *branch, const struct message *response);
 void respond_best(struct request *request);
 
 #endif

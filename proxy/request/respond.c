@@ -160,7 +160,7 @@ void respond_stateless(struct request_layer *layer, struct connection *c,
 
 /* Our Via goes, and what a callee claims about itself (RFC 3325 5). False: it is not to be sent on.
  */
-static bool write_upstream(const struct request *request, const struct message *response,
+static bool write_upstream(const struct branch *branch, const struct message *response,
                            struct buffer *out)
 {
     struct edit_list edits;
@@ -170,29 +170,29 @@ static bool write_upstream(const struct request *request, const struct message *
     edit_init(&edits, (struct message *)response);
     if (edit_pop(&edits, HEADER_VIA, 1) != ERROR_NONE)
         return false;
-    edit_remove(&edits, HEADER_P_ASSERTED_IDENTITY);
-    edit_remove(&edits, HEADER_P_PREFERRED_IDENTITY);
-    edit_remove(&edits, HEADER_REMOTE_PARTY_ID);
-    session_timer_edit_response(&edits, response, &request->session);
+    privacy_edit_response(&edits, branch, response);
+    session_timer_edit_response(&edits, response, &branch->request->session);
     buffer_reset(out);
     return edit_write(&edits, out) == ERROR_NONE;
 }
 
-void respond_forward(struct request *request, const struct message *response)
+void respond_forward(const struct branch *branch, const struct message *response)
 {
+    struct request *request = branch->request;
     struct buffer *out = &request->layer->out;
 
-    if (write_upstream(request, response, out))
+    if (write_upstream(branch, response, out))
         send_up(request, response->status, buffer_slice(out));
 }
 
-void respond_success(struct request *request, const struct message *response)
+void respond_success(const struct branch *branch, const struct message *response)
 {
+    struct request *request = branch->request;
     bool first = request_is_open(request);
 
     if (!first && !request_is_invite(request))
         return; /* one answer is all a non-INVITE gets */
-    respond_forward(request, response);
+    respond_forward(branch, response);
     request->answered_2xx = true;
     if (first)
         request_become(request, REQUEST_DONE);
@@ -225,11 +225,13 @@ static bool is_better(unsigned status, unsigned than)
     return !than || rank(status) < rank(than);
 }
 
-void respond_keep_best(struct request *request, const struct message *response)
+void respond_keep_best(const struct branch *branch, const struct message *response)
 {
+    struct request *request = branch->request;
+
     if (!is_better(response->status, request->best_status))
         return;
-    if (!write_upstream(request, response, &request->best)) {
+    if (!write_upstream(branch, response, &request->best)) {
         buffer_reset(&request->best);
         return;
     }

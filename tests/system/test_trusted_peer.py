@@ -203,3 +203,52 @@ def test_F42_an_anonymous_caller_of_a_trusted_peer_is_who_it_asserts(trust):
     for said in (f"<{alice.aor}>", "<sip:dora@near.example>", "<tel:+49>"):
         assert reaches(peer, alice, P_Asserted_Identity=said, **nobody)[0] == 403, said
     assert told(peer, alice, from_="<sip:c@far.example>", P_Asserted_Identity="<tel:+49>") == ["<sip:c@far.example>"]
+
+
+def test_F42_who_answers_is_asserted_by_a_trusted_next_hop_alone(trust):
+    """RFC 3325 5, 7: within its may_assert; what asks for privacy goes on to who is trusted."""
+    lab = trust({"route pbx": {"trusted": True}}, gw={"trust_store": "corp", "cn": "Gateway 1"})
+    as_carol = {"from_": "<sip:carol@far.example>"}
+    with Pbx(lab) as pbx:
+        alice, peer = ready_phone(lab), gateway(lab)
+        for who in ("everyone", "foreign"):
+            rule(lab, who, "domain", pbx.domain, "allow")
+        wait_until(lambda: reaches(alice, pbx)[0] == 200 and reaches(peer, pbx, **as_carol)[0] == 200, what="the rules")
+
+        def told(caller, status=200, options=None, **headers):
+            """What the caller is told of who answers."""
+            sent = caller.send(caller.request("MESSAGE", pbx.aor, body="x", **(options or {})))
+            pbx.reply(pbx.expect("MESSAGE"), status, **headers)
+            response = caller.response(sent)
+            assert response.status == status
+            assert not response.fields("P-Preferred-Identity") and not response.fields("Remote-Party-ID")
+            return response.all("P-Asserted-Identity")
+
+        desk, boss = f'"Desk" <sip:desk@{pbx.domain}>', f"<sip:boss@{lab.domain}>"
+        for said, wanted in (
+            (desk, [desk]),
+            (f"{boss}, {desk}, <sip:other@{pbx.domain}>", [desk]),
+            (boss, []),
+            (f"<{alice.aor}>", []),
+            ("<sip:desk@far.example>", []),
+            ("<tel:+4930>", []),
+            ("<sip:anonymous@anonymous.invalid>", []),
+            ("nonsense", []),
+        ):
+            assert told(alice, P_Asserted_Identity=said, Remote_Party_ID=desk, P_Preferred_Identity=desk) == wanted, said
+        assert told(alice, 486, P_Asserted_Identity=desk) == [desk]
+        for value, for_alice in (("none", [desk]), ("header", [desk]), ("id", []), ("header; ID", []), ("user", [])):
+            hidden = {"P_Asserted_Identity": desk, "Privacy": value}
+            assert told(alice, **hidden) == for_alice, value
+            assert told(peer, options=as_carol, **hidden) == [desk], value
+        out = alice.invite(pbx.aor)
+        into = pbx.expect_call()
+        into.reply(180, P_Asserted_Identity=desk)
+        assert out.expect(180).all("P-Asserted-Identity") == [desk]
+        into.reply(200, P_Asserted_Identity=desk)
+        assert out.answer().all("P-Asserted-Identity") == [desk]
+        into.expect_ack()
+        lab.proxy_sections["route pbx"]["trusted"] = False
+        lab.restart_program("proxy")
+        alice.connect()
+        assert told(alice, P_Asserted_Identity=desk) == []
