@@ -129,6 +129,7 @@ static enum error read_timers(struct config_timers *t, const struct config_file 
         .timer_c_ms = read_ms(file, "timer_c"),
         .park_deadline_ms = read_ms(file, "park_deadline"),
         .nonfinal_100_after_ms = read_ms(file, "nonfinal_100_after"),
+        .next_hop_pause_ms = read_ms(file, "next_hop_pause"),
         .handshake_timeout_ms = read_ms(file, "handshake_timeout"),
         .message_timeout_ms = read_ms(file, "message_timeout"),
         .output_timeout_ms = read_ms(file, "output_timeout"),
@@ -212,11 +213,28 @@ static enum error read_may_assert(struct config *c, const struct config_file *fi
     return e;
 }
 
+static enum error read_servers(const struct config_file *file, const struct config_section *s,
+                               struct config_route *route)
+{
+    enum error e = ERROR_NONE;
+    route->server_count = config_section_list_count(s, "address");
+    for (size_t i = 0; i < route->server_count && i < ROUTE_SERVERS_MAX; i++) {
+        const char *text = config_section_list_at(s, "address", i);
+        struct address *server = &route->servers[i];
+        if (address_from_text(server, slice_of(text)) != ERROR_NONE || address_port(server) == 0 ||
+            address_is_wildcard(server))
+            e = config_complain(file, s, "address", "\"%s\": write IP:PORT or [IPv6]:PORT", text);
+        for (size_t j = 0; e == ERROR_NONE && j < i; j++)
+            if (address_equal(server, &route->servers[j]))
+                e = config_complain(file, s, "address", "%s stands twice", text);
+    }
+    return e;
+}
+
 static enum error read_route(struct config *c, const struct config_file *file,
                              const struct config_section *s, struct config_route *route)
 {
     const char *domain = config_section_text(s, "domain");
-    const char *address = config_section_text(s, "address");
     enum error e = ERROR_NONE;
     route->name = config_keep_text(c, config_section_title(s));
     if (!route->name)
@@ -227,9 +245,7 @@ static enum error read_route(struct config *c, const struct config_file *file,
         route->domain.user_size > 0)
         e = config_complain(file, s, "domain",
                             "\"%s\" is no domain; write one like pbx.example.org", domain);
-    if (address_from_text(&route->address, slice_of(address)) != ERROR_NONE ||
-        address_port(&route->address) == 0 || address_is_wildcard(&route->address))
-        e = config_complain(file, s, "address", "\"%s\": write IP:PORT or [IPv6]:PORT", address);
+    e = config_worse(e, read_servers(file, s, route));
     if (!transport_from_text(config_section_text(s, "transport"), &route->transport) ||
         route->transport == TRANSPORT_UDP)
         e = config_complain(file, s, "transport", "write tcp or tls");
@@ -270,8 +286,9 @@ const struct config_route *config_route_of_host(const struct config *config,
                                                 const struct address *host)
 {
     for (size_t i = 0; i < config->route_count; i++)
-        if (address_same_host(&config->routes[i].address, host))
-            return &config->routes[i];
+        for (size_t j = 0; j < config->routes[i].server_count; j++)
+            if (address_same_host(&config->routes[i].servers[j], host))
+                return &config->routes[i];
     return NULL;
 }
 

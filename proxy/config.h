@@ -25,6 +25,7 @@
 #define PROXY_NAME_MAX          32
 #define CONFIG_LISTENERS_MAX    32
 #define CONFIG_ROUTES_MAX       1024
+#define ROUTE_SERVERS_MAX       8
 #define CONFIG_TRUST_STORES_MAX 32
 #define CONFIG_WORKERS_MAX      64
 
@@ -86,7 +87,8 @@ struct config_route {
     const char *name;
     unsigned index; /* in config->routes */
     struct identity domain;
-    struct address address;
+    struct address servers[ROUTE_SERVERS_MAX]; /* in the order in which they are asked */
+    size_t server_count;
     enum transport transport;        /* TCP or TLS */
     const char *listener;            /* that it reaches us by; NULL: the first of the transport */
     struct identity tls_name;        /* whom the server's certificate must name; a domain. TLS */
@@ -121,7 +123,7 @@ struct config_trusted_peer {
 
 struct config_timers {
     uint64_t t1_ms, t2_ms, t4_ms, timer_c_ms;
-    uint64_t park_deadline_ms, nonfinal_100_after_ms;
+    uint64_t park_deadline_ms, nonfinal_100_after_ms, next_hop_pause_ms;
     uint64_t handshake_timeout_ms, message_timeout_ms, output_timeout_ms;
     uint64_t idle_timeout_ms; /* 0 = never */
 };
@@ -197,7 +199,8 @@ void config_drop(const struct config *config);
 
 /* The route for a canonical domain; NULL: none. */
 const struct config_route *config_route_of_domain(const struct config *config, struct slice domain);
-/* The route whose address is this host, whatever the port; the first in file order; NULL: none. */
+/* The route that has a server on this host, whatever the port; the first in file order; NULL: none.
+ */
 const struct config_route *config_route_of_host(const struct config *config,
                                                 const struct address *host);
 

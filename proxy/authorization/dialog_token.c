@@ -83,7 +83,7 @@ static void put_side(unsigned char **at, const struct dialog_side *side)
     put_number(at, side->entry, 8);
     put_number(at, side->flow.worker, 1);
     put_number(at, side->flow.listener, 1);
-    put_number(at, side->flow.slot, 4);
+    put_number(at, side->flow.generation ? side->flow.slot : side->server, 4);
     put_number(at, side->flow.generation, 4);
 }
 
@@ -96,7 +96,9 @@ static void take_side(const unsigned char **at, bool same_run, struct dialog_sid
     side->flow.listener = (uint32_t)take_number(at, 1);
     side->flow.slot = (uint32_t)take_number(at, 4);
     side->flow.generation = (uint32_t)take_number(at, 4);
-    if (!same_run)
+    if (side->flow.generation == 0)
+        side->server = side->flow.slot;
+    if (!same_run || side->flow.generation == 0)
         side->flow = (struct flow){ 0 };
 }
 

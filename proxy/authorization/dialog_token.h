@@ -7,7 +7,7 @@
  *
  * 90 bytes before base64url, so 120 characters without a bit to spare:
  *   version 1 | key id 1 | salt 16 | sealed: run 4, caller 26, callee 26 | GCM tag 16
- *   side: device hash 8 | entry hash 8 | worker 1 | listener 1 | slot 4 | generation 4
+ *   side: device hash 8 | entry hash 8 | worker 1 | listener 1 | slot, or server 4 | generation 4
  * Each token is sealed with a key of its own, HMAC-SHA256(master key, salt): so the number of
  * tokens a master key may seal has no practical bound, and the nonce is constant. */
 #ifndef HOLDLINE_AUTHORIZATION_DIALOG_TOKEN_H
@@ -49,6 +49,7 @@ struct dialog_side {
     uint64_t device;  /* token_keys_device_hash() of its device key, for a route of `route:NAME` */
     uint64_t entry;   /* token_keys_entry_hash() of the entry it was admitted by */
     struct flow flow; /* generation 0: a route, or of another run: only the device is known */
+    uint32_t server;  /* without flow: which server of a route, as who made the token names it */
 };
 
 struct dialog_token {

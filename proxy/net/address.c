@@ -143,3 +143,8 @@ bool address_same_host(const struct address *a, const struct address *b)
     return a->family == AF_INET6 && b->family == AF_INET6 &&
            memcmp(&a->v6.sin6_addr, &b->v6.sin6_addr, sizeof(a->v6.sin6_addr)) == 0;
 }
+
+bool address_equal(const struct address *a, const struct address *b)
+{
+    return address_same_host(a, b) && address_port(a) == address_port(b);
+}

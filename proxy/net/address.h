@@ -47,6 +47,8 @@ void address_set_port(struct address *a, uint16_t port);
 socklen_t address_size(const struct address *a);
 /* 0.0.0.0 or [::]. */
 bool address_is_wildcard(const struct address *a);
+/* The same host and port. */
+bool address_equal(const struct address *a, const struct address *b);
 /* The same host, whatever the port; an IPv4-mapped IPv6 address equals its IPv4 one. False for
  * AF_UNSPEC. */
 bool address_same_host(const struct address *a, const struct address *b);

@@ -33,13 +33,12 @@ static bool is_as_good(const struct connection *c, const struct config_route *ro
 
 /* A reload gives routes new addresses in memory: the same route is one of that name to that place.
  */
-static bool leads_there(const struct connection *c, const struct config_route *route,
+static bool leads_there(const struct connection *c, const struct config_route *route, size_t server,
                         const struct tls_client *client)
 {
     return !c->peer_ended && strcmp(c->route->name, route->name) == 0 &&
            c->route->transport == route->transport &&
-           address_same_host(&c->remote, &route->address) &&
-           address_port(&c->remote) == address_port(&route->address) &&
+           address_equal(&c->remote, &route->servers[server]) &&
            (route->transport != TRANSPORT_TLS || is_as_good(c, route, client));
 }
 
@@ -68,14 +67,14 @@ static enum error dial(struct connection *c, SSL *ssl)
     return ERROR_NONE;
 }
 
-enum error outbound_connection(struct net *net, const struct config_route *route,
+enum error outbound_connection(struct net *net, const struct config_route *route, size_t server,
                                struct connection **out)
 {
     struct tls_client *client = outbound_client(net, route);
     struct connection *c;
     *out = NULL;
     DL_FOREACH(net->outbound_list, c)
-    if (leads_there(c, route, client)) {
+    if (leads_there(c, route, server, client)) {
         *out = c;
         return ERROR_NONE;
     }
@@ -88,7 +87,7 @@ enum error outbound_connection(struct net *net, const struct config_route *route
     c->transport = route->transport;
     c->route = route;
     c->client = client;
-    c->remote = route->address;
+    c->remote = route->servers[server];
     SSL *ssl = client ? tls_client_connect(client, &route->tls_name, &c->session) : NULL;
     c->session.revoked = &net->revoked;
     enum error e = client && !ssl ? ERROR_MEMORY : dial(c, ssl);

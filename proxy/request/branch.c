@@ -45,6 +45,11 @@ void branch_fail(struct branch *branch, enum reason reason)
         return;
     if (!request->failure || reason_status(reason) < reason_status(request->failure))
         request->failure = reason;
+    branch_give_up(branch);
+}
+
+void branch_give_up(struct branch *branch)
+{
     if (branch->client)
         client_transaction_detach(branch->client);
     branch->client = NULL;
@@ -263,7 +268,8 @@ static void on_success(struct branch *branch, const struct message *message)
 
 static void on_failure(struct branch *branch, const struct message *message)
 {
-    if (branch->state == BRANCH_DONE)
+    if (branch->state == BRANCH_DONE ||
+        (message->status == 503 && failover_unavailable(branch, message)))
         return;
     respond_keep_best(branch, message);
     branch_become(branch, BRANCH_DONE);
@@ -276,6 +282,9 @@ static void on_response(void *owner, struct client_transaction *t, const struct 
     struct branch *branch = owner;
 
     (void)t;
+    if (branch->target.route && message->status != 503)
+        next_hop_answered(branch->request->layer->next_hops, branch->target.route,
+                          branch->target.server);
     if (message->status < 200)
         on_provisional(branch, message);
     else if (message->status < 300)
@@ -287,13 +296,15 @@ static void on_response(void *owner, struct client_transaction *t, const struct 
 static void on_timed_out(void *owner, struct client_transaction *t)
 {
     (void)t;
-    branch_fail(owner, REASON_TIMEOUT);
+    if (!failover_unanswered(owner))
+        branch_fail(owner, REASON_TIMEOUT);
 }
 
 static void on_transport_failed(void *owner, struct client_transaction *t)
 {
     (void)t;
-    branch_fail(owner, REASON_NEXT_HOP_UNREACHABLE);
+    if (!failover_unreached(owner))
+        branch_fail(owner, REASON_NEXT_HOP_UNREACHABLE);
 }
 
 static void on_ended(void *owner, struct client_transaction *t)
@@ -361,7 +372,7 @@ static void on_lost(struct branch *branch)
     const struct config_timers *timers = &branch->request->layer->base->config->timers;
 
     if (branch->target.route) {
-        if (branch->state == BRANCH_TRYING)
+        if (branch->state == BRANCH_TRYING && !failover_unreached(branch))
             branch_fail(branch, REASON_NEXT_HOP_UNREACHABLE);
         return; /* else it may answer by a connection of its own */
     }
@@ -417,6 +428,8 @@ void branch_not_sent(struct branch *branch, enum delivery_outcome outcome)
         branch_become(branch, BRANCH_DONE);
         break;
     case DELIVERY_GONE:
+        if (failover_unreached(branch))
+            break;
         branch_fail(branch, branch->target.route ? REASON_NEXT_HOP_UNREACHABLE : REASON_FLOW_GONE);
         break;
     case DELIVERY_FULL:

@@ -69,6 +69,11 @@ struct request_layer *request_layer_new(const struct request_layer_parts *parts)
     layer->ask = parts->ask;
     layer->registrar = parts->registrar;
     layer->keys = parts->keys;
+    layer->next_hops = next_hops_new(parts->base->config);
+    if (!layer->next_hops) {
+        mem_free(layer);
+        return NULL;
+    }
     layer->parked_total = parts->parked_total;
     server_table_init(&layer->servers, parts->base, &timing, &up, TRANSACTIONS_MAX);
     client_table_init(&layer->clients, parts->base, &timing, &down, TRANSACTIONS_MAX);
@@ -88,6 +93,7 @@ void request_layer_free(struct request_layer *layer)
     DL_FOREACH_SAFE(layer->requests, request, next)
     request_free(request);
     client_table_free(&layer->clients);
+    next_hops_free(layer->next_hops);
     server_table_free(&layer->servers);
     message_free(&layer->incoming);
     buffer_free(&layer->out);
@@ -112,7 +118,7 @@ static bool has_left(const struct request *request)
     if (request->state != REQUEST_FORWARDED || request_is_invite(request))
         return false;
     DL_FOREACH(request->branches, branch)
-    if (branch->connecting || branch->state == BRANCH_OUTDATED)
+    if (branch->connecting || branch->state == BRANCH_OUTDATED || branch->state == BRANCH_NONE)
         return false;
     return true;
 }

@@ -152,7 +152,8 @@ static enum delivery_outcome deliver(struct branch *branch, struct slice bytes)
     struct connection *c;
 
     if (branch->target.route) {
-        if (outbound_connection(layer->net, branch->target.route, &c) != ERROR_NONE)
+        if (outbound_connection(layer->net, branch->target.route, branch->target.server, &c) !=
+            ERROR_NONE)
             return DELIVERY_GONE;
         branch->target.flow = connection_flow(c);
         follow_flow(branch);
@@ -257,6 +258,8 @@ void request_layer_connected(struct request_layer *layer, struct flow flow, bool
             if (!branch->connecting || !flow_equal(branch->target.flow, flow))
                 continue;
             branch->connecting = false;
+            if (!opened && failover_unreached(branch))
+                continue;
             if (!opened || !request_is_open(request))
                 branch_fail(branch, REASON_NEXT_HOP_UNREACHABLE);
             else if (branch->state == BRANCH_TRYING)
@@ -279,21 +282,27 @@ void forward_recheck_if_outdated(struct request *request)
     }
 }
 
+void forward_new(struct request *request)
+{
+    struct branch *branch, *next;
+
+    DL_FOREACH_SAFE(request->branches, branch, next)
+    if (branch->state == BRANCH_NONE)
+        send_branch(branch);
+    forward_recheck_if_outdated(request);
+}
+
 /* All branches exist before the first is sent, so that an early failure does not end the request.
  */
 static void send_all(struct request *request)
 {
-    struct branch *branch, *next;
-
     if (!request->branches) {
         request_refuse(request, REASON_OUT_OF_MEMORY, NULL);
         return;
     }
     request_become(request, REQUEST_FORWARDED);
-    DL_FOREACH_SAFE(request->branches, branch, next)
-    send_branch(branch);
+    forward_new(request);
     request_settle_soon(request);
-    forward_recheck_if_outdated(request);
 }
 
 static void add_branch(struct request *request, const struct branch_target *target)
@@ -369,13 +378,14 @@ static void forward_to_user(struct request *request)
 }
 
 static struct branch_target target_of_route(const struct request_layer *layer,
-                                            const struct config_route *route)
+                                            const struct config_route *route, unsigned server)
 {
     char key[STORE_NAME_MAX + 64];
 
     snprintf(key, sizeof(key), "route:%s", route->name);
     return (struct branch_target){
         .route = route,
+        .server = server,
         .device = token_keys_device_hash(layer->keys, slice_of(key)),
         .entry_hash = token_keys_entry_hash(layer->keys, slice_of(key)),
     };
@@ -385,7 +395,9 @@ static struct branch_target target_of_route(const struct request_layer *layer,
 static void forward_to_route(struct request *request, const struct config_route *route,
                              struct slice uri)
 {
-    struct branch_target target = target_of_route(request->layer, route);
+    const struct request_layer *layer = request->layer;
+    unsigned server = next_hop_best(layer->next_hops, route, layer->base->now_mono_ms);
+    struct branch_target target = target_of_route(layer, route, server);
 
     target.contact = uri;
     add_branch(request, &target);
@@ -431,13 +443,13 @@ static void forward_to_service(struct request *request)
         forward_to_route(request, route, uri);
 }
 
-static const struct config_route *route_of_device(const struct request_layer *layer,
-                                                  uint64_t device)
+const struct config_route *forward_route_of_device(const struct request_layer *layer,
+                                                   uint64_t device)
 {
     const struct config *config = layer->base->config;
 
     for (size_t i = 0; i < config->route_count; i++)
-        if (target_of_route(layer, &config->routes[i]).device == device)
+        if (target_of_route(layer, &config->routes[i], 0).device == device)
             return &config->routes[i];
     return NULL;
 }
@@ -449,7 +461,7 @@ static const struct dialog_side *other_side(const struct request *request)
 
 const struct config_route *forward_dialog_route(const struct request *request)
 {
-    return route_of_device(request->layer, other_side(request)->device);
+    return forward_route_of_device(request->layer, other_side(request)->device);
 }
 
 /* Inside a dialog: the other side's flow or route, and nowhere else, whatever the Request-URI says.
@@ -460,7 +472,7 @@ static struct branch_target target_of_dialog(const struct request *request)
     const struct config_route *route = forward_dialog_route(request);
 
     if (route)
-        return target_of_route(request->layer, route);
+        return target_of_route(request->layer, route, dialog_server(request->layer, route, other));
     return (struct branch_target){ .flow = other->flow, .device = other->device };
 }
 

@@ -219,8 +219,10 @@ static void settle(struct task *task)
     if (request_is_open(request)) {
         if (waits(request->state) && !timer_active(&request->deadline))
             request_refuse(request, REASON_OUT_OF_MEMORY, "no timer");
-        else if ((request->state == REQUEST_FORWARDED || request->state == REQUEST_RECHECKING) &&
-                 !branch_pending_exists(request))
+        else if (request->state == REQUEST_FORWARDED)
+            forward_new(request);
+        if ((request->state == REQUEST_FORWARDED || request->state == REQUEST_RECHECKING) &&
+            !branch_pending_exists(request))
             respond_best(request);
     }
     if (request_is_open(request))

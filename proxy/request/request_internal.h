@@ -10,6 +10,7 @@
  *   privacy.c   what a request that leaves says of its sender
  *   forward.c   from a permitted request to branches, and the bytes that leave
  *   branch.c    one branch: its client transaction, timer C, CANCEL
+ *   failover.c  the next server of a route, when one fails
  *   respond.c   responses upstream: ours, and those of branches
  *   change.c    what a change of permission does to requests under way */
 #ifndef HOLDLINE_REQUEST_INTERNAL_H
@@ -33,6 +34,7 @@
 #include "proxy/request/request.h"
 #include "proxy/request/request_layer.h"
 #include "proxy/request/session_timer.h"
+#include "proxy/route/next_hop.h"
 #include "proxy/route/target.h"
 #include "proxy/sip/edit.h"
 #include "proxy/sip/message.h"
@@ -62,6 +64,8 @@ struct branch_target {
     struct flow flow;                 /* generation 0: not known, or a route */
     uint64_t device;                  /* keyed hash of the device key */
     const struct config_route *route; /* else NULL */
+    unsigned server;                  /* of the route: which of its servers */
+    unsigned tried;                   /* a bit for each that has failed before */
     struct slice contact;   /* Request-URI of the binding; data == NULL: the request's own */
     struct identity needed; /* AoR that another connection must hold; size 0: none */
     uint64_t entry_hash;    /* of the identity entry that grounds the binding, for the token */
@@ -138,6 +142,7 @@ struct request_layer {
     struct registrar *registrar;
     struct server_table servers;
     struct client_table clients;
+    struct next_hops *next_hops;
     struct request *requests;
     size_t count;
     struct branch *branches; /* uthash by id: letters name a branch so */
@@ -179,6 +184,10 @@ void request_drop_interest(struct request *request); /* detaches all transaction
 enum reason dialog_open_token(struct request *request);
 enum error dialog_make_token(const struct branch *branch,
                              char out[DIALOG_TOKEN_SIZE + 1]) MUST_CHECK;
+/* Which server of the route that side of the dialog is at; where that is not known any more, the
+ * best one. */
+unsigned dialog_server(const struct request_layer *layer, const struct config_route *route,
+                       const struct dialog_side *side);
 bool dialog_is_formed_by(enum method method);
 
 /* password.c */
@@ -205,8 +214,11 @@ void request_answer_ourselves(struct request *request);
 /* forward.c */
 /* In a dialog: the route on its other side; NULL: it is a device. */
 const struct config_route *forward_dialog_route(const struct request *request);
+const struct config_route *forward_route_of_device(const struct request_layer *layer,
+                                                   uint64_t device);
 void request_forward(struct request *request);
 void forward_outdated(struct request *request);
+void forward_new(struct request *request); /* branches that were added meanwhile */
 void forward_moved(struct branch *branch, struct flow flow);
 enum delivery_outcome forward_probe(const struct branch *branch) MUST_CHECK;
 void forward_recheck_if_outdated(struct request *request);
@@ -217,12 +229,22 @@ void branch_free(struct branch *branch);
 struct branch *branch_find(struct request_layer *layer, const char *id);
 void branch_become(struct branch *branch, enum branch_state state);
 void branch_fail(struct branch *branch, enum reason reason);
+void branch_give_up(struct branch *branch); /* without a word: another takes its place */
 void branch_cancel(struct branch *branch);
 void branch_not_sent(struct branch *branch, enum delivery_outcome outcome);
 void branch_moved(struct branch *branch, struct flow flow);
 bool branch_is_pending(const struct branch *branch);
 enum error branch_begin(struct branch *branch) MUST_CHECK;
 enum error branch_started(struct branch *branch, struct slice bytes) MUST_CHECK;
+
+/* failover.c */
+/* What one server of a route has not done another may (RFC 3261 16.7, RFC 3263 4.3): the branch is
+ * over and a new one goes to the next. False: it is as it was; there is no other, it is no route or
+ * in a dialog, or nobody waits any more. What a server has decided is none of its failures. */
+bool failover_unreached(struct branch *branch) MUST_CHECK; /* no connection, or lost unanswered */
+bool failover_unanswered(struct branch *branch) MUST_CHECK;
+bool failover_unavailable(struct branch *branch,
+                          const struct message *response) MUST_CHECK; /* 503 */
 
 /* respond.c */
 bool respond_wants_retry(enum reason reason);

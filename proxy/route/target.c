@@ -95,10 +95,11 @@ static const struct config_route *find_next_hop(const struct config *config, con
             return route;
         snprintf(text, sizeof text, "%s:%u", host.text,
                  uri->port ? uri->port : uri_default_port(uri));
-        if (address_from_text(&address, slice_of(text)) == ERROR_NONE &&
-            address_same_host(&route->address, &address) &&
-            address_port(&route->address) == address_port(&address))
-            return route;
+        if (address_from_text(&address, slice_of(text)) != ERROR_NONE)
+            continue;
+        for (size_t j = 0; j < route->server_count; j++)
+            if (address_equal(&route->servers[j], &address))
+                return route;
     }
     return NULL;
 }

@@ -198,6 +198,24 @@ static void test_T18_requests_of_both_sides_and_of_nobody_else(void **state)
     assert_int_equal(sender_of(text, "x", "y", &alice, &bob), DIALOG_NOBODY);
 }
 
+static void test_which_server_of_a_route_it_is_outlives_the_run(void **state)
+{
+    const struct dialog_token of_route = { .caller = { .device = 1, .server = UINT32_MAX },
+                                           .callee = { .device = 2, .server = 77 } };
+    char text[DIALOG_TOKEN_SIZE + 1];
+    struct token_keys *later;
+    struct dialog_token out;
+
+    (void)state;
+    assert_int_equal(dialog_token_seal(keys, &of_route, &names, text), ERROR_NONE);
+    assert_int_equal(token_keys_load(path, &later), ERROR_NONE);
+    assert_int_equal(dialog_token_open(later, slice_of(text), &names, &out), ERROR_NONE);
+    assert_true(out.caller.server == UINT32_MAX && out.callee.server == 77);
+    assert_int_equal(out.caller.flow.generation, 0);
+    assert_int_equal(out.caller.flow.slot, 0);
+    token_keys_free(later);
+}
+
 static void test_two_tokens_of_one_dialog_differ(void **state)
 {
     char a[DIALOG_TOKEN_SIZE + 1], b[DIALOG_TOKEN_SIZE + 1];
@@ -338,6 +356,7 @@ int main(void)
         TEST(test_T18_other_lengths_and_characters_are_refused),
         TEST(test_T18_another_dialog_is_refused),
         TEST(test_T18_requests_of_both_sides_and_of_nobody_else),
+        TEST(test_which_server_of_a_route_it_is_outlives_the_run),
         TEST(test_two_tokens_of_one_dialog_differ),
         TEST(test_flows_of_another_run_are_none),
         TEST(test_first_key_seals_and_all_open),

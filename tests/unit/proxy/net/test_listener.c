@@ -290,12 +290,12 @@ static void test_no_listener_is_left_after_stopping(void **state)
 
 static int listen_as_route(struct config_route *route, int backlog)
 {
-    socklen_t size = sizeof(route->address);
+    socklen_t size = sizeof(route->servers[0]);
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
     *route = (struct config_route){ .name = "far", .transport = TRANSPORT_TCP };
-    assert_int_equal(address_from_text(&route->address, SLICE("127.0.0.1:0")), ERROR_NONE);
-    assert_int_equal(bind(fd, &route->address.any, address_size(&route->address)), 0);
-    assert_int_equal(getsockname(fd, &route->address.any, &size), 0);
+    assert_int_equal(address_from_text(&route->servers[0], SLICE("127.0.0.1:0")), ERROR_NONE);
+    assert_int_equal(bind(fd, &route->servers[0].any, address_size(&route->servers[0])), 0);
+    assert_int_equal(getsockname(fd, &route->servers[0].any, &size), 0);
     if (backlog >= 0)
         assert_int_equal(listen(fd, backlog), 0);
     return fd;
@@ -315,18 +315,18 @@ static void test_a_route_is_dialled_once_and_gets_what_waited(void **state)
     char got[64];
     net_world_open(&w, "");
     int listening = listen_as_route(&route, 5), fd = -1;
-    assert_int_equal(outbound_connection(w.net, &route, &c), ERROR_NONE);
+    assert_int_equal(outbound_connection(w.net, &route, 0, &c), ERROR_NONE);
     assert_true(connection_is_outbound(c));
     assert_ptr_equal(connection_route(c), &route);
     assert_null(connection_listener(c));
     assert_null(net_find(w.net, connection_flow(c)));
     write_text(c, "one ");
-    assert_int_equal(outbound_connection(w.net, &route, &again), ERROR_NONE);
+    assert_int_equal(outbound_connection(w.net, &route, 0, &again), ERROR_NONE);
     assert_ptr_equal(c, again);
     write_text(c, "two ");
     net_world_until(&w, w.opened == 1);
     assert_ptr_equal(net_find(w.net, connection_flow(c)), c);
-    assert_int_equal(outbound_connection(w.net, &route, &again), ERROR_NONE);
+    assert_int_equal(outbound_connection(w.net, &route, 0, &again), ERROR_NONE);
     assert_ptr_equal(c, again);
     write_text(c, "three");
     net_world_until(&w, (fd = accept4(listening, NULL, NULL, SOCK_NONBLOCK)) >= 0);
@@ -342,7 +342,7 @@ static void test_a_route_is_dialled_once_and_gets_what_waited(void **state)
     close(fd);
     net_world_until(&w, w.closed == 1);
     assert_int_equal(w.failed, 0);
-    assert_int_equal(outbound_connection(w.net, &route, &again), ERROR_NONE);
+    assert_int_equal(outbound_connection(w.net, &route, 0, &again), ERROR_NONE);
     net_world_until(&w, w.opened == 2);
     net_world_close(&w);
     assert_int_equal(w.closed, 2);
@@ -356,7 +356,7 @@ static void test_a_route_that_refuses_is_told_once_and_later(void **state)
     struct connection *c;
     net_world_open(&w, "");
     int bound = listen_as_route(&route, -1);
-    assert_int_equal(outbound_connection(w.net, &route, &c), ERROR_NONE);
+    assert_int_equal(outbound_connection(w.net, &route, 0, &c), ERROR_NONE);
     write_text(c, "nobody hears");
     assert_int_equal(w.failed, 0);
     net_world_until(&w, w.failed == 1);
@@ -380,9 +380,9 @@ static void test_a_route_that_is_silent_has_a_deadline(void **state)
     int listening = listen_as_route(&route, 0);
     for (size_t i = 0; i < 8; i++) {
         filler[i] = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
-        (void)connect(filler[i], &route.address.any, address_size(&route.address));
+        (void)connect(filler[i], &route.servers[0].any, address_size(&route.servers[0]));
     }
-    assert_int_equal(outbound_connection(w.net, &route, &c), ERROR_NONE);
+    assert_int_equal(outbound_connection(w.net, &route, 0, &c), ERROR_NONE);
     net_world_settle(&w);
     net_world_pass(&w, 9999);
     assert_int_equal(w.failed + w.opened, 0);
@@ -403,7 +403,7 @@ static void test_too_much_output_while_connecting_fails(void **state)
     struct connection *c;
     net_world_open(&w, "output_max = 131072\n");
     int listening = listen_as_route(&route, 5);
-    assert_int_equal(outbound_connection(w.net, &route, &c), ERROR_NONE);
+    assert_int_equal(outbound_connection(w.net, &route, 0, &c), ERROR_NONE);
     for (int i = 0; i < 200; i++)
         buffer_add_format(connection_output(c), "%1024s", "");
     connection_flush(c);
@@ -421,7 +421,7 @@ static void test_the_end_of_the_net_fails_what_is_being_dialled(void **state)
     struct connection *c;
     net_world_open(&w, "");
     int listening = listen_as_route(&route, 5);
-    assert_int_equal(outbound_connection(w.net, &route, &c), ERROR_NONE);
+    assert_int_equal(outbound_connection(w.net, &route, 0, &c), ERROR_NONE);
     net_world_close(&w);
     assert_int_equal(w.failed, 1);
     close(listening);

@@ -56,9 +56,11 @@ static void route_make(struct route *r, const char *name, const char *tls_name,
                        const struct address *address, const struct way *way)
 {
     *r = (struct route){ .client = client_of_way(way) };
-    r->options = (struct config_route){
-        .name = name, .address = *address, .transport = TRANSPORT_TLS, .tls = &r->client
-    };
+    r->options = (struct config_route){ .name = name,
+                                        .servers = { *address },
+                                        .server_count = 1,
+                                        .transport = TRANSPORT_TLS,
+                                        .tls = &r->client };
     assert_int_equal(identity_from_text(&r->options.tls_name, slice_of(tls_name)), ERROR_NONE);
 }
 
@@ -137,7 +139,7 @@ static void server_close(struct server *s)
 static struct connection *dial(const struct route *r)
 {
     struct connection *c;
-    assert_int_equal(outbound_connection(w.net, &r->options, &c), ERROR_NONE);
+    assert_int_equal(outbound_connection(w.net, &r->options, 0, &c), ERROR_NONE);
     return c;
 }
 

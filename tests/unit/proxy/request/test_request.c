@@ -61,10 +61,10 @@ const char *connection_advertised(const struct connection *c)
     return net_advertised(NULL, TRANSPORT_TLS, NULL);
 }
 
-enum error outbound_connection(struct net *net, const struct config_route *route,
+enum error outbound_connection(struct net *net, const struct config_route *route, size_t server,
                                struct connection **out)
 {
-    (void)net, (void)route, (void)out;
+    (void)net, (void)route, (void)server, (void)out;
     return ERROR_SYSTEM;
 }
 
