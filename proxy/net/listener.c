@@ -262,8 +262,16 @@ fail:
 
 void listener_close(struct listener *listener)
 {
+    if (listener->closed)
+        return;
+    listener->closed = true;
     ev_io_stop(listener->net->base->loop, &listener->io);
     close(listener->io.fd);
+}
+
+void listener_free(struct listener *listener)
+{
+    listener_close(listener);
     config_drop(listener->config);
     mem_free(listener);
 }

@@ -218,14 +218,13 @@ void net_stop_listening(struct net *net)
 {
     struct listener *l;
     timer_stop(&net->base->timers, &net->accept_timer);
-    while ((l = net->listeners)) {
-        LL_DELETE(net->listeners, l);
-        listener_close(l);
-    }
+    LL_FOREACH(net->listeners, l)
+    listener_close(l);
 }
 
 void net_destroy(struct net *net)
 {
+    struct listener *l;
     if (!net)
         return;
     net_stop_listening(net);
@@ -253,6 +252,10 @@ void net_destroy(struct net *net)
     ticket_keys_drop(net->ticket_keys);
     staples_drop(net->staples);
     buffer_free(&net->nowhere);
+    while ((l = net->listeners)) {
+        LL_DELETE(net->listeners, l);
+        listener_free(l);
+    }
     mem_free(net->slots);
     mem_free(net);
 }

@@ -84,6 +84,7 @@ void net_set_revoked(struct net *net, struct revocation_set *set);
 void net_set_ticket_keys(struct net *net, struct ticket_keys *keys);
 /* What is stapled to our certificates from here on. Takes a reference. */
 void net_set_staples(struct net *net, struct staples *set);
+/* Nobody is accepted any more; what still leaves names the listeners as before. */
 void net_stop_listening(struct net *net);
 
 /* After a reload: what is accepted from now on is verified and served by the new configuration's

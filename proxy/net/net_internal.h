@@ -29,6 +29,7 @@ struct listener {
     struct address bound;
     char bound_text[ADDRESS_TEXT_MAX];
     const char *advertised; /* base->config's, or bound_text */
+    bool closed;
     struct listener *next;
 };
 
@@ -149,6 +150,7 @@ struct tls_client *outbound_client(const struct net *net, const struct config_ro
 
 void listener_pause(struct net *net, uint64_t ms);
 void listener_timer_fired(struct timer *timer);
-void listener_close(struct listener *listener);
+void listener_close(struct listener *listener); /* again is harmless */
+void listener_free(struct listener *listener);
 
 #endif

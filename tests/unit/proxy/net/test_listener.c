@@ -157,6 +157,9 @@ static void test_what_peers_are_told_to_send_to(void **state)
                         address_text(&w.tcp, text));
     assert_string_equal(net_advertised_to(w.net, (struct flow){ .listener = 9 }),
                         address_text(&w.tls, text));
+    net_stop_listening(w.net); /* a BYE may still pass */
+    assert_false(listener_is_taken(&w.tls));
+    assert_string_equal(net_advertised(w.net, TRANSPORT_TCP, "tcp"), address_text(&w.tcp, text));
     net_world_close(&w);
 }
 
