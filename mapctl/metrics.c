@@ -15,6 +15,7 @@
 enum metric_kind {
     METRIC_VALUE = 1, /* the number */
     METRIC_SECONDS,   /* the number, of milliseconds; `unknown` is infinite: no bound holds it */
+    METRIC_FROM_US,   /* seconds too, of microseconds */
     METRIC_TEXT,      /* 1, the text as the label */
     METRIC_UP,        /* 1 when the text is `up`, else 0 */
     METRIC_HIDDEN,    /* shown in another way, or no matter of a monitor's */
@@ -57,6 +58,12 @@ static const struct metric MAPPERD[] = {
     { "serial", "serial", GAUGE, METRIC_VALUE, NULL, "Changes that are applied and published." },
     { "age_ms", "data_age_seconds", GAUGE, METRIC_SECONDS, NULL,
       "How old the data may be; infinite when it is not known." },
+    { "age_alarm", "data_age_alarm", GAUGE, METRIC_VALUE, NULL,
+      "1 when the data are older than staleness_alarm_ms; should be 0." },
+    { "stale", "stale", GAUGE, METRIC_VALUE, NULL,
+      "1 when they are older than staleness_bound_ms, and lookups are refused." },
+    { "tables_unfollowed", "tables_unfollowed", GAUGE, METRIC_VALUE, NULL,
+      "Tables whose changes no trigger logs; should be 0." },
     { "keys_waiting", "keys_waiting", GAUGE, METRIC_VALUE, NULL,
       "Changed keys that are not read again yet." },
     { "polls", "polls_total", COUNTER, METRIC_VALUE, NULL, "Looks at the change log." },
@@ -66,7 +73,8 @@ static const struct metric MAPPERD[] = {
     { "keys_read", "keys_read_total", COUNTER, METRIC_VALUE, NULL, "Changed keys read again." },
     { "rows_skipped", "rows_skipped_total", COUNTER, METRIC_VALUE, NULL,
       "Rows that could not be taken; should be 0." },
-    { "commits", "store_commits_total", COUNTER, METRIC_VALUE, NULL, "Transactions of LMDB." },
+    { "commits", "store_commits_total", COUNTER, METRIC_VALUE, NULL,
+      "Applied batches of changes." },
     { "fills", "fills_total", COUNTER, METRIC_VALUE, NULL, "Copies made afresh." },
     { "fill_rows", "fill_rows_total", COUNTER, METRIC_VALUE, NULL, "Rows read for them." },
     { "bindings_confirmed", "bindings_confirmed_total", COUNTER, METRIC_VALUE, NULL,
@@ -89,6 +97,10 @@ static const struct metric MAPPERD[] = {
     { "generation", "store_generation", GAUGE, METRIC_VALUE, NULL, "Number of the store." },
     { "map_bytes", "map_size_bytes", GAUGE, METRIC_VALUE, NULL, "Bound of the data in LMDB." },
     { "map_used_bytes", "map_used_bytes", GAUGE, METRIC_VALUE, NULL, "Data in LMDB." },
+    { "longest_write_us", "store_longest_write_seconds", GAUGE, METRIC_FROM_US, NULL,
+      "Longest transaction of LMDB since the store was opened." },
+    { "writes", "store_writes_total", COUNTER, METRIC_VALUE, NULL,
+      "Transactions of LMDB committed since the store was opened." },
     { "stores", "trust_stores", GAUGE, METRIC_VALUE, NULL, "Trust stores in the copy." },
     { "domains", "domains", GAUGE, METRIC_VALUE, NULL, "Domains in the copy." },
     { "devices", "devices", GAUGE, METRIC_VALUE, NULL, "Devices in the copy." },
@@ -274,7 +286,7 @@ static void write_label(const struct writer *w, const char *label, struct slice 
 /* The value as it is written; false: it is none. */
 static bool value_text(enum metric_kind kind, struct slice value, char text[40])
 {
-    unsigned long long ms;
+    unsigned long long number;
 
     switch (kind) {
     case METRIC_VALUE:
@@ -284,10 +296,15 @@ static bool value_text(enum metric_kind kind, struct slice value, char text[40])
     case METRIC_SECONDS:
         if (slice_equal(value, SLICE("unknown")))
             snprintf(text, 40, "+Inf");
-        else if (slice_to_u64(value, UINT64_MAX, &ms))
-            snprintf(text, 40, "%llu.%03llu", ms / 1000, ms % 1000);
+        else if (slice_to_u64(value, UINT64_MAX, &number))
+            snprintf(text, 40, "%llu.%03llu", number / 1000, number % 1000);
         else
             return false;
+        return true;
+    case METRIC_FROM_US:
+        if (!slice_to_u64(value, UINT64_MAX, &number))
+            return false;
+        snprintf(text, 40, "%llu.%06llu", number / 1000000, number % 1000000);
         return true;
     case METRIC_TEXT:
         snprintf(text, 40, "1");

@@ -111,7 +111,9 @@ def test_metrics_are_well_formed_and_have_every_figure(lab):
         # at the very start no tick has said yet how old the data is
         wait_until(lambda: ("holdline_proxy_mapperd_data_age_seconds", "1") in running.metrics())
         found = running.metrics()
+        text = running.get("/metrics")[2]
         info = resp(lab, "INFO", "everything")
+    assert " untyped" not in text, "a figure of INFO that the exporter has no words for"
     assert found["holdline_mapperd_up", None] == found["holdline_proxy_up", None] == 1
     assert found["holdline_mapperd_ready", None] == found["holdline_proxy_ready", None] == 1
     assert found["holdline_mapperd_info", "mapperd1"] == 1
