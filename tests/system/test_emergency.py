@@ -1,11 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Emergency calls (RFC 5031): urn:service:sos is a target like others, allowed by a rule, led out by a
 route. They get through where all else is forbidden, and nothing else gets through with them."""
+import re
+
 import pytest
 
 from tests.system.lib import Pbx, Phone, provision, ready_phone, sql, wait_until
 from tests.system.lib.mapctl import mapctl
 from tests.system.test_foreign_callers import federated, reaches, rule
+from tests.system.test_trusted_peer import run_check
 
 pytestmark = pytest.mark.lab(workers=2, proxy_sections={"route pbx": {"services": ["sos"]}})
 
@@ -106,14 +109,12 @@ def test_without_a_route_a_service_that_is_allowed_is_404(emergency):
         assert said in out, err
 
 
-def test_services_that_are_none_are_named_with_their_line(make_lab):
-    lab = make_lab(workers=1)
-    path = lab.path("bad.conf")
-    text = lab.path("proxy.conf").read_text()
-    path.write_text(text.replace("route pbx {\n", 'route pbx {\n    services = {"sos", "urn:service:"}\n'))
-    import subprocess
-
-    done = subprocess.run(
-        [str(lab.binary("holdline-proxy")), "--check-config", "--config", str(path)], capture_output=True, text=True
-    )
-    assert done.returncode != 0 and '"urn:service:" is no service' in done.stderr
+def test_services_that_are_none_are_named_with_their_line(fresh_lab):
+    path = fresh_lab.path("bad.conf")
+    text = fresh_lab.path("proxy.conf").read_text()
+    bad = re.sub(r"services *=.*", 'services = {"sos", "urn:service:"}', text)
+    path.write_text(bad)
+    line = 1 + bad[: bad.index('"urn:service:"')].count("\n")
+    done = run_check(fresh_lab, path)
+    assert done.returncode != 0
+    assert re.search(rf'bad\.conf:{line}: .*"urn:service:" is no service', done.stderr), done.stderr
