@@ -49,11 +49,13 @@ static const char *read_file(struct watched *w)
     struct slice der;
     if (config_read_staple(w->options, &der, &why) != ERROR_NONE)
         return why;
-    if (ocsp_read(der, w->options->chain, &answer, &why) == ERROR_NONE) {
+    if (ocsp_read(der, w->options->chain, 0, &answer, &why) == ERROR_NONE) {
         if (answer.status == OCSP_STATUS_REVOKED)
             why = "our certificate has been revoked";
         else if (answer.status != OCSP_STATUS_GOOD)
             why = "the responder does not know our certificate";
+        else if (!answer.next_update_unix_s)
+            why = "it has no nextUpdate";
         else if (answer.next_update_unix_s <= clock_unix_s())
             why = "its nextUpdate is over";
     }

@@ -12,7 +12,6 @@
 #include <time.h>
 
 #define STAPLES_MAX 1024 /* 32 listeners, 32 certificates each */
-#define EARLY_MAX_S 300  /* by which the responder's clock may be before ours */
 
 /* ---- Reading ---- */
 
@@ -28,13 +27,29 @@ static bool read_time(const ASN1_GENERALIZEDTIME *time, uint64_t *unix_s)
 
 /* The issuer alone is trusted, whatever else leads to it: a responder's certificate must be by it.
  */
-static bool is_signed(OCSP_BASICRESP *basic, const STACK_OF(X509) * chain)
+static bool is_signed(OCSP_BASICRESP *basic, const STACK_OF(X509) * chain, int security_level)
 {
     X509_STORE *store = X509_STORE_new();
-    bool good = store && X509_STORE_add_cert(store, sk_X509_value(chain, 1)) == 1 &&
-                OCSP_basic_verify(basic, (STACK_OF(X509) *)chain, store, OCSP_PARTIAL_CHAIN) == 1;
+    bool good = store && X509_STORE_add_cert(store, sk_X509_value(chain, 1)) == 1;
+    if (good)
+        X509_VERIFY_PARAM_set_auth_level(X509_STORE_get0_param(store), security_level);
+    good =
+        good && OCSP_basic_verify(basic, (STACK_OF(X509) *)chain, store, OCSP_PARTIAL_CHAIN) == 1;
     X509_STORE_free(store);
     return good;
+}
+
+/* As of revocation lists. A signature without a digest of its own (EdDSA) has none that is weak. */
+static bool is_strong(const OCSP_BASICRESP *basic, int security_level)
+{
+    const ASN1_OBJECT *algorithm;
+    int digest = NID_undef;
+    X509_ALGOR_get0(&algorithm, NULL, NULL, OCSP_resp_get0_tbs_sigalg(basic));
+    if (OBJ_find_sigid_algs(OBJ_obj2nid(algorithm), &digest, NULL) != 1)
+        return false;
+    if (digest == NID_md5 || digest == NID_md4 || digest == NID_md2 || digest == NID_mdc2)
+        return false;
+    return digest != NID_sha1 || security_level == 0;
 }
 
 /* Whether it is about this certificate, by the digest that it names its issuer with. */
@@ -56,35 +71,56 @@ static const char *read_single(OCSP_SINGLERESP *single, struct ocsp_answer *out)
     ASN1_GENERALIZEDTIME *this_update, *next_update;
     int reason;
     int status = OCSP_single_get0_status(single, &reason, NULL, &this_update, &next_update);
-    if (!read_time(this_update, &out->this_update_unix_s) ||
-        !read_time(next_update, &out->next_update_unix_s))
-        return "it has no thisUpdate or no nextUpdate";
-    if (out->next_update_unix_s <= out->this_update_unix_s)
+    if (OCSP_SINGLERESP_get_ext_by_critical(single, 1, -1) >= 0)
+        return "it has a critical extension that is not known";
+    if (!read_time(this_update, &out->this_update_unix_s))
+        return "it has no thisUpdate";
+    if (next_update && !read_time(next_update, &out->next_update_unix_s))
+        return "its nextUpdate is no time";
+    if (next_update && out->next_update_unix_s <= out->this_update_unix_s)
         return "its nextUpdate is not after its thisUpdate";
     if (status == V_OCSP_CERTSTATUS_GOOD)
         out->status = OCSP_STATUS_GOOD;
     else if (status == V_OCSP_CERTSTATUS_REVOKED)
         out->status = OCSP_STATUS_REVOKED;
+    else
+        out->status = OCSP_STATUS_UNKNOWN;
     return NULL;
 }
 
-static const char *read_basic(OCSP_BASICRESP *basic, const STACK_OF(X509) * chain,
-                              struct ocsp_answer *out)
+static const char *read_singles(OCSP_BASICRESP *basic, const STACK_OF(X509) * chain,
+                                struct ocsp_answer *out)
 {
-    int count = OCSP_resp_count(basic);
-    if (count > OCSP_SINGLES_MAX)
-        return "it is about too many certificates";
-    if (!is_signed(basic, chain))
-        return "the certificate's issuer has not signed it, nor given the signer that right";
-    for (int i = 0; i < count; i++) {
+    const char *why = "it is not about the certificate";
+    for (int i = 0; i < OCSP_resp_count(basic); i++) {
         OCSP_SINGLERESP *single = OCSP_resp_get0(basic, i);
-        if (is_about(single, sk_X509_value(chain, 0), sk_X509_value(chain, 1)))
-            return read_single(single, out);
+        struct ocsp_answer one = { .status = OCSP_STATUS_NONE };
+        if (!is_about(single, sk_X509_value(chain, 0), sk_X509_value(chain, 1)))
+            continue;
+        why = read_single(single, &one);
+        if (why)
+            return why;
+        if (out->status == OCSP_STATUS_NONE || one.status == OCSP_STATUS_REVOKED)
+            *out = one;
     }
-    return "it is not about the certificate";
+    return why;
 }
 
-static const char *read_response(struct slice der, const STACK_OF(X509) * chain,
+static const char *read_basic(OCSP_BASICRESP *basic, const STACK_OF(X509) * chain,
+                              int security_level, struct ocsp_answer *out)
+{
+    if (OCSP_resp_count(basic) > OCSP_SINGLES_MAX)
+        return "it is about too many certificates";
+    if (OCSP_BASICRESP_get_ext_by_critical(basic, 1, -1) >= 0)
+        return "it has a critical extension that is not known";
+    if (!is_strong(basic, security_level))
+        return "its signature is weak";
+    if (!is_signed(basic, chain, security_level))
+        return "the certificate's issuer has not signed it, nor given the signer that right";
+    return read_singles(basic, chain, out);
+}
+
+static const char *read_response(struct slice der, const STACK_OF(X509) * chain, int security_level,
                                  struct ocsp_answer *out)
 {
     const unsigned char *at = (const unsigned char *)der.data, *end = at + der.size;
@@ -101,21 +137,29 @@ static const char *read_response(struct slice der, const STACK_OF(X509) * chain,
             basic = OCSP_response_get1_basic(response);
     }
     if (basic)
-        why = read_basic(basic, chain, out);
+        why = read_basic(basic, chain, security_level, out);
     OCSP_BASICRESP_free(basic);
     OCSP_RESPONSE_free(response);
     return why;
 }
 
-enum error ocsp_read(struct slice der, const STACK_OF(X509) * chain, struct ocsp_answer *out,
-                     const char **why)
+enum error ocsp_read(struct slice der, const STACK_OF(X509) * chain, int security_level,
+                     struct ocsp_answer *out, const char **why)
 {
     struct ocsp_answer found = { .status = OCSP_STATUS_NONE };
     ERR_clear_error();
-    *why = read_response(der, chain, &found);
+    *why = read_response(der, chain, security_level, &found);
     ERR_clear_error();
     *out = *why ? (struct ocsp_answer){ .status = OCSP_STATUS_NONE } : found;
     return *why ? ERROR_MALFORMED : ERROR_NONE;
+}
+
+bool ocsp_in_force(const struct ocsp_answer *answer, uint64_t now_unix_s, uint64_t *until_unix_s)
+{
+    *until_unix_s = answer->next_update_unix_s ? answer->next_update_unix_s
+                                               : answer->this_update_unix_s + OCSP_ENDLESS_S;
+    return answer->status != OCSP_STATUS_NONE && now_unix_s < *until_unix_s &&
+           answer->this_update_unix_s <= now_unix_s + OCSP_EARLY_MAX_S;
 }
 
 /* ---- The set ---- */
@@ -171,8 +215,8 @@ enum error staples_put(struct staples *set, X509 *certificate, struct slice der,
 {
     struct staple one = { .size = der.size,
                           .until_unix_s = answer->next_update_unix_s,
-                          .from_unix_s = answer->this_update_unix_s > EARLY_MAX_S
-                                             ? answer->this_update_unix_s - EARLY_MAX_S
+                          .from_unix_s = answer->this_update_unix_s > OCSP_EARLY_MAX_S
+                                             ? answer->this_update_unix_s - OCSP_EARLY_MAX_S
                                              : 0 };
     if (X509_digest(certificate, EVP_sha256(), one.certificate, NULL) != 1)
         return ERROR_LIBRARY;

@@ -39,6 +39,13 @@ enum crl_rule {
     CRL_OFF,
 };
 
+/* Of OCSP (RFC 6960), about the leaf. A signed `revoked` refuses by each but OFF. */
+enum ocsp_rule {
+    OCSP_REQUIRED = 0, /* a `good` that is in force */
+    OCSP_IF_ANSWERED,  /* no answer, a late one or `unknown` lets pass */
+    OCSP_OFF,          /* nobody is asked */
+};
+
 #define TRUST_LEVEL_USUAL 2 /* a store below it is warned of */
 
 struct trust_rules {
@@ -48,11 +55,14 @@ struct trust_rules {
     unsigned sources; /* of enum identity_source */
     enum crl_rule crl;
     bool crl_expired_accepted; /* one whose nextUpdate is over is used on */
+    enum ocsp_rule ocsp;
+    const char *ocsp_responder; /* URL; NULL: the certificate's own. Lives as long as the store */
 };
 #define TRUST_RULES_USUAL                                       \
     ((struct trust_rules){ .security_level = TRUST_LEVEL_USUAL, \
                            .key_usage = KEY_USAGE_ACCEPT,       \
                            .sources = SOURCES_USUAL,            \
-                           .crl = CRL_OFF })
+                           .crl = CRL_OFF,                      \
+                           .ocsp = OCSP_OFF })
 
 #endif

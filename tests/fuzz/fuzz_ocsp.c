@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Any OCSP response: it is read or refused with a reason, and what was read is whole. The seeds are
  * signed by this root, or by a responder of its, for this certificate, so that all is reached. */
-#include "proxy/tls/ocsp.h"
+#include "proxy/tls/certificate_status.h"
 #include "proxy/tls/trust_store.h"
 
 #include <assert.h>
@@ -48,6 +48,28 @@ static void staple(const STACK_OF(X509) * chain, struct slice der, const struct 
     staples_drop(set);
 }
 
+/* What a desk and a worker make of it at any time, whatever they knew before: a good that is in
+ * force alone lets in where an answer is required, and a revocation is lifted by a later good
+ * alone. */
+static void judge(const struct ocsp_answer *answer, uint64_t now_unix_s)
+{
+    for (int said = OCSP_STATUS_NONE; said <= OCSP_STATUS_UNKNOWN; said++) {
+        const struct certificate_status before = { (enum ocsp_status)said, now_unix_s - 60,
+                                                   now_unix_s + 60 };
+        struct certificate_status known = before;
+        bool took = status_take(&known, answer, now_unix_s);
+        assert(took || (known.said == before.said && known.until_unix_s == before.until_unix_s));
+        assert(!took || (known.said == answer->status && known.until_unix_s > now_unix_s));
+        assert(!took || before.said != OCSP_STATUS_REVOKED || known.said == OCSP_STATUS_REVOKED ||
+               (known.said == OCSP_STATUS_GOOD &&
+                answer->this_update_unix_s > before.this_update_unix_s));
+        assert((status_judge(OCSP_REQUIRED, &known, true, now_unix_s) == STATUS_PASSES) ==
+               (known.said == OCSP_STATUS_GOOD));
+        assert((status_judge(OCSP_IF_ANSWERED, &known, true, now_unix_s) == STATUS_REFUSED) ==
+               (known.said == OCSP_STATUS_REVOKED));
+    }
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static STACK_OF(X509) * chain;
@@ -56,9 +78,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     const char *why;
     if (!chain)
         chain = make_chain();
-    if (ocsp_read(der, chain, &answer, &why) == ERROR_NONE) {
-        assert(!why && answer.next_update_unix_s > answer.this_update_unix_s);
-        staple(chain, der, &answer);
+    if (ocsp_read(der, chain, 2, &answer, &why) == ERROR_NONE) {
+        assert(!why && answer.status != OCSP_STATUS_NONE);
+        assert(!answer.next_update_unix_s || answer.next_update_unix_s > answer.this_update_unix_s);
+        if (answer.next_update_unix_s)
+            staple(chain, der, &answer);
+        judge(&answer, answer.this_update_unix_s + 1);
+        judge(&answer, answer.next_update_unix_s + 60);
+        judge(&answer, answer.this_update_unix_s > 86400 ? answer.this_update_unix_s - 86400 : 60);
     } else {
         assert(why && answer.status == OCSP_STATUS_NONE && answer.next_update_unix_s == 0);
     }
