@@ -7,6 +7,7 @@
 #include "proxy/config.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 
 static bool read_certificate(const char *path, struct buffer *out)
@@ -55,6 +56,8 @@ static enum status show(struct question *q, const struct settings *settings,
         return status;
     if (decision.effect == EFFECT_ALLOW && result->delivery != REASON_ALLOWED)
         printf("but: %s: %s\n", reason_name(result->delivery), reason_text(result->delivery));
+    if (result->ocsp)
+        printf("ocsp: %s\n", result->ocsp);
     if (result->trusted)
         printf("trusted peer: %s\n", result->trusted);
     return status;
@@ -140,6 +143,7 @@ enum status check_as_proxy(struct question *q, const struct settings *settings,
     enum status status = STATUS_USAGE;
 
     log_set_level(LOG_ERROR);
+    (void)signal(SIGPIPE, SIG_IGN); /* an OCSP responder may hang up */
     if (config_load(path, &config) != ERROR_NONE)
         return status;
     buffer_init(&pem, CERTIFICATE_MAX);

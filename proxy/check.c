@@ -8,6 +8,7 @@
 #include "proxy/authorization/enforce.h"
 #include "proxy/config.h"
 #include "proxy/route/target.h"
+#include "proxy/tls/certificate_status.h"
 #include "proxy/tls/context.h"
 
 #include <ev.h>
@@ -137,16 +138,47 @@ static bool wait_for_decision(struct scene *scene, unsigned timeout_ms)
 
 /* ---- The peer ---- */
 
+/* As a worker does (net/status.c), with no word kept. */
+static void ask_status(const struct config *config, const struct tls_status_question *status,
+                       struct check_result *result)
+{
+    struct certificate_status known = { .said = OCSP_STATUS_NONE };
+    struct ocsp_answer answer;
+    uint64_t now_unix_s;
+
+    if (status->rule == OCSP_OFF)
+        return;
+    result->ocsp = "there is no responder to be asked";
+    if (status->question && ocsp_ask(status->question, (unsigned)config->ocsp.timeout_ms, -1,
+                                     &answer, &result->ocsp) == ERROR_NONE)
+        result->ocsp = status_take(&known, &answer, clock_unix_s()) ? status_text(known.said)
+                                                                    : "the answer is over";
+    now_unix_s = clock_unix_s();
+    if (status_judge(status->rule, &known, true, now_unix_s) != STATUS_REFUSED)
+        return;
+    result->tls_alert = known.said == OCSP_STATUS_REVOKED
+                            ? "the OCSP responder says that the certificate is revoked"
+                            : "no answer by OCSP that says good";
+}
+
 static enum error identify(const struct config *config, const struct check_question *q,
                            struct check_result *result, const char **why)
 {
+    const struct tls_context *context = q->listener->tls[0];
+    struct tls_status_question status;
     int alert = X509_V_OK;
     enum error error;
 
-    if (q->shown == CHECK_SHOWS_NAMES)
+    if (q->shown == CHECK_SHOWS_NAMES) {
+        if (tls_context_ocsp_rule(context, q->identity.store) != OCSP_OFF)
+            result->ocsp = "not asked, for want of a certificate";
         return peer_identity_copy(&q->identity, &result->peer);
-    error = tls_context_identify(q->listener->tls[0], &config->revocations, q->pem, &result->peer,
-                                 &alert);
+    }
+    error =
+        tls_context_identify(context, &config->revocations, q->pem, &result->peer, &status, &alert);
+    if (error == ERROR_NONE)
+        ask_status(config, &status, result);
+    mem_free(status.question);
     if (error == ERROR_NOT_FOUND) {
         result->tls_alert = X509_verify_cert_error_string(alert);
         return ERROR_NONE;

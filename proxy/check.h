@@ -32,6 +32,7 @@ struct check_result {
     struct peer_identity *peer; /* who it is; NULL without certificate */
     const char *trusted;        /* the trusted peer that this is; the configuration's; or NULL */
     const char *tls_alert;      /* why the handshake would fail; NULL: it would not */
+    const char *ocsp; /* what the responder says, or that it says nothing; NULL: nobody is asked */
     enum effect effect;
     enum reason reason;   /* of a DENY or CHALLENGE; ALLOWED */
     enum reason delivery; /* after an ALLOW: ALLOWED, or what is answered since nobody is there */
@@ -40,9 +41,10 @@ struct check_result {
     char entry[IDENTITY_MAX + 1]; /* what admitted From; "" when nothing did */
 };
 
-/* Waits up to timeout_ms for mapperd. ERROR_MALFORMED: a certificate or a target that cannot be
- * read, *why (static text) says which; ERROR_UNREACHABLE: mapperd has not answered; ERROR_MEMORY.
- * Give the result back with check_result_free(), also on failure. */
+/* Waits up to timeout_ms for mapperd, and up to ocsp_timeout for an OCSP responder where a store
+ * has one asked. ERROR_MALFORMED: a certificate or a target that cannot be read, *why (static text)
+ * says which; ERROR_UNREACHABLE: mapperd has not answered; ERROR_MEMORY. Give the result back with
+ * check_result_free(), also on failure. */
 enum error check_run(const struct config *config, const struct check_question *question,
                      unsigned timeout_ms, struct check_result *result, const char **why) MUST_CHECK;
 void check_result_free(struct check_result *result);

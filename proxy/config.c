@@ -173,6 +173,8 @@ static enum error read_bounds(struct config *c, const struct config_file *file)
         .max_ms = read_ms(file, "resumption_max"),
         .rotation_ms = read_ms(file, "ticket_key_rotation"),
     };
+    c->ocsp.timeout_ms = read_ms(file, "ocsp_timeout");
+    c->ocsp.refresh_ms = read_ms(file, "ocsp_refresh");
     const struct config_registrar *r = &c->registrar;
     enum error e = ERROR_NONE;
     if (c->resumption.max_ms / c->resumption.rotation_ms > TICKET_KEYS_MAX - 2)

@@ -145,6 +145,12 @@ struct config_resumption {
     uint64_t rotation_ms; /* how long a key seals tickets */
 };
 
+/* How peers' certificates are asked about. */
+struct config_ocsp {
+    uint64_t timeout_ms, refresh_ms;
+    bool wanted; /* a trust store has ocsp_check */
+};
+
 struct config_registrar {
     unsigned expires_min_s, expires_default_s, expires_max_s;
     unsigned contacts_max;
@@ -167,6 +173,7 @@ struct config {
     struct config_registrar registrar;
     struct config_passwords passwords;
     struct config_resumption resumption;
+    struct config_ocsp ocsp;
     struct config_listener *listeners;
     size_t listener_count;
     struct config_route *routes;

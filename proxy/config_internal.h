@@ -67,6 +67,10 @@ int config_tls_version(const char *text);
 enum error config_read_staples(struct config *config, const struct config_file *file,
                                const struct config_section *s, const struct tls_own_spec *own,
                                size_t own_count, const struct config_listener *listener) MUST_CHECK;
+/* The same file: ocsp_check and ocsp_responder of a section trust_store. */
+enum error config_read_ocsp_rules(struct config *config, const struct config_file *file,
+                                  const struct config_section *s,
+                                  struct trust_rules *rules) MUST_CHECK;
 void config_free_staples(struct config *config);
 
 /* config_trusted.c */

@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Files of OCSP responses that are stapled to our own certificates. They are not read with the
- * configuration: a response that is over or missing keeps nobody from being served. */
+/* OCSP: files of responses that are stapled to our own certificates, which are not read with the
+ * configuration (one that is over or missing keeps nobody from being served); and how peers'
+ * certificates are asked about. */
 #include "proxy/config_internal.h"
 
 #include "common/mem.h"
 #include "proxy/tls/context.h"
 #include "proxy/tls/ocsp.h"
+#include "proxy/tls/ocsp_question.h"
 
 #include <errno.h>
 #include <string.h>
@@ -64,4 +66,27 @@ void config_free_staples(struct config *config)
     for (size_t i = 0; i < config->staple_count; i++)
         sk_X509_pop_free(config->staples[i].chain, X509_free);
     mem_free(config->staples);
+}
+
+enum error config_read_ocsp_rules(struct config *config, const struct config_file *file,
+                                  const struct config_section *s, struct trust_rules *rules)
+{
+    const char *check = config_section_text(s, "ocsp_check");
+    const char *responder = config_section_text(s, "ocsp_responder");
+    rules->ocsp = OCSP_REQUIRED;
+    if (strcmp(check, "off") == 0)
+        rules->ocsp = OCSP_OFF;
+    else if (strcmp(check, "if_answered") == 0)
+        rules->ocsp = OCSP_IF_ANSWERED;
+    else if (strcmp(check, "required") != 0)
+        return config_complain(file, s, "ocsp_check", "write off, if_answered or required");
+    config->ocsp.wanted |= rules->ocsp != OCSP_OFF;
+    rules->ocsp_responder = NULL;
+    if (!*responder)
+        return ERROR_NONE;
+    if (!ocsp_url_fits(responder))
+        return config_complain(file, s, "ocsp_responder",
+                               "write http://HOST, with a port and a path if need be");
+    rules->ocsp_responder = config_keep_text(config, responder);
+    return rules->ocsp_responder ? ERROR_NONE : ERROR_MEMORY;
 }

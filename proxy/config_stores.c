@@ -153,6 +153,7 @@ static enum error read_store(struct config *c, const struct config_file *file,
                    file, s, NULL,
                    "trust_store %s: write small letters, digits, _ or -, as in the database",
                    store->name));
+    e = config_worse(e, config_read_ocsp_rules(c, file, s, &store->rules));
     if (e == ERROR_NONE)
         e = config_read_crl_store(c, file, s, config_pem_slice(&store->pem), &store->rules);
     store->usable = e == ERROR_NONE;

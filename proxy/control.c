@@ -9,6 +9,7 @@
 #include "proxy/authorization/ask.h"
 #include "proxy/config.h"
 #include "proxy/crl_watch.h"
+#include "proxy/ocsp_desk.h"
 #include "proxy/staple_watch.h"
 #include "proxy/worker_base.h"
 
@@ -172,6 +173,20 @@ static void add_staples(const struct control_view *view, struct buffer *out)
                       figures.expired, figures.faulty);
 }
 
+static void add_ocsp(const struct control_view *view, struct buffer *out)
+{
+    struct ocsp_figures figures;
+
+    ocsp_desk_get_figures(view->desk, &figures);
+    buffer_add_format(out,
+                      "ocsp_kept:%u\r\nocsp_asking:%u\r\nocsp_waiting:%u\r\nocsp_good:%llu\r\n"
+                      "ocsp_revoked:%llu\r\nocsp_unknown:%llu\r\nocsp_unanswered:%llu\r\n",
+                      figures.kept, figures.asked, SUM_NOW(view, ocsp_waiting), figures.good,
+                      figures.revoked, figures.unknown, figures.unanswered);
+    buffer_add_format(out, "ocsp_passed:%llu\r\nocsp_refused:%llu\r\n", SUM(view, ocsp_passed),
+                      SUM(view, ocsp_refused));
+}
+
 static void add_reasons(const struct control_view *view, struct buffer *out)
 {
     buffer_add_text(out, "# Reasons\r\n");
@@ -193,6 +208,7 @@ static void run_info(struct client *client)
     add_mapperd(client->control->view, &text);
     add_crls(client->control->view, &text);
     add_staples(client->control->view, &text);
+    add_ocsp(client->control->view, &text);
     add_reasons(client->control->view, &text);
     if (text.failed)
         resp_add_failure(&client->out, "ERR out of memory");

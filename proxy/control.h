@@ -12,6 +12,7 @@ struct control;
 struct counters;
 struct crl_watch;
 struct ev_loop;
+struct ocsp_desk;
 struct staple_watch;
 
 /* Clients at once; a further one is closed. */
@@ -23,6 +24,7 @@ struct control_view {
     const struct counters *const *counters; /* one a worker */
     const struct crl_watch *crls;
     const struct staple_watch *staples;
+    const struct ocsp_desk *desk;
     /* RELOAD: ERROR_NONE, or the running configuration stays and the log says why. */
     enum error (*reload)(void *owner);
     void *owner;

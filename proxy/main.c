@@ -12,6 +12,7 @@
 #include "proxy/crl_watch.h"
 #include "proxy/delivery/mail.h"
 #include "proxy/net/listener.h"
+#include "proxy/ocsp_desk.h"
 #include "proxy/staple_watch.h"
 #include "proxy/ticket_rotation.h"
 #include "proxy/worker.h"
@@ -176,6 +177,7 @@ static enum error reload(void *owner)
     use_token_keys(proxy, keys);
     crl_watch_use(proxy->crls, next);
     staple_watch_use(proxy->staples, next);
+    ocsp_desk_use(proxy->shared.desk, next);
     ticket_rotation_use(proxy->tickets, &next->resumption);
     for (unsigned i = 0; i < proxy->config->workers; i++)
         worker_reload(proxy->workers[i], next);
@@ -223,6 +225,29 @@ static enum error watch_staples(struct proxy *proxy)
     if (error == ERROR_NONE)
         staple_watch_use(proxy->staples, proxy->config);
     proxy->view.staples = proxy->staples;
+    return error;
+}
+
+static bool tell_status(void *owner, unsigned worker, const struct status_word *word)
+{
+    return worker_tell_status(((struct proxy *)owner)->workers[worker], word);
+}
+
+static void on_status_revoked(void *owner)
+{
+    struct proxy *proxy = owner;
+
+    for (unsigned i = 0; i < proxy->config->workers; i++)
+        worker_count_edition(proxy->workers[i]);
+}
+
+static enum error open_desk(struct proxy *proxy)
+{
+    const struct ocsp_desk_user user = { proxy, proxy->config->workers, tell_status,
+                                         on_status_revoked };
+    enum error error = ocsp_desk_new(proxy->loop, &user, proxy->config, &proxy->shared.desk);
+
+    proxy->view.desk = proxy->shared.desk;
     return error;
 }
 
@@ -278,6 +303,8 @@ static enum error prepare(struct proxy *proxy)
         error = rotate_ticket_keys(proxy);
     if (error == ERROR_NONE)
         error = watch_staples(proxy);
+    if (error == ERROR_NONE)
+        error = open_desk(proxy);
     if (error != ERROR_NONE)
         return error;
     error = control_new(proxy->loop, &proxy->view, &proxy->control);
@@ -347,6 +374,7 @@ static void release(struct proxy *proxy)
         post_office_close(proxy->shared.office);
     for (unsigned i = 0; proxy->workers && i < proxy->config->workers; i++)
         worker_free(proxy->workers[i]);
+    ocsp_desk_free(proxy->shared.desk);
     post_office_free(proxy->shared.office);
     call_rates_free(proxy->shared.call_rates);
     mem_free(proxy->workers);

@@ -8,6 +8,7 @@
 #include "common/hash.h"
 #include "common/log.h"
 #include "common/mem.h"
+#include "common/queue.h"
 #include "proxy/authorization/ask.h"
 #include "proxy/authorization/authenticate.h"
 #include "proxy/authorization/denials.h"
@@ -19,6 +20,7 @@
 #include "proxy/delivery/endpoint.h"
 #include "proxy/net/connection.h"
 #include "proxy/net/net.h"
+#include "proxy/ocsp_desk.h"
 #include "proxy/registrar/registrar.h"
 #include "proxy/request/request_layer.h"
 #include "proxy/tls/ocsp.h"
@@ -36,6 +38,8 @@
 #define DRAIN_MS 2000
 /* The figures that the control socket shows are renewed so often. */
 #define FIGURES_MS 250
+/* Words about certificates that wait to be read. */
+#define STATUS_WORDS_MAX 65536
 
 struct worker {
     struct worker_base base;
@@ -60,6 +64,8 @@ struct worker {
     _Atomic(struct revocation_set *) revoked; /* the same */
     _Atomic(struct ticket_keys *) ticket_keys;
     _Atomic(struct staples *) staples;
+    struct queue status_words;
+    struct queue_batch status_batch;
     _Atomic(const struct token_keys *) token_keys; /* no reference: they outlive it */
     atomic_ullong edition; /* main's count of what it has handed over, these two included */
     atomic_bool stop_wanted;
@@ -164,6 +170,16 @@ static void take_over_staples(struct worker *worker)
     staples_drop(set);
 }
 
+static void read_status_words(struct worker *worker)
+{
+    queue_take(&worker->status_words, &worker->status_batch);
+    for (size_t i = 0; i < worker->status_batch.count; i++) {
+        net_status_told(worker->net, worker->status_batch.items[i]);
+        mem_free(worker->status_batch.items[i]);
+    }
+    worker->status_batch.count = 0;
+}
+
 static void take_over_token_keys(struct worker *worker)
 {
     const struct token_keys *keys = atomic_exchange(&worker->token_keys, NULL);
@@ -186,6 +202,7 @@ static void on_mail(struct ev_loop *loop, ev_async *watcher, int events)
     take_over_staples(worker);
     take_over_token_keys(worker);
     take_over_config(worker);
+    read_status_words(worker);
     delivery_read_box(worker->delivery);
     if (atomic_load(&worker->stop_wanted))
         stop(worker);
@@ -351,6 +368,11 @@ static void on_failed(void *owner, struct connection *c, enum connection_end end
         request_layer_connected(worker->requests, connection_flow(c), false);
 }
 
+static bool on_ask_status(void *owner, struct status_wish *wish)
+{
+    return ocsp_desk_wish(((struct worker *)owner)->shared->desk, wish);
+}
+
 /* ---- peers ---- */
 
 static void on_peer_evaluated(void *owner, struct peer *peer)
@@ -447,6 +469,7 @@ static void on_figures(struct timer *timer)
     atomic_store_explicit(&worker->counters.cached, status.cached + status.cached_unknown,
                           memory_order_relaxed);
     atomic_store_explicit(&worker->counters.lookups_waiting, status.lookups, memory_order_relaxed);
+    net_status_retry(worker->net);
     if (timer_start(&worker->base.timers, timer, worker->base.now_mono_ms + FIGURES_MS) !=
         ERROR_NONE)
         log_write(LOG_WARNING, "figures-stopped", "out of memory");
@@ -522,7 +545,7 @@ static enum error make_net(struct worker *worker, const int *listening)
 {
     const struct config *config = worker->base.config;
     const struct net_user user = { worker,     on_opened, on_message, on_malformed,
-                                   on_revoked, on_closed, on_failed };
+                                   on_revoked, on_closed, on_failed,  on_ask_status };
     enum error error = net_create(&worker->base, &user, &worker->net);
 
     for (size_t i = 0; i < config->listener_count; i++) {
@@ -614,6 +637,9 @@ enum error worker_new(struct worker_shared *shared, unsigned index, const int *l
     worker->base.loop = ev_loop_new(EVFLAG_AUTO);
     if (!worker->base.loop)
         return ERROR_SYSTEM;
+    error = queue_init(&worker->status_words, STATUS_WORDS_MAX);
+    if (error != ERROR_NONE)
+        return error;
     init_watchers(worker);
     post_office_listen(shared->office, index, wake, worker);
     error = make_net(worker, listening);
@@ -677,6 +703,29 @@ void worker_staple(struct worker *worker, struct staples *set)
     ev_async_send(worker->base.loop, &worker->mail);
 }
 
+bool worker_tell_status(struct worker *worker, const struct status_word *word)
+{
+    struct status_word *letter = mem_zero(1, sizeof(*letter));
+    bool was_empty;
+
+    if (!letter)
+        return false;
+    *letter = *word;
+    if (queue_put(&worker->status_words, letter, &was_empty) != ERROR_NONE) {
+        mem_free(letter);
+        return false;
+    }
+    if (was_empty)
+        ev_async_send(worker->base.loop, &worker->mail);
+    return true;
+}
+
+void worker_count_edition(struct worker *worker)
+{
+    atomic_fetch_add(&worker->edition, 1);
+    ev_async_send(worker->base.loop, &worker->mail);
+}
+
 void worker_use_keys(struct worker *worker, const struct token_keys *keys)
 {
     atomic_store(&worker->token_keys, keys);
@@ -688,6 +737,15 @@ void worker_join(struct worker *worker)
     if (worker->started)
         pthread_join(worker->thread, NULL);
     worker->started = false;
+}
+
+static void free_status_words(struct worker *worker)
+{
+    queue_take(&worker->status_words, &worker->status_batch);
+    for (size_t i = 0; i < worker->status_batch.count; i++)
+        mem_free(worker->status_batch.items[i]);
+    queue_batch_free(&worker->status_batch);
+    queue_destroy(&worker->status_words);
 }
 
 /* Requests first, without a word to anybody; then connections, whose end still tells the layers
@@ -714,6 +772,7 @@ void worker_free(struct worker *worker)
     revocation_set_drop(atomic_exchange(&worker->revoked, NULL));
     ticket_keys_drop(atomic_exchange(&worker->ticket_keys, NULL));
     staples_drop(atomic_exchange(&worker->staples, NULL));
+    free_status_words(worker);
     timer_stop(&worker->base.timers, &worker->drain);
     timer_stop(&worker->base.timers, &worker->figures);
     timers_free(&worker->base.timers);

@@ -9,9 +9,11 @@
 
 struct call_rates;
 struct config;
+struct ocsp_desk;
 struct post_office;
 struct revocation_set;
 struct staples;
+struct status_word;
 struct ticket_keys;
 struct token_keys;
 struct worker;
@@ -24,6 +26,7 @@ struct worker_shared {
     uint64_t proxy_epoch;
     atomic_uint parked_total;
     struct call_rates *call_rates;
+    struct ocsp_desk *desk; /* set before the first worker starts */
 };
 
 /* `listening` are bound sockets, one a listener of the configuration, in its order; they are the
@@ -44,6 +47,11 @@ void worker_revoke(struct worker *worker, struct revocation_set *set);
 void worker_ticket_keys(struct worker *worker, struct ticket_keys *keys);
 /* Our certificates are shown with these from here on; the same. */
 void worker_staple(struct worker *worker, struct staples *set);
+/* A letter: this is known of a certificate by OCSP (net_status_told()). False: no room, or no
+ * memory. Any thread. */
+bool worker_tell_status(struct worker *worker, const struct status_word *word);
+/* What was decided by others before now is decided again where it would be written. Any thread. */
+void worker_count_edition(struct worker *worker);
 /* Tokens are sealed and opened with these from here on; they outlive it. Any thread. */
 void worker_use_keys(struct worker *worker, const struct token_keys *keys);
 void worker_join(struct worker *worker); /* harmless when it was never started */

@@ -22,6 +22,9 @@ struct ev_loop;
 struct counters {
     atomic_ullong requests, responses, malformed, dropped, parked_total, forwarded;
     atomic_ullong handshakes, resumed; /* finished ones, all and those by a ticket */
+    atomic_ullong ocsp_passed;         /* without the answer that was asked for */
+    atomic_ullong ocsp_refused;
+    atomic_uint ocsp_waiting; /* connections */
     atomic_uint connections, parked, transactions;
     atomic_uint listening; /* 1 once its listeners are open */
     atomic_uint link;      /* enum ask_state: 3 is UP */

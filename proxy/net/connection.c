@@ -125,7 +125,9 @@ static const unsigned allowed[] = {
                         TO(CONNECTION_OPEN) | TO(CONNECTION_DEAD),
     [CONNECTION_CONNECTING] =
         TO(CONNECTION_HANDSHAKING) | TO(CONNECTION_OPEN) | TO(CONNECTION_DEAD),
-    [CONNECTION_HANDSHAKING] = TO(CONNECTION_OPEN) | TO(CONNECTION_CLOSING) | TO(CONNECTION_DEAD),
+    [CONNECTION_HANDSHAKING] = TO(CONNECTION_CHECKING) | TO(CONNECTION_OPEN) |
+                               TO(CONNECTION_CLOSING) | TO(CONNECTION_DEAD),
+    [CONNECTION_CHECKING] = TO(CONNECTION_OPEN) | TO(CONNECTION_CLOSING) | TO(CONNECTION_DEAD),
     [CONNECTION_OPEN] = TO(CONNECTION_CLOSING) | TO(CONNECTION_DEAD),
     [CONNECTION_CLOSING] = TO(CONNECTION_DEAD),
     [CONNECTION_DEAD] = 0,
@@ -188,18 +190,28 @@ static void log_connect_failure(const struct connection *c)
     log_end(&line);
 }
 
+/* Peers' handshakes may not crowd out our own. */
+static void leave_handshakes(struct connection *c)
+{
+    if (c->outbound)
+        return;
+    DL_DELETE(c->net->handshakes_list, c);
+    c->net->handshakes--;
+}
+
 static void leave(struct connection *c, enum connection_state to)
 {
-    struct net *net = c->net;
     switch (c->state) {
     case CONNECTION_HANDSHAKING:
-        if (c->outbound)
-            break;
-        DL_DELETE(net->handshakes_list, c);
-        net->handshakes--;
+        if (to != CONNECTION_CHECKING)
+            leave_handshakes(c);
+        break;
+    case CONNECTION_CHECKING:
+        atomic_fetch_sub_explicit(&c->net->base->counters->ocsp_waiting, 1, memory_order_relaxed);
+        leave_handshakes(c);
         break;
     case CONNECTION_OPEN:
-        atomic_fetch_sub_explicit(&net->base->counters->connections, 1, memory_order_relaxed);
+        atomic_fetch_sub_explicit(&c->net->base->counters->connections, 1, memory_order_relaxed);
         log_end_of(c);
         break;
     case CONNECTION_CONNECTING:
@@ -213,6 +225,12 @@ static void leave(struct connection *c, enum connection_state to)
     }
 }
 
+static void enter_checking(struct connection *c)
+{
+    ev_io_stop(c->net->base->loop, &c->read_io);
+    atomic_fetch_add_explicit(&c->net->base->counters->ocsp_waiting, 1, memory_order_relaxed);
+}
+
 static void enter_open(struct connection *c)
 {
     c->opened = true;
@@ -224,6 +242,7 @@ static void enter_open(struct connection *c)
 /* From here on the user may not count on it. */
 static void enter_end(struct connection *c)
 {
+    status_end(c);
     if (c->outbound && c->known && !c->told && !task_queued(&c->task))
         DL_DELETE(c->net->outbound_list, c);
     if (c->known && !c->told)
@@ -246,9 +265,12 @@ void connection_become(struct connection *c, enum connection_state to)
     switch (to) {
     case CONNECTION_HANDSHAKING:
         if (c->outbound)
-            break; /* peers' handshakes may not crowd out our own */
+            break;
         DL_APPEND(c->net->handshakes_list, c);
         c->net->handshakes++;
+        break;
+    case CONNECTION_CHECKING:
+        enter_checking(c);
         break;
     case CONNECTION_CONNECTING:
         c->known = true;
@@ -324,6 +346,22 @@ static void nearer_expiry(struct deadline *d, const struct connection *c)
         nearer(d, now_of(c), left_s * 1000, END_EXPIRED);
 }
 
+/* Of an answer that is awaited, or that its store requires; status_look() acts on it. */
+static void nearer_status(struct deadline *d, const struct connection *c)
+{
+    uint64_t now_unix_s = c->net->base->now_unix_s;
+    bool over;
+    if (!c->status.entry)
+        return;
+    if (c->status_by_mono_ms) {
+        nearer(d, c->status_by_mono_ms, 0, END_STATUS);
+    } else if (c->asking.rule == OCSP_REQUIRED) {
+        uint64_t until_unix_s = status_known(&c->status, &over)->until_unix_s;
+        uint64_t left_s = until_unix_s > now_unix_s ? until_unix_s - now_unix_s : 0;
+        nearer(d, now_of(c), left_s > CALENDAR_MS / 1000 ? CALENDAR_MS : left_s * 1000, END_STATUS);
+    }
+}
+
 /* A stranger (on the routes' listener, or over TLS without certificate) gets nothing but 403: it
  * shall not hold a place for long. */
 static struct deadline next_deadline(const struct connection *c)
@@ -337,7 +375,11 @@ static struct deadline next_deadline(const struct connection *c)
     case CONNECTION_HANDSHAKING:
         nearer(&d, c->begun_mono_ms, t->handshake_timeout_ms, END_HANDSHAKE);
         break;
+    case CONNECTION_CHECKING:
+        nearer_status(&d, c);
+        break;
     case CONNECTION_OPEN:
+        nearer_status(&d, c);
         if (!c->recognised)
             nearer(&d, c->received_mono_ms, t->message_timeout_ms, END_IDLE);
         else if (t->idle_timeout_ms)
@@ -377,12 +419,25 @@ void connection_log_suppressed(struct log_line *line, struct log_limit *limit)
         log_number(line, "suppressed", suppressed);
 }
 
+void connection_log_certificate(struct log_line *line, const struct connection *c)
+{
+    if (!c->identity)
+        return;
+    log_word(line, "store", c->identity->store);
+    log_text(line, "cn", (struct slice){ c->identity->cn, c->identity->cn_size });
+    if (c->identity->serial)
+        log_text(line, "serial", slice_of(c->identity->serial));
+    if (c->identity->issuer)
+        log_text(line, "issuer", slice_of(c->identity->issuer));
+}
+
 /* Of a server also whom it had to be and what its certificate names instead. */
 static void log_refused(struct log_line *line, const struct connection *c)
 {
     char cn[CN_MAX_OCTETS + 1], names[CERTIFICATE_NAMES_MAX];
     if (c->session.domain)
         log_text(line, "wanted", identity_text(c->session.domain));
+    connection_log_certificate(line, c);
     if (!c->session.refused)
         return;
     log_text(line, "cn", (struct slice){ cn, tls_session_refused_cn(&c->session, cn) });
@@ -411,6 +466,9 @@ static void log_handshake_failure(struct connection *c, const char *why)
 
 static void on_timer(struct connection *c)
 {
+    bool has_status = c->state == CONNECTION_OPEN && c->status.entry;
+    if ((c->state == CONNECTION_CHECKING || has_status) && status_look(c))
+        return;
     struct deadline d = next_deadline(c);
     if (d.due_mono_ms > now_of(c)) {
         connection_arm(c);
@@ -429,7 +487,7 @@ static void on_timer(struct connection *c)
 struct buffer *connection_output(struct connection *c)
 {
     if (c->state != CONNECTION_OPEN && c->state != CONNECTION_CONNECTING &&
-        !(c->state == CONNECTION_HANDSHAKING && c->outbound) &&
+        !(connection_is_coming(c) && c->outbound) &&
         !(c->state == CONNECTION_CLOSING && c->opened && !c->ended_sending)) {
         buffer_reset(&c->net->nowhere);
         return &c->net->nowhere;
@@ -518,7 +576,7 @@ void connection_close_after_flush(struct connection *c, enum connection_end end)
 {
     if (c->state == CONNECTION_CLOSING || c->state == CONNECTION_DEAD)
         return;
-    if (c->state != CONNECTION_OPEN && c->state != CONNECTION_HANDSHAKING) {
+    if (c->state != CONNECTION_OPEN && !connection_is_coming(c)) {
         connection_close(c, end);
         return;
     }
@@ -582,6 +640,24 @@ static void count_handshake(const struct connection *c)
         counter_add(&counters->resumed);
 }
 
+void connection_open(struct connection *c)
+{
+    ev_io_start(c->net->base->loop, &c->read_io);
+    stream_begin_turn(&c->stream);
+    open_for_user(c);
+    if (c->outbound)
+        connection_flush(c);
+    /* The first request may have come with the last message of the handshake. */
+    if (c->state == CONNECTION_OPEN)
+        connection_receive(c);
+}
+
+void connection_refuse(struct connection *c, const char *why, enum connection_end end)
+{
+    log_handshake_failure(c, why);
+    connection_close_after_flush(c, end);
+}
+
 static void handshake_done(struct connection *c)
 {
     ev_io_stop(c->net->base->loop, &c->write_io);
@@ -604,12 +680,7 @@ static void handshake_done(struct connection *c)
     c->recognised |= c->identity != NULL;
     count_handshake(c);
     c->expires_unix_s = c->identity ? c->identity->not_after_unix_s : 0;
-    open_for_user(c);
-    if (c->outbound)
-        connection_flush(c);
-    /* The first request may have come with the last message of the handshake. */
-    if (c->state == CONNECTION_OPEN)
-        connection_receive(c);
+    status_begin(c);
 }
 
 static void continue_handshake(struct connection *c)
@@ -702,6 +773,7 @@ static void connection_event(struct connection *c, enum connection_event event)
             discard_input(c);
         break;
     case CONNECTION_NONE:
+    case CONNECTION_CHECKING:
     case CONNECTION_DEAD:
         break;
     }

@@ -2,15 +2,18 @@
 /* One stream to a peer, over TLS or TCP: handshake, framing into SIP messages, output with a bound,
  * time-outs, end.
  *
- *   NONE → CONNECTING (outbound) ─────────────┐
- *             └→ HANDSHAKING (outbound TLS) ──┤
- *   NONE → HANDSHAKING (TLS accepted) ────────┼→ OPEN → CLOSING → DEAD
- *   NONE → OPEN (TCP accepted) ───────────────┘
+ *   NONE → CONNECTING (outbound) ─────────────────────────────┐
+ *             └→ HANDSHAKING (outbound TLS) ──┬──────────────┤
+ *   NONE → HANDSHAKING (TLS accepted) ────────┴→ (CHECKING →)┼→ OPEN → CLOSING → DEAD
+ *   NONE → OPEN (TCP accepted) ──────────────────────────────┘
  *
  * What is written into a connection that we open waits until it is OPEN: over TLS until the server
- * has been verified, and is thrown away when it is not. CLOSING: what waits is sent, then the
- * peer's end is awaited for a moment. From any state to DEAD, which is freed at the end of the
- * turn.
+ * has been verified, and is thrown away when it is not. CHECKING: the handshake is done, and an
+ * OCSP responder is asked about the peer's certificate (status.c). Nothing is read and nobody above
+ * knows of it; it has what is left of handshake_timeout, ocsp_timeout at most, counts as a
+ * handshake at once (max_handshakes), and that the peer has gone is seen when the answer or the
+ * time comes. CLOSING: what waits is sent, then the peer's end is awaited for a moment. From any
+ * state to DEAD, which is freed at the end of the turn.
  *
  * One thread: the worker's; another thread holds a struct flow. Limits, all from config->bounds and
  * config->timers: one message max_message; output output_max; connect and handshake
@@ -31,6 +34,7 @@ enum connection_state {
     CONNECTION_NONE = 0,
     CONNECTION_CONNECTING,
     CONNECTION_HANDSHAKING,
+    CONNECTION_CHECKING,
     CONNECTION_OPEN,
     CONNECTION_CLOSING,
     CONNECTION_DEAD,

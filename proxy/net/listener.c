@@ -157,6 +157,7 @@ static void take(struct net *net, struct listener *l, int fd, const struct addre
     c->session.revoked = &net->revoked;
     c->session.resumption.keys = &net->ticket_keys;
     c->session.staples = &net->staples;
+    c->session.statuses = net->statuses;
     bool ready = ssl || c->transport != TRANSPORT_TLS;
     if (!ready)
         connection_close(c, END_MEMORY);

@@ -28,6 +28,7 @@ const char *connection_end_text(enum connection_end end)
         [END_OUTPUT_STALLED] = "output-stalled",
         [END_EXPIRED] = "certificate-expired",
         [END_REVOKED] = "certificate-revoked",
+        [END_STATUS] = "certificate-status-not-known",
         [END_UNTRUSTED] = "trust-withdrawn",
         [END_FLOOD] = "flood",
         [END_MEMORY] = "out-of-memory",
@@ -56,7 +57,7 @@ enum error net_create(struct worker_base *base, const struct net_user *user, str
     net->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
     buffer_init(&net->nowhere, 1);
     net->stream_method = stream_method_create();
-    if (!net->stream_method) {
+    if (!net->stream_method || status_create(net) != ERROR_NONE) {
         net_destroy(net);
         return ERROR_MEMORY;
     }
@@ -251,6 +252,7 @@ void net_destroy(struct net *net)
     config_drop(net->newest);
     ticket_keys_drop(net->ticket_keys);
     staples_drop(net->staples);
+    statuses_free(net->statuses);
     buffer_free(&net->nowhere);
     while ((l = net->listeners)) {
         LL_DELETE(net->listeners, l);

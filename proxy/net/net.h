@@ -17,6 +17,8 @@ struct connection;
 struct net;
 struct revocation_set;
 struct staples;
+struct status_wish;
+struct status_word;
 struct ticket_keys;
 
 /* Why a connection ended. */
@@ -34,6 +36,7 @@ enum connection_end {
     END_OUTPUT_STALLED,  /* output waits and the peer took nothing for output_timeout */
     END_EXPIRED,         /* a certificate of its chain is over */
     END_REVOKED,         /* a certificate of its chain was revoked */
+    END_STATUS,          /* no answer by OCSP that its store requires */
     END_UNTRUSTED,       /* after a reload its listener, or route, would not have it any more */
     END_FLOOD,           /* pings, key updates */
     END_MEMORY,
@@ -58,12 +61,14 @@ struct net_user {
      * the connection is closed, once what the handler wrote is sent. */
     void (*malformed)(void *owner, struct connection *c, struct slice bytes,
                       enum framing_fault fault);
-    /* What the peer came in by does not count any more: END_REVOKED or END_UNTRUSTED. NULL: it is
-     * closed. */
+    /* What the peer came in by does not count any more: END_REVOKED, END_STATUS or END_UNTRUSTED.
+     * NULL: it is closed. */
     void (*revoked)(void *owner, struct connection *c, enum connection_end why);
     void (*closed)(void *owner, struct connection *c, enum connection_end end);
     /* Outbound only, instead of `closed`: it never opened, nothing of its output was sent. */
     void (*failed)(void *owner, struct connection *c, enum connection_end end);
+    /* As statuses_user has it. NULL: there is no desk, and no answer. */
+    bool (*ask_status)(void *owner, struct status_wish *wish);
 };
 
 /* `base` and what `user` points to must outlive it; `user` is copied. base->config gives bounds for
@@ -84,6 +89,11 @@ void net_set_revoked(struct net *net, struct revocation_set *set);
 void net_set_ticket_keys(struct net *net, struct ticket_keys *keys);
 /* What is stapled to our certificates from here on. Takes a reference. */
 void net_set_staples(struct net *net, struct staples *set);
+/* The desk has said something of a certificate: connections that wait for it open or end, those
+ * that are open stay or end (`revoked`). */
+void net_status_told(struct net *net, const struct status_word *word);
+/* Asks again what found no room; to be called a few times a second. */
+void net_status_retry(struct net *net);
 /* Nobody is accepted any more; what still leaves names the listeners as before. */
 void net_stop_listening(struct net *net);
 

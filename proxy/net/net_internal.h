@@ -9,6 +9,7 @@
 #include "proxy/net/stream.h"
 #include "proxy/tls/client.h"
 #include "proxy/tls/context.h"
+#include "proxy/tls/statuses.h"
 
 #include <ev.h>
 
@@ -51,12 +52,19 @@ struct net {
     struct revocation_set *revoked;  /* a reference; NULL: nothing is known to be */
     struct ticket_keys *ticket_keys; /* the same */
     struct staples *staples;         /* the same */
+    struct statuses *statuses;       /* of certificates, by OCSP */
     const struct config *newest;     /* for connections that we open; held */
     struct timer accept_timer;       /* accepting pauses until it fires */
     int spare_fd;          /* given up to accept and refuse when there are no others (T41) */
     struct buffer nowhere; /* output of the dead */
-    struct log_limit refused_limit, handshake_limit, dial_limit;
+    struct log_limit refused_limit, handshake_limit, dial_limit, status_limit;
     char scratch[SCRATCH_SIZE];
+};
+
+/* How a connection's store has the status of its certificate asked for. */
+struct status_asking {
+    enum ocsp_rule rule;
+    uint64_t responder; /* a hash of the URL; 0: the certificate's own */
 };
 
 struct connection {
@@ -91,6 +99,10 @@ struct connection {
     const struct config_route *route;
     const struct tls_client *client; /* outbound over TLS: by which it was verified */
     struct peer_identity *identity;
+    struct status_asking asking;
+    struct status_holder status; /* unless nobody is asked */
+    uint64_t status_by_mono_ms;  /* until when an answer is awaited; 0: no more */
+    bool status_anew;            /* within a reload */
     void *peer;
     uint64_t begun_mono_ms; /* accepted, dialled; CLOSING: since then */
     uint64_t opened_mono_ms;
@@ -102,6 +114,12 @@ struct connection {
     unsigned pings; /* since then */
     char remote_text[ADDRESS_TEXT_MAX];
 };
+
+/* It has not been OPEN yet, and may come to be. */
+static inline bool connection_is_coming(const struct connection *c)
+{
+    return c->state == CONNECTION_HANDSHAKING || c->state == CONNECTION_CHECKING;
+}
 
 /* ---- net.c ---- */
 
@@ -131,7 +149,30 @@ void connection_free(struct connection *c);
 /* Adds how many lines of that limit were left out since the last one. */
 void connection_log_suppressed(struct log_line *line, struct log_limit *limit);
 
+/* Store, CN, serial number and issuer of the peer's certificate, as far as it has one. */
+void connection_log_certificate(struct log_line *line, const struct connection *c);
+/* The handshake comes to nothing: says why, and ends. */
+void connection_refuse(struct connection *c, const char *why, enum connection_end end);
+/* What was HANDSHAKING or CHECKING is OPEN: tells the user, takes what has come meanwhile. */
+void connection_open(struct connection *c);
+
+/* ---- status.c ---- */
+
+/* After the handshake: opens, refuses, or leaves it CHECKING until an answer comes. */
+void status_begin(struct connection *c);
+/* Judges anew what holds a status; true: it is in another state now. */
+bool status_look(struct connection *c);
+void status_end(struct connection *c); /* harmless when it holds none */
+enum error status_create(struct net *net) MUST_CHECK;
+/* After a reload, when connections have their new listeners. */
+void status_reconfigure(struct net *net);
+
 /* ---- reconfigure.c ---- */
+
+/* The store that verified the peer, as the newest configuration has it; NULL: it has none. */
+const struct trust_store *connection_store_now(const struct connection *c);
+/* What it came in by counts no more. */
+void connection_tell_revoked(struct connection *c, enum connection_end why);
 
 /* Whether the listener as it is now would admit it as it was admitted. */
 bool connection_stands(const struct connection *c);

@@ -5,8 +5,9 @@
 
 #include <string.h>
 
-static void tell_revoked(struct net *net, struct connection *c, enum connection_end why)
+void connection_tell_revoked(struct connection *c, enum connection_end why)
 {
+    struct net *net = c->net;
     if (net->user.revoked)
         net->user.revoked(net->user.owner, c, why);
     else
@@ -37,6 +38,15 @@ static void renew_listeners(struct net *net, const struct config *config)
     }
 }
 
+const struct trust_store *connection_store_now(const struct connection *c)
+{
+    if (c->client)
+        return tls_session_server_store_now(&c->session, outbound_client(c->net, c->route));
+    return c->listener && c->transport == TRANSPORT_TLS
+               ? tls_session_store_now(&c->session, c->listener->tls[c->net->base->index])
+               : NULL;
+}
+
 bool connection_stands(const struct connection *c)
 {
     const struct config_listener *listener = c->listener;
@@ -47,20 +57,29 @@ bool connection_stands(const struct connection *c)
                               listener->client_certificate);
 }
 
+static void end_untrusted(struct connection *c)
+{
+    if (c->state == CONNECTION_OPEN)
+        connection_tell_revoked(c, END_UNTRUSTED);
+    else if (c->state == CONNECTION_CHECKING)
+        connection_refuse(c, "not admitted by the configuration that was read meanwhile",
+                          END_UNTRUSTED);
+}
+
 /* One in its handshake is looked at when that is done. */
 static void renew_connection(struct connection *c, const struct config *config)
 {
     const struct config_listener *listener =
         c->listener ? same_listener(config, c->listener) : NULL;
-    if (c->client && c->state == CONNECTION_OPEN && !connection_stands(c))
-        tell_revoked(c->net, c, END_UNTRUSTED);
-    if (!listener || (c->state != CONNECTION_OPEN && c->state != CONNECTION_HANDSHAKING))
+    if (c->client && !connection_stands(c))
+        end_untrusted(c);
+    if (!listener || (c->state != CONNECTION_OPEN && !connection_is_coming(c)))
         return;
     config_drop(c->listener_config);
     c->listener_config = config_hold(config);
     c->listener = listener;
-    if (c->state == CONNECTION_OPEN && !connection_stands(c))
-        tell_revoked(c->net, c, END_UNTRUSTED);
+    if (!connection_stands(c))
+        end_untrusted(c);
 }
 
 void net_reconfigure(struct net *net, const struct config *config)
@@ -72,6 +91,7 @@ void net_reconfigure(struct net *net, const struct config *config)
     for (size_t i = 0; i < net->slot_count; i++)
         if (net->slots[i].connection)
             renew_connection(net->slots[i].connection, config);
+    status_reconfigure(net);
 }
 
 void net_set_revoked(struct net *net, struct revocation_set *set)
@@ -81,7 +101,12 @@ void net_set_revoked(struct net *net, struct revocation_set *set)
     revocation_set_drop(old);
     for (size_t i = 0; i < net->slot_count; i++) {
         struct connection *c = net->slots[i].connection;
-        if (c && c->state == CONNECTION_OPEN && tls_session_is_revoked(&c->session))
-            tell_revoked(net, c, END_REVOKED);
+        if (!c || !tls_session_is_revoked(&c->session))
+            continue;
+        if (c->state == CONNECTION_OPEN)
+            connection_tell_revoked(c, END_REVOKED);
+        else if (c->state == CONNECTION_CHECKING)
+            connection_refuse(c, X509_verify_cert_error_string(X509_V_ERR_CERT_REVOKED),
+                              END_REVOKED);
     }
 }

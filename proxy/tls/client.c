@@ -118,8 +118,8 @@ static bool add_certificates(EVP_MD_CTX *digest, const STACK_OF(X509) * list)
 static bool add_store(EVP_MD_CTX *digest, const struct trust_store *store)
 {
     const struct trust_rules *rules = trust_store_rules(store);
-    const int numbers[] = { rules->security_level, (int)rules->key_usage, (int)rules->sources,
-                            (int)rules->crl, rules->crl_expired_accepted };
+    const int numbers[] = { rules->security_level, (int)rules->key_usage,       (int)rules->sources,
+                            (int)rules->crl,       rules->crl_expired_accepted, (int)rules->ocsp };
     return add_bytes(digest, trust_store_name(store), strlen(trust_store_name(store))) &&
            add_bytes(digest, numbers, sizeof(numbers)) &&
            add_certificates(digest, trust_store_anchors(store));

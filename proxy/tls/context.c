@@ -235,18 +235,44 @@ SSL *tls_context_accept(struct tls_context *context, struct tls_session *session
     return ssl;
 }
 
+enum ocsp_rule tls_context_ocsp_rule(const struct tls_context *context, const char *store)
+{
+    for (size_t i = 0; i < context->store_count; i++)
+        if (strcmp(trust_store_name(context->stores[i]), store) == 0)
+            return trust_store_rules(context->stores[i])->ocsp;
+    return OCSP_OFF;
+}
+
+static void make_question(const struct tls_session *session, X509 *leaf,
+                          const STACK_OF(X509) * sent, struct tls_status_question *out)
+{
+    const struct trust_rules *rules = trust_store_rules(session->store);
+    X509 *issuer = tls_session_issuer(session, leaf, sent);
+    struct status_key key;
+    if (session->chain.link_count == 0)
+        return;
+    out->rule = rules->ocsp;
+    status_key_of(&key, trust_store_name(session->store), session->chain.sha256[0]);
+    if (out->rule != OCSP_OFF && issuer)
+        (void)!ocsp_question_make(&key, rules, leaf, issuer, &out->question);
+}
+
 enum error tls_context_identify(const struct tls_context *context,
                                 struct revocation_set *const *revoked, struct slice pem,
-                                struct peer_identity **out, int *why)
+                                struct peer_identity **out, struct tls_status_question *status,
+                                int *why)
 {
     struct tls_session session = { .revoked = revoked };
     STACK_OF(X509) *sent = sk_X509_new_null();
     enum error e = sent ? certificates_read(pem, sent) : ERROR_MEMORY;
     *out = NULL;
+    *status = (struct tls_status_question){ .rule = OCSP_OFF };
     if (e == ERROR_NONE) {
         X509 *leaf = sk_X509_shift(sent);
         *why = tls_session_verify(&session, context->stores, context->store_count, leaf, sent);
         e = *why == X509_V_OK ? tls_session_identity_of(&session, leaf, out) : ERROR_NOT_FOUND;
+        if (e == ERROR_NONE)
+            make_question(&session, leaf, sent, status);
         tls_session_release(&session);
         X509_free(leaf);
     }

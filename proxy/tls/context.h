@@ -6,6 +6,7 @@
 #ifndef HOLDLINE_TLS_CONTEXT_H
 #define HOLDLINE_TLS_CONTEXT_H
 
+#include "proxy/tls/ocsp_question.h"
 #include "proxy/tls/session.h"
 
 /* Forward secrecy only; CBC for phones of before GCM. */
@@ -56,12 +57,22 @@ const struct trust_store *tls_context_store(const struct tls_context *context, s
 /* A server SSL without BIOs; NULL without memory. Free with SSL_free(). */
 SSL *tls_context_accept(struct tls_context *context, struct tls_session *session) MUST_CHECK;
 
-/* Who a peer would be that shows these certificates (PEM, its own first) in a full handshake.
- * `revoked` as in the session; NULL: nothing is. ERROR_NOT_FOUND: the handshake would fail, *why is
- * the X509_V_ERR_ code; ERROR_MALFORMED: no certificate in it, or one that cannot be read. */
+/* What a worker asks by OCSP before it lets a peer in. */
+struct tls_status_question {
+    enum ocsp_rule rule;
+    struct ocsp_question *question; /* NULL: nobody is asked, or there is nobody to ask */
+};
+
+/* Who a peer would be that shows these certificates (PEM, its own first) in a full handshake, and
+ * what would be asked about it: the caller frees the question. `revoked` as in the session; NULL:
+ * nothing is. ERROR_NOT_FOUND: the handshake would fail, *why is the X509_V_ERR_ code;
+ * ERROR_MALFORMED: no certificate in it, or one that cannot be read. */
 enum error tls_context_identify(const struct tls_context *context,
                                 struct revocation_set *const *revoked, struct slice pem,
-                                struct peer_identity **out, int *why) MUST_CHECK;
+                                struct peer_identity **out, struct tls_status_question *status,
+                                int *why) MUST_CHECK;
+/* The rule of the store of that name; OFF when the context has none. */
+enum ocsp_rule tls_context_ocsp_rule(const struct tls_context *context, const char *store);
 
 /* Why the last OpenSSL call of this thread failed, in a few words; empties the error queue. Static
  * or thread-local. */

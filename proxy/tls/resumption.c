@@ -5,6 +5,7 @@
 #include "common/mem.h"
 #include "common/random.h"
 #include "proxy/tls/session.h"
+#include "proxy/tls/statuses.h"
 #include "proxy/tls/ticket_keys.h"
 
 #include <openssl/core_names.h>
@@ -146,6 +147,17 @@ static size_t store_index(const struct resumer *resumer, const char *name)
     return i;
 }
 
+/* A resumed session has no issuer to ask by: the word must be there already. */
+static bool has_good_status(const struct tls_session *session, const struct trust_store *store,
+                            const struct ticket *ticket, uint64_t now_unix_s)
+{
+    struct status_key key;
+    if (trust_store_rules(store)->ocsp == OCSP_OFF || ticket->chain.link_count == 0)
+        return true;
+    status_key_of(&key, ticket->store, ticket->chain.sha256[0]);
+    return statuses_good(session->statuses, &key, now_unix_s);
+}
+
 static enum ticket_verdict judge(const struct resumer *resumer, const struct tls_session *session,
                                  const struct ticket *ticket)
 {
@@ -161,6 +173,7 @@ static enum ticket_verdict judge(const struct resumer *resumer, const struct tls
         const struct revocations *list =
             session->revoked ? revocation_set_find(*session->revoked, ticket->store) : NULL;
         ground.trust = resumer->trust[at];
+        ground.status_good = has_good_status(session, store, ticket, ground.now_unix_s);
         ground.revocation = revocations_check(list, trust_store_rules(store), ticket->chain.links,
                                               ticket->chain.link_count, ground.now_unix_s);
     }
@@ -254,7 +267,8 @@ void resumption_verified(struct resumption *r, SSL *ssl, X509 *leaf)
 
 /* ---- Taking ---- */
 
-/* Its age counts as it was when it was shown: a second may have passed since. */
+/* Its age counts as it was when it was shown: a second may have passed since. A status that ended
+ * in it is asked about again before the connection opens. */
 static enum error take(SSL *ssl, struct tls_session *session)
 {
     const struct resumer *resumer = resumer_of(ssl);
@@ -263,7 +277,7 @@ static enum error take(SSL *ssl, struct tls_session *session)
         read_ticket(SSL_get_session(ssl), &ticket) != ERROR_NONE)
         return ERROR_MALFORMED;
     enum ticket_verdict verdict = judge(resumer, session, &ticket);
-    if (verdict != TICKET_ADMISSIBLE && verdict != TICKET_TOO_OLD)
+    if (verdict != TICKET_ADMISSIBLE && verdict != TICKET_TOO_OLD && verdict != TICKET_STATUS)
         return ERROR_NOT_FOUND;
     size_t at = store_index(resumer, ticket.store);
     session->store = at < resumer->store_count ? resumer->stores[at] : NULL;

@@ -4,6 +4,8 @@
 
 #include "common/clock.h"
 
+#include <string.h>
+
 /* Signatures are checked with every key of what the peer sent: a key of 16384 bits, or a hundred
  * certificates, are work that it could order from us without being anyone. */
 static int refuse_costly(X509 *leaf, STACK_OF(X509) * untrusted)
@@ -101,6 +103,26 @@ bool tls_session_is_revoked(const struct tls_session *session)
 {
     const struct revocations *list = session->store ? revoked_in(session, session->store) : NULL;
     return list && revocations_list_any(list, session->chain.links, session->chain.link_count);
+}
+
+static X509 *find_issuer(const struct tls_session *session, X509 *leaf,
+                         const STACK_OF(X509) * among)
+{
+    for (int i = 0; i < sk_X509_num(among); i++) {
+        struct chain_link link;
+        if (chain_link_read(leaf, sk_X509_value(among, i), &link) &&
+            memcmp(&link, &session->chain.links[0], sizeof(link)) == 0)
+            return sk_X509_value(among, i);
+    }
+    return NULL;
+}
+
+X509 *tls_session_issuer(const struct tls_session *session, X509 *leaf, const STACK_OF(X509) * sent)
+{
+    if (!leaf || !session->store || session->chain.link_count == 0)
+        return NULL;
+    X509 *issuer = find_issuer(session, leaf, trust_store_anchors(session->store));
+    return issuer ? issuer : find_issuer(session, leaf, sent);
 }
 
 void tls_session_release(struct tls_session *session)

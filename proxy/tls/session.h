@@ -13,6 +13,7 @@
 #include <openssl/ssl.h>
 
 struct staples;
+struct statuses;
 
 #define TLS_CLIENT_CHAIN_MAX        32768 /* bytes of a peer's certificate message (T31) */
 #define TLS_CLIENT_CERTIFICATES_MAX 10
@@ -31,6 +32,8 @@ struct tls_session {
     /* Set by the connection before the handshake: where the worker keeps what is stapled now. NULL,
      * or NULL there: nothing is. */
     struct staples *const *staples;
+    /* Set by the connection before the handshake: what the worker knows by OCSP. NULL: nothing. */
+    const struct statuses *statuses;
     int verify_error;        /* X509_V_ERR_ of the last handshake that failed for its certificate */
     X509 *refused;           /* the leaf of that, for the log */
     bool established;        /* set by the connection after the handshake */
@@ -63,6 +66,13 @@ enum error tls_session_identity(struct tls_session *session, SSL *ssl,
 
 /* Whether a certificate of the chain that was verified is on a list of its store now. */
 bool tls_session_is_revoked(const struct tls_session *session);
+
+/* The certificate of the authority that issued the leaf which was verified, among the anchors and
+ * what the peer has sent; NULL: not to be had, as of many a resumed session. Valid as long as
+ * these.
+ */
+X509 *tls_session_issuer(const struct tls_session *session, X509 *leaf,
+                         const STACK_OF(X509) * sent);
 
 /* What a certificate says that this session has verified. ERROR_MEMORY, ERROR_MALFORMED. */
 enum error tls_session_identity_of(const struct tls_session *session, X509 *certificate,

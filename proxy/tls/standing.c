@@ -16,11 +16,22 @@ bool trust_rules_are_stricter(const struct trust_rules *now, const struct trust_
            (hides_dns(now) && !hides_dns(before) && (before->sources & SOURCE_SAN_DNS));
 }
 
-static const struct trust_store *store_of_name(const struct tls_context *context, const char *name)
+const struct trust_store *tls_session_store_now(const struct tls_session *session,
+                                                const struct tls_context *context)
 {
     const struct trust_store *store;
-    for (size_t i = 0; (store = tls_context_store(context, i)); i++)
-        if (strcmp(trust_store_name(store), name) == 0)
+    for (size_t i = 0; session->store && (store = tls_context_store(context, i)); i++)
+        if (strcmp(trust_store_name(store), trust_store_name(session->store)) == 0)
+            return store;
+    return NULL;
+}
+
+const struct trust_store *tls_session_server_store_now(const struct tls_session *session,
+                                                       const struct tls_client *client)
+{
+    const struct trust_store *store;
+    for (size_t i = 0; session->store && (store = tls_client_store(client, i)); i++)
+        if (strcmp(trust_store_name(store), trust_store_name(session->store)) == 0)
             return store;
     return NULL;
 }
@@ -39,14 +50,10 @@ bool tls_session_stands(const struct tls_session *session, const struct tls_cont
 {
     if (!session->store)
         return asked != CLIENT_CERTIFICATE_REQUIRED;
-    return is_verified_by(session, store_of_name(context, trust_store_name(session->store)));
+    return is_verified_by(session, tls_session_store_now(session, context));
 }
 
 bool tls_session_server_stands(const struct tls_session *session, const struct tls_client *client)
 {
-    const struct trust_store *store;
-    for (size_t i = 0; session->store && (store = tls_client_store(client, i)); i++)
-        if (strcmp(trust_store_name(store), trust_store_name(session->store)) == 0)
-            return is_verified_by(session, store);
-    return false;
+    return is_verified_by(session, tls_session_server_store_now(session, client));
 }

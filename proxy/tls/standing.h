@@ -18,6 +18,13 @@ bool tls_session_stands(const struct tls_session *session, const struct tls_cont
 /* The same of a server, by the route as it is now. What we have shown it is no matter of this. */
 bool tls_session_server_stands(const struct tls_session *session, const struct tls_client *client);
 
+/* The store that verified a client, as the listener's context has it now; a server, as the route's.
+ * NULL: there is none of its name, or no store verified it. */
+const struct trust_store *tls_session_store_now(const struct tls_session *session,
+                                                const struct tls_context *context);
+const struct trust_store *tls_session_server_store_now(const struct tls_session *session,
+                                                       const struct tls_client *client);
+
 /* Whether some chain, or some name in it, that `before` let pass is refused by `now`. Revocation is
  * not a matter of this: lists are asked by themselves (revocation.h). */
 bool trust_rules_are_stricter(const struct trust_rules *now, const struct trust_rules *before);

@@ -21,6 +21,7 @@ const char *ticket_verdict_text(enum ticket_verdict verdict)
         [TICKET_STORE] = "store-changed",
         [TICKET_REVOKED] = "revoked",
         [TICKET_EXPIRED] = "expired",
+        [TICKET_STATUS] = "status-not-known",
         [TICKET_TOO_OLD] = "too-old",
     };
     return texts[verdict];
@@ -67,6 +68,8 @@ enum ticket_verdict ticket_judge(const struct ticket *ticket, const struct ticke
             return TICKET_REVOKED;
         if (ticket->chain.not_after_unix_s <= ground->now_unix_s)
             return TICKET_EXPIRED;
+        if (!ground->status_good)
+            return TICKET_STATUS;
     }
     return is_too_old(ticket, ground->now_unix_s, ground->max_s) ? TICKET_TOO_OLD
                                                                  : TICKET_ADMISSIBLE;

@@ -16,6 +16,8 @@
  *   issuer and serial number of each        the revocation lists             REVOKED
  *     certificate, as digests
  *   the earliest notAfter of the chain      the time                         EXPIRED
+ *   the leaf                                a `good` by OCSP that is kept,   STATUS
+ *                                           where the store asks for one
  *   when it was verified in full            the time, resumption_max         TOO_OLD
  *
  * What fails only makes the handshake a full one. Whether `blocked_certificate` names one of the
@@ -50,6 +52,7 @@ struct ticket_ground {
     enum client_certificate client_certificate;
     const unsigned char *trust; /* of the store of that name; NULL: the listener has none */
     int revocation;             /* X509_V_OK, or what revocations_check() says of the links */
+    bool status_good;           /* by OCSP, in force; or the store asks nobody */
     uint64_t now_unix_s, max_s;
 };
 
@@ -63,6 +66,7 @@ enum ticket_verdict {
     TICKET_STORE,
     TICKET_REVOKED,
     TICKET_EXPIRED,
+    TICKET_STATUS,
     TICKET_TOO_OLD,
 };
 /* One word, for the log. Static. */

@@ -170,7 +170,7 @@ void net_world_open(struct net_world *w, const char *options)
     run_queue_init(&w->base.run_queue);
     buffer_init(&w->heard, 0);
     struct net_user user = { w,    told_opened, told_message, told_malformed,
-                             NULL, told_closed, told_failed };
+                             NULL, told_closed, told_failed,  NULL };
     assert_int_equal(net_create(&w->base, &user, &w->net), ERROR_NONE);
     listen_on(w, 0, &w->tls);
     listen_on(w, 1, &w->tcp);

@@ -15,10 +15,10 @@
 #define NOW    2000000000u
 #define FUTURE (NOW + 100)
 
-static enum status_verdict judged(enum ocsp_rule rule, enum ocsp_status said, bool in_force,
-                                  bool over)
+static enum status_verdict judged(enum ocsp_rule rule, int said, bool in_force, bool over)
 {
-    const struct certificate_status known = { said, NOW - 50, in_force ? NOW + 1 : NOW };
+    const struct certificate_status known = { (enum ocsp_status)said, NOW - 50,
+                                              in_force ? NOW + 1 : NOW };
     return status_judge(rule, &known, over, NOW);
 }
 

@@ -37,6 +37,7 @@ static struct ticket_ground good_ground(void)
                                    .host = host,
                                    .trust = TRUST_A,
                                    .revocation = X509_V_OK,
+                                   .status_good = true,
                                    .now_unix_s = NOW,
                                    .max_s = MAX_S };
 }
@@ -86,6 +87,9 @@ static void test_T14_each_rule_alone_makes_the_handshake_a_full_one(void **state
     ticket.chain.not_after_unix_s = NOW + 1;
     assert_int_equal(ticket_judge(&ticket, &ground), TICKET_ADMISSIBLE);
     ticket = fits;
+    ground.status_good = false;
+    assert_int_equal(ticket_judge(&ticket, &ground), TICKET_STATUS);
+    ground = holds;
     ticket.verified_unix_s = NOW - MAX_S;
     assert_int_equal(ticket_judge(&ticket, &ground), TICKET_TOO_OLD);
     ticket.verified_unix_s = NOW - MAX_S + 1;
@@ -106,6 +110,7 @@ static void test_T14_a_session_without_certificate_fits_only_where_none_is_requi
     memset(ticket.store, 0, sizeof(ticket.store));
     ground.trust = NULL;
     ground.revocation = LISTED; /* of no store: not looked at */
+    ground.status_good = false;
     assert_int_equal(ticket_judge(&ticket, &ground), TICKET_CERTIFICATE);
     ground.client_certificate = CLIENT_CERTIFICATE_OPTIONAL;
     assert_int_equal(ticket_judge(&ticket, &ground), TICKET_ADMISSIBLE);
