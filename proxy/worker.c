@@ -126,10 +126,8 @@ static void on_sleep_over(struct ev_loop *loop, ev_timer *watcher, int events)
     (void)events;
 }
 
-static void take_over_config(struct worker *worker)
+static void take_over_config(struct worker *worker, const struct config *config)
 {
-    const struct config *config = atomic_exchange(&worker->reloaded, NULL);
-
     if (!config)
         return;
     net_reconfigure(worker->net, config);
@@ -193,15 +191,17 @@ static void stop(struct worker *worker);
 static void on_mail(struct ev_loop *loop, ev_async *watcher, int events)
 {
     struct worker *worker = watcher->data;
+    const struct config *config;
 
     (void)loop;
     (void)events;
     worker->base.edition = atomic_load(&worker->edition); /* before what it counts is taken over */
+    config = atomic_exchange(&worker->reloaded, NULL);    /* its lists were handed over before it */
     take_over_revoked(worker);
     take_over_ticket_keys(worker);
     take_over_staples(worker);
     take_over_token_keys(worker);
-    take_over_config(worker);
+    take_over_config(worker, config);
     read_status_words(worker);
     delivery_read_box(worker->delivery);
     if (atomic_load(&worker->stop_wanted))

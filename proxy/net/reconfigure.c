@@ -57,8 +57,14 @@ bool connection_stands(const struct connection *c)
                               listener->client_certificate);
 }
 
-static void end_untrusted(struct connection *c)
+static void judge_anew(struct connection *c)
 {
+    const struct trust_store *store = connection_store_now(c);
+    if (connection_stands(c)) {
+        if (store)
+            tls_session_judged(&c->session, trust_store_rules(store));
+        return;
+    }
     if (c->state == CONNECTION_OPEN)
         connection_tell_revoked(c, END_UNTRUSTED);
     else if (c->state == CONNECTION_CHECKING)
@@ -67,19 +73,24 @@ static void end_untrusted(struct connection *c)
 }
 
 /* One in its handshake is looked at when that is done. */
+static bool is_done(const struct connection *c)
+{
+    return c->state == CONNECTION_OPEN || c->state == CONNECTION_CHECKING;
+}
+
 static void renew_connection(struct connection *c, const struct config *config)
 {
     const struct config_listener *listener =
         c->listener ? same_listener(config, c->listener) : NULL;
-    if (c->client && !connection_stands(c))
-        end_untrusted(c);
+    if (c->client && is_done(c))
+        judge_anew(c);
     if (!listener || (c->state != CONNECTION_OPEN && !connection_is_coming(c)))
         return;
     config_drop(c->listener_config);
     c->listener_config = config_hold(config);
     c->listener = listener;
-    if (!connection_stands(c))
-        end_untrusted(c);
+    if (is_done(c))
+        judge_anew(c);
 }
 
 void net_reconfigure(struct net *net, const struct config *config)

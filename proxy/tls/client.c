@@ -205,6 +205,11 @@ const struct trust_store *tls_client_store(const struct tls_client *client, size
     return index < client->store_count ? client->stores[index] : NULL;
 }
 
+int tls_client_version_min(const struct tls_client *client)
+{
+    return (int)SSL_CTX_get_min_proto_version(client->ssl);
+}
+
 SSL *tls_client_connect(struct tls_client *client, const struct identity *domain,
                         struct tls_session *session)
 {

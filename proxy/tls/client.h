@@ -27,6 +27,8 @@ enum error tls_client_create(const struct tls_client_spec *spec, struct tls_clie
 void tls_client_free(struct tls_client *client); /* NULL is harmless */
 const struct trust_store *tls_client_store(const struct tls_client *client, size_t index);
 
+int tls_client_version_min(const struct tls_client *client);
+
 /* Whether what was verified and shown by the one is what the other would verify and show: our
  * certificate, the stores with their rules and anchors, versions and ciphers (T20). Files that were
  * read again and say the same are the same. */

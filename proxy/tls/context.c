@@ -222,6 +222,11 @@ const struct trust_store *tls_context_store(const struct tls_context *context, s
     return index < context->store_count ? context->stores[index] : NULL;
 }
 
+int tls_context_version_min(const struct tls_context *context)
+{
+    return (int)SSL_CTX_get_min_proto_version(context->ssl);
+}
+
 /* ---- Sessions ---- */
 
 SSL *tls_context_accept(struct tls_context *context, struct tls_session *session)

@@ -54,6 +54,8 @@ enum error tls_context_create(const struct tls_context_spec *spec, struct tls_co
 void tls_context_free(struct tls_context *context);
 const struct trust_store *tls_context_store(const struct tls_context *context, size_t index);
 
+int tls_context_version_min(const struct tls_context *context);
+
 /* A server SSL without BIOs; NULL without memory. Free with SSL_free(). */
 SSL *tls_context_accept(struct tls_context *context, struct tls_session *session) MUST_CHECK;
 

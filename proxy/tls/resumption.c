@@ -282,6 +282,8 @@ static enum error take(SSL *ssl, struct tls_session *session)
     size_t at = store_index(resumer, ticket.store);
     session->store = at < resumer->store_count ? resumer->stores[at] : NULL;
     session->chain = ticket.chain;
+    if (session->store)
+        tls_session_judged(session, trust_store_rules(session->store));
     return ERROR_NONE;
 }
 

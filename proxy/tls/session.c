@@ -34,11 +34,17 @@ static bool says_more(int error, int than)
             error != X509_V_ERR_UNABLE_TO_VERIFY_LEAF_SIGNATURE);
 }
 
-static const struct revocations *revoked_in(const struct tls_session *session,
-                                            const struct trust_store *store)
+const struct revocations *tls_session_revocations(const struct tls_session *session,
+                                                  const struct trust_store *store)
 {
     return session->revoked ? revocation_set_find(*session->revoked, trust_store_name(store))
                             : NULL;
+}
+
+void tls_session_judged(struct tls_session *session, const struct trust_rules *rules)
+{
+    session->crl_asked = rules->crl;
+    session->crl_expired_accepted = rules->crl_expired_accepted;
 }
 
 static bool is_who_it_must_be(const struct tls_session *session, const struct trust_store *store,
@@ -57,8 +63,8 @@ static int verify_in_store(const struct trust_store *store, X509 *leaf, STACK_OF
         error = X509_V_ERR_HOSTNAME_MISMATCH;
     if (error != X509_V_OK)
         return error;
-    return revocations_check(revoked_in(session, store), trust_store_rules(store), chain->links,
-                             chain->link_count, clock_unix_s());
+    return revocations_check(tls_session_revocations(session, store), trust_store_rules(store),
+                             chain->links, chain->link_count, clock_unix_s());
 }
 
 static int verify_in_stores(struct tls_session *session, struct trust_store *const *stores,
@@ -74,6 +80,7 @@ static int verify_in_stores(struct tls_session *session, struct trust_store *con
         int error = verify_in_store(stores[i], leaf, untrusted, session);
         if (error == X509_V_OK) {
             session->store = stores[i];
+            tls_session_judged(session, trust_store_rules(stores[i]));
             return X509_V_OK;
         }
         if (says_more(error, best))
@@ -101,7 +108,8 @@ int tls_session_verify(struct tls_session *session, struct trust_store *const *s
 
 bool tls_session_is_revoked(const struct tls_session *session)
 {
-    const struct revocations *list = session->store ? revoked_in(session, session->store) : NULL;
+    const struct revocations *list =
+        session->store ? tls_session_revocations(session, session->store) : NULL;
     return list && revocations_list_any(list, session->chain.links, session->chain.link_count);
 }
 
@@ -166,6 +174,7 @@ enum error tls_session_identity(struct tls_session *session, SSL *ssl, struct pe
 {
     *out = NULL;
     enum error e = resumption_finish(ssl, session);
+    session->version = SSL_version(ssl);
     if (e != ERROR_NONE)
         return e;
     if (needs_no_certificate(session, ssl))

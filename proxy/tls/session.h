@@ -25,6 +25,10 @@ struct tls_session {
     const struct identity *domain; /* the peer is a server, and must be this one; NULL: a client */
     const struct trust_store *store; /* that verified the peer's chain; NULL = none did */
     struct trust_chain chain;        /* of what it verified */
+    int version;                     /* of TLS, after the handshake */
+    /* By what rules revocation lists were last asked about the chain. */
+    enum crl_rule crl_asked;
+    bool crl_expired_accepted;
     /* Set by the connection before the handshake: where the worker keeps what is revoked now. NULL:
      * nothing is known to be. */
     struct revocation_set *const *revoked;
@@ -73,6 +77,12 @@ bool tls_session_is_revoked(const struct tls_session *session);
  */
 X509 *tls_session_issuer(const struct tls_session *session, X509 *leaf,
                          const STACK_OF(X509) * sent);
+
+/* The lists of that store; NULL: none. */
+const struct revocations *tls_session_revocations(const struct tls_session *session,
+                                                  const struct trust_store *store);
+/* Its chain was judged by the lists as these rules say. */
+void tls_session_judged(struct tls_session *session, const struct trust_rules *rules);
 
 /* What a certificate says that this session has verified. ERROR_MEMORY, ERROR_MALFORMED. */
 enum error tls_session_identity_of(const struct tls_session *session, X509 *certificate,

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "proxy/tls/standing.h"
 
+#include "common/clock.h"
+
 #include <string.h>
 
 /* An e-mail address that counts is a name beside which DNS names are none (peer_identity.h). */
@@ -36,18 +38,32 @@ const struct trust_store *tls_session_server_store_now(const struct tls_session 
     return NULL;
 }
 
+/* What is listed ends a session anyhow; a list that lacks, or is over, only where that is news. */
+static bool is_let_pass_by_lists(const struct tls_session *session, const struct trust_store *now)
+{
+    const struct trust_rules *rules = trust_store_rules(now);
+    bool more = rules->crl < session->crl_asked ||
+                (session->crl_expired_accepted && !rules->crl_expired_accepted);
+    return !more ||
+           revocations_check(tls_session_revocations(session, now), rules, session->chain.links,
+                             session->chain.link_count, clock_unix_s()) == X509_V_OK;
+}
+
 /* `now`: what the store that verified it is now; NULL: not there any more. */
 static bool is_verified_by(const struct tls_session *session, const struct trust_store *now)
 {
     const struct trust_chain *chain = &session->chain;
     return now && chain->certificate_count > 0 &&
            trust_store_has_anchor(now, chain->sha256[chain->certificate_count - 1]) &&
-           !trust_rules_are_stricter(trust_store_rules(now), trust_store_rules(session->store));
+           !trust_rules_are_stricter(trust_store_rules(now), trust_store_rules(session->store)) &&
+           is_let_pass_by_lists(session, now);
 }
 
 bool tls_session_stands(const struct tls_session *session, const struct tls_context *context,
                         enum client_certificate asked)
 {
+    if (context && session->version < tls_context_version_min(context))
+        return false;
     if (!session->store)
         return asked != CLIENT_CERTIFICATE_REQUIRED;
     return is_verified_by(session, tls_session_store_now(session, context));
@@ -55,5 +71,6 @@ bool tls_session_stands(const struct tls_session *session, const struct tls_cont
 
 bool tls_session_server_stands(const struct tls_session *session, const struct tls_client *client)
 {
-    return is_verified_by(session, tls_session_server_store_now(session, client));
+    return session->version >= tls_client_version_min(client) &&
+           is_verified_by(session, tls_session_server_store_now(session, client));
 }

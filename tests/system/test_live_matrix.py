@@ -10,9 +10,12 @@
     device-disabled      closed    403     403     403      gone          refused, lone
     certificate-blocked  closed    403     403     403      unreachable   refused, lone
     certificate-revoked  closed    403     403     403      unreachable   shut out, lone
+    certificate-by-ocsp  closed    403     403     403      unreachable   shut out, lone
     reload-store         closed    403     403     403      unreachable   shut out, lone
     reload-anchor        closed    403     403     403      unreachable   shut out, lone
     reload-certificate   closed    403     403     403      unreachable   shut out, lone
+    reload-tls-min       closed    403     403     403      unreachable   shut out, lone
+    reload-crl-check     closed    403     403     403      unreachable   shut out, lone
     reload-trusted-peer  closed    403     403     403      -             refused, lone
     password-changed     closed    403     403     403      gone          refused, lone
     password-removed     closed    403     403     403      gone          refused, lone
@@ -33,6 +36,7 @@ stays        rules are about new requests; who may have a call goes on having it
 import re
 import shutil
 import signal
+import ssl
 import time
 
 import pytest
@@ -44,6 +48,7 @@ from tests.system.lib import (
     Call, Phone, SDP, certificate, ready_phone, resp, sql, unique, wait_until,
 )
 from tests.system.lib.digest import exchange, login, set_password
+from tests.system.lib.ocsp import Responder
 from tests.system.test_blocked_certificate import sha256
 from tests.system.test_foreign_callers import reaches, rule
 from tests.system.test_parking_connect import FullServer, connecting
@@ -55,7 +60,7 @@ TRUSTED = """trusted_peer gw {
     cn = "Gateway"
 }
 """
-OTHER_STORES = ("lapsing", "listed", "leaving", "shrinking")
+OTHER_STORES = ("lapsing", "listed", "leaving", "shrinking", "unlisted", "asked")
 OPEN = {"client_certificate": "ignored", "trust_stores": None, "digest": "fallback"}
 ASKING = {"client_certificate": "optional", "third_parties": "accept"}
 
@@ -66,7 +71,7 @@ def lab(tmp_path_factory, variant):
     folder = tmp_path_factory.mktemp("stores")
     authorities = {
         name: certificates.Authority(folder / f"{name}.pem", folder / f"{name}.key", f"Root {name}")
-        for name in (*OTHER_STORES, "second")
+        for name in (*OTHER_STORES, "second", "unlisted2")
     }
     (folder / "shrinking").mkdir()
     for name in ("shrinking", "second"):
@@ -74,6 +79,12 @@ def lab(tmp_path_factory, variant):
     crl = authorities["listed"].write_crl(folder / "listed.crl")
     sections = {f"trust_store {name}": {"ca": str(folder / f"{name}.pem")} for name in OTHER_STORES}
     sections["trust_store listed"]["crl"] = [str(crl)]
+    with_lists = authorities["unlisted2"].write_crl(folder / "unlisted2.crl")  # of another than the peer's
+    sections["trust_store unlisted"]["ca"] = [str(folder / "unlisted.pem"), str(folder / "unlisted2.pem")]
+    sections["trust_store unlisted"]["crl"] = [str(with_lists)]
+    responder = Responder(folder, authorities["asked"])
+    responder.answer = responder.made()
+    sections["trust_store asked"].update(ocsp_check="if_answered", ocsp_responder=responder.url)
     sections["trust_store shrinking"]["ca"] = str(folder / "shrinking")
     sections["listener tls"] = {"trust_stores": ["device", "corp", *OTHER_STORES]}
     sections["listener open"] = OPEN
@@ -81,10 +92,11 @@ def lab(tmp_path_factory, variant):
     made = Lab(
         variant=variant,
         proxy_sections=sections,
-        proxy_conf={"handshake_timeout": 120000, "park_deadline": 10000},
+        proxy_conf={"handshake_timeout": 120000, "park_deadline": 10000, "ocsp_refresh": 1000},
     )
     made.extra["proxy"] += TRUSTED
     made.authorities, made.crl, made.revoked, made.folder_of_stores = authorities, crl, [], folder
+    made.responder = responder
     try:
         made.start()
         for store in OTHER_STORES:
@@ -101,6 +113,7 @@ def lab(tmp_path_factory, variant):
     finally:
         made.pbx.close()
         made.end()
+        responder.close()
 
 
 def add_store(lab, store):
@@ -291,6 +304,19 @@ class Listed(Change):
         lab.authorities["listed"].write_crl(lab.crl, lab.revoked)
 
 
+class ListedByResponder(Change):
+    registered, in_a_call = "unreachable", "shut out"
+    needs_mapperd = False
+
+    def subject(self, lab):
+        subject = OfStore(lab, "asked")
+        lab.responder.set(subject, "V")
+        return subject.ready()
+
+    def apply(self, lab, subject):
+        lab.responder.set(subject, "R")
+
+
 class Reload(Change):
     """proxy.conf without something, read again."""
 
@@ -342,6 +368,21 @@ def without_strangers(lab, conf):
     return conf[:start] + without(lab, conf[start:], quoted("optional"), quoted("required"))
 
 
+def with_new_tls(lab, conf):
+    return without(lab, conf, "listener tls {", f"listener tls {{\n    tls_min = {quoted('1.3')}")
+
+
+def with_lists_required(lab, conf):
+    return without(lab, conf, "trust_store unlisted {", f"trust_store unlisted {{\n    crl_check = {quoted('required')}")
+
+
+class OfOldTls(Subject):
+    def context(self):
+        context = super().context()
+        context.maximum_version = ssl.TLSVersion.TLSv1_2
+        return context
+
+
 class Stranger(Subject):
     """Without certificate, where nobody asks for one."""
 
@@ -374,9 +415,12 @@ CHANGES = {
     "device-disabled": Change("INSERT INTO device_info (cn, state) VALUES (%(cn)s, 'disabled')"),
     "certificate-blocked": Blocked(),
     "certificate-revoked": Listed(),
+    "certificate-by-ocsp": ListedByResponder(),
     "reload-store": Reload(without_store, lambda lab: OfStore(lab, "leaving")),
     "reload-anchor": Reload(without_anchor, lambda lab: OfStore(lab, "shrinking", "second")),
     "reload-certificate": Reload(without_strangers, Stranger),
+    "reload-tls-min": Reload(with_new_tls, OfOldTls),
+    "reload-crl-check": Reload(with_lists_required, lambda lab: OfStore(lab, "unlisted")),
     "reload-trusted-peer": ReloadTrusted(lambda lab, conf: without(lab, conf, TRUSTED), Gateway),
     "password-changed": Password("SELECT set_credential(%(id)s, NULL, 'second')"),
     "password-removed": Password("DELETE FROM credential WHERE identity = %(id)s"),

@@ -74,7 +74,10 @@ static bool stands(const char *store, const char *pem, struct trust_rules before
     struct tls_context *new = context_of(store, pem, now);
     struct test_certificate leaf =
         test_certificate_make(&(struct test_certificate_spec){ .cn = "leaf" }, &root);
-    struct tls_session session = { .store = tls_context_store(old, 0) };
+    struct tls_session session = { .store = tls_context_store(old, 0),
+                                   .version = TLS1_2_VERSION,
+                                   .crl_asked = before.crl,
+                                   .crl_expired_accepted = before.crl_expired_accepted };
     bool result;
 
     assert_int_equal(trust_store_verify(session.store, leaf.certificate, NULL, &session.chain),
@@ -119,8 +122,27 @@ static void test_T19_a_session_falls_with_rules_that_its_chain_was_not_asked_for
     assert_false(stands("device", root_pem, usual, rules));
     assert_false(stands("device", root_pem, rules, usual));
     rules = usual;
-    rules.crl = CRL_REQUIRED;
+    rules.crl = CRL_REQUIRED; /* and there is none */
+    assert_false(stands("device", root_pem, usual, rules));
+    assert_true(stands("device", root_pem, rules, rules));
+    assert_true(stands("device", root_pem, rules, usual));
+    rules.crl = CRL_IF_PRESENT;
     assert_true(stands("device", root_pem, usual, rules));
+}
+
+static void test_T19_a_session_falls_with_a_version_below_the_listeners(void **state)
+{
+    struct trust_rules usual = TRUST_RULES_USUAL;
+    struct tls_context *context = context_of("device", root_pem, usual);
+    struct tls_session session = { .version = TLS1_1_VERSION };
+
+    (void)state;
+    assert_false(tls_session_stands(&session, context, CLIENT_CERTIFICATE_OPTIONAL));
+    session.version = TLS1_2_VERSION;
+    assert_true(tls_session_stands(&session, context, CLIENT_CERTIFICATE_OPTIONAL));
+    session.version = 0;
+    assert_false(tls_session_stands(&session, context, CLIENT_CERTIFICATE_OPTIONAL));
+    tls_context_free(context);
 }
 
 static void test_T19_who_came_without_certificate_stands_until_one_is_required(void **state)
@@ -138,6 +160,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_T19_a_session_stands_with_its_store_and_anchor_only),
         cmocka_unit_test(test_T19_a_session_falls_with_rules_that_its_chain_was_not_asked_for),
+        cmocka_unit_test(test_T19_a_session_falls_with_a_version_below_the_listeners),
         cmocka_unit_test(test_T19_who_came_without_certificate_stands_until_one_is_required),
     };
     return cmocka_run_group_tests(tests, begin, end);
