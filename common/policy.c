@@ -376,6 +376,12 @@ static void apply_challenge(struct decision *decision, const struct policy_reque
     }
 }
 
+/* Not by a word that was said about everything. */
+static bool grants(const struct policy_rule *rule, const struct policy_request *request)
+{
+    return !request->third_party || !is_any(rule->methods);
+}
+
 static void apply_rule(struct decision *decision, const struct policy_rule *rule,
                        const struct policy_request *request)
 {
@@ -387,7 +393,7 @@ static void apply_rule(struct decision *decision, const struct policy_rule *rule
         *decision = allow();
         break;
     case EFFECT_CHALLENGE:
-        if (takes_passwords(request->admission))
+        if (takes_passwords(request->admission) && grants(rule, request))
             apply_challenge(decision, request);
         break;
     case EFFECT_NONE:
@@ -413,7 +419,8 @@ static struct decision decide_by_rules(const struct policy_peer *peer,
         const struct policy_rule *rule = &rights->rules[i];
         bool over = rule->until_unix_s <= now_unix_s || rule->until_unix_s <= rule->from_unix_s;
 
-        if (over || !rule_matches(rule, peer, request))
+        if (over || !rule_matches(rule, peer, request) ||
+            (rule->effect == EFFECT_ALLOW && !grants(rule, request)))
             continue;
         if (rule->from_unix_s > now_unix_s) {
             if (rule->from_unix_s < decision.edge_unix_s)
@@ -441,6 +448,38 @@ static struct decision decide_by_rights(const struct policy_peer *peer,
     if (!knows_target(request))
         return deny(REASON_NONE);
     return decide_by_rules(peer, request, rights);
+}
+
+/* `request` comes from somebody who may use From, and not To. */
+static struct decision decide_third_party(const struct policy_peer *peer,
+                                          const struct policy_request *request,
+                                          const struct policy_rights *rights)
+{
+    struct policy_request registers = *request;
+    struct decision decision;
+
+    if (!request->to || request->to->user_size == 0 || request->from->user_size == 0)
+        return deny(REASON_TO_NOT_PERMITTED);
+    if (!rights || !is_looked_up(rights->state))
+        return deny(REASON_NONE);
+    if (rights->state == USER_DISABLED)
+        return deny(REASON_USER_DISABLED);
+    if (!is_ours(rights->state) || !request->to_ourselves)
+        return deny(REASON_TO_NOT_PERMITTED);
+    if (!is_looked_up(request->to_state))
+        return deny(REASON_NONE);
+    if (!is_ours(request->to_state))
+        return deny(REASON_TO_NOT_PERMITTED);
+    registers.third_party = true;
+    registers.method = SLICE("REGISTER");
+    registers.target = request->to;
+    registers.target_state = request->to_state;
+    registers.plan = (struct number_plan){ .international = SLICE(NUMBER_INTERNATIONAL) };
+    decision = decide_by_rules(peer, &registers, rights);
+    decision.third_party = decision.effect == EFFECT_ALLOW;
+    if (decision.reason == REASON_NO_RIGHT || decision.reason == REASON_RULE_DENIES)
+        decision.reason = REASON_TO_NOT_PERMITTED;
+    return decision;
 }
 
 /* ---- Who may use From ---- */
@@ -497,8 +536,8 @@ static struct decision decide_permitted(const struct policy_peer *peer,
         to_permitted = to_permitted && request->to && slice_equal(identity_text(request->to), user);
     if (admission == ADMIT_BY_PASSWORD)
         entry = user;
-    decision =
-        to_permitted ? decide_by_rights(peer, request, rights) : deny(REASON_TO_NOT_PERMITTED);
+    decision = to_permitted ? decide_by_rights(peer, request, rights)
+                            : decide_third_party(peer, request, rights);
     decision.entry = entry;
     return decision;
 }

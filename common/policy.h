@@ -87,6 +87,7 @@ struct policy_request {
     struct slice method;
     const struct identity *from;
     const struct identity *to; /* of a REGISTER, else NULL */
+    enum user_state to_state;  /* of To; read only where a third party registers */
     /* Request-URI is one of our domains without user part: identity needed, no right. */
     bool to_ourselves;
     const struct identity *target; /* what the request will reach; NULL with to_ourselves */
@@ -99,6 +100,8 @@ struct policy_request {
     const struct policy_rights *anonymous;
     /* NULL: no passwords, the peer's entries alone count (routes; mapctl check). */
     const struct policy_admission *admission;
+    /* decide()'s own: the request is a third party's REGISTER, and target is its To. */
+    bool third_party;
 };
 
 struct decision {
@@ -108,6 +111,7 @@ struct decision {
      * the password, or From of a stranger; points there. */
     struct slice entry;
     enum admission admission; /* ADMISSION_NONE without policy_request.admission */
+    bool third_party;         /* an ALLOW of a REGISTER for another than who sends it */
     uint64_t rule_id;         /* the rule that decided; 0 = none */
     uint32_t per_minute;      /* its bound on calls; 0 = none. An ALLOW counts only if it is kept */
     /* The next moment at which a validity window could change the outcome; UINT64_MAX = never. */
@@ -120,7 +124,14 @@ bool policy_holds(const struct policy_peer *peer, const struct identity *identit
 /* What decide() says to who has to prove a password and has not: RIGHT denies with REASON_NONE. */
 struct decision policy_without_password(enum password_outcome outcome);
 
-/* Order: device state, From and what admits it (a challenge comes here, so that who proves nothing
+/* A REGISTER whose To is no identity of the peer is a third party's (RFC 3261 10.2): to an address
+ * of record of ours, by a user of ours, it is a right of From's user. Only a rule that names
+ * REGISTER among its methods gives it; one of all methods can but take it. Rules about numbers read
+ * To with the prefixes NUMBER_INTERNATIONAL alone, wherever this is asked: mapperd asks it of each
+ * binding that a third party has made. Whatever refuses it is TO_NOT_PERMITTED, so that nothing is
+ * learnt of To's user.
+ *
+ * Order: device state, From and what admits it (a challenge comes here, so that who proves nothing
  * learns nothing), To of REGISTER, user state, rules. rights: of From; its state decides also for
  * to_ourselves. For a stranger or anonymous one the rules of `anonymous` decide; where none of them
  * matches, a stranger may call our users, and an anonymous one nobody. What is missing (a NULL, an

@@ -33,9 +33,9 @@ static const struct option_row OPTIONS[] = {
 #define BLOCKED "blocked_certificate"
 
 struct answers {
-    struct reply peer, rights, target, explain;
+    struct reply peer, rights, target, to, explain;
     enum peer_state peer_state;
-    enum user_state target_state;
+    enum user_state target_state, to_state;
     struct slice *entries; /* PEER's, then the certificate's names */
     size_t entry_count;
     bool stale; /* mapperd refuses lookups: the others were not asked */
@@ -214,6 +214,7 @@ static enum error ask_all(const struct question *q, struct answers *a, struct re
     const struct slice peer[] = { SLICE("PEER"), q->store, q->cn };
     const struct slice rights[] = { SLICE("RIGHTS"), identity_text(&q->from) };
     const struct slice reached[] = { SLICE("RIGHTS"), reached_target(q) };
+    const struct slice to[] = { SLICE("RIGHTS"), identity_text(&q->target) };
     enum error error = ask_explain(q, a, remote);
 
     if (error != ERROR_NONE)
@@ -226,10 +227,12 @@ static enum error ask_all(const struct question *q, struct answers *a, struct re
         error = remote_ask(remote, &a->rights, rights, 2);
     if (error == ERROR_NONE)
         error = remote_ask(remote, &a->target, reached, 2);
+    if (error == ERROR_NONE && q->registers)
+        error = remote_ask(remote, &a->to, to, 2);
     return error;
 }
 
-static enum error read_all(struct answers *a, const struct names *names)
+static enum error read_all(struct answers *a, const struct question *q, const struct names *names)
 {
     struct slice rest, state;
     enum error error;
@@ -244,6 +247,9 @@ static enum error read_all(struct answers *a, const struct names *names)
     if (!open_answer(&a->target, &rest, &state))
         return ERROR_MALFORMED;
     a->target_state = user_state_of(state);
+    if (q->registers && !open_answer(&a->to, &rest, &state))
+        return ERROR_MALFORMED;
+    a->to_state = q->registers ? user_state_of(state) : USER_NONE;
     for (size_t i = 0; i < names->count; i++)
         a->entries[a->entry_count++] = identity_text(&names->list[i]);
     return ERROR_NONE;
@@ -254,6 +260,7 @@ static void free_answers(struct answers *a)
     reply_free(&a->peer);
     reply_free(&a->rights);
     reply_free(&a->target);
+    reply_free(&a->to);
     reply_free(&a->explain);
     mem_free(a->entries);
     mem_free(a->rules);
@@ -272,17 +279,22 @@ static struct decision decide_it(const struct question *q, const struct answers 
         .method = q->method,
         .from = &q->from,
         .to = q->registers ? &q->target : NULL,
+        .to_state = a->to_state,
         .to_ourselves = ours && (q->registers || q->target.user_size == 0),
         .target_state = a->target_state,
         .plan = { .international = SLICE(NUMBER_INTERNATIONAL) },
         .now_unix_s = clock_unix_s(),
     };
+    struct decision decision;
 
     if (a->stale)
         return (struct decision){ .effect = EFFECT_DENY, .reason = REASON_MAPPERD_STALE };
     if (!request.to_ourselves)
         request.target = q->registers ? &q->domain : &q->target;
-    return decide(&peer, &request, &a->rights_read);
+    decision = decide(&peer, &request, &a->rights_read);
+    if (decision.effect == EFFECT_ALLOW && a->to_state == USER_DISABLED)
+        decision = (struct decision){ .effect = EFFECT_DENY, .reason = REASON_USER_DISABLED };
+    return decision;
 }
 
 /* Whether a line of EXPLAIN is one that decided. */
@@ -406,7 +418,7 @@ static enum status check(const struct question *q, const struct settings *settin
         return status;
     error = ask_all(q, &answers, &remote);
     if (error == ERROR_NONE) {
-        error = read_all(&answers, names);
+        error = read_all(&answers, q, names);
         if (error != ERROR_NONE)
             complain("mapperd's answer can't be used: %s", error_text(error));
     }

@@ -35,6 +35,20 @@ static enum user_state find_target_state(const struct authorization *a)
     return questions_rights_state(a, AUTHORIZATION_TARGET);
 }
 
+/* Of To of a REGISTER. */
+static enum user_state find_to_state(const struct authorization *a)
+{
+    const struct authorize_facts *facts = &a->facts;
+
+    if (!facts->to)
+        return USER_NONE;
+    if (!questions_may_be_ours(facts->to))
+        return USER_FOREIGN;
+    if (a->locate && questions_is_located(facts, facts->to))
+        return a->locate->locate.state;
+    return questions_rights_state(a, AUTHORIZATION_TO);
+}
+
 /* Whether the listener has a say in who is admitted: not where a trusted peer's word is enough, who
  * is never challenged for it. */
 static bool takes_part(const struct authorization *a)
@@ -63,6 +77,7 @@ static struct decision decide_new(struct authorization *a, const struct policy_r
     struct policy_request request = { .method = facts->method,
                                       .from = facts->from,
                                       .to = facts->to,
+                                      .to_state = find_to_state(a),
                                       .to_ourselves = a->to_ourselves,
                                       .target = facts->target,
                                       .target_state = a->target_state,
@@ -118,6 +133,14 @@ static const struct policy_rights *rights_of_from(const struct authorization *a)
     return from ? &from->rights.rights : NULL;
 }
 
+/* Only who may register for To is told that it is disabled. */
+static struct decision check_to(const struct authorization *a, struct decision decision)
+{
+    if (decision.effect == EFFECT_ALLOW && find_to_state(a) == USER_DISABLED)
+        return deny(REASON_USER_DISABLED);
+    return decision;
+}
+
 static struct decision decide_late(struct authorization *a)
 {
     const struct policy_rights *rights = rights_of_from(a);
@@ -128,12 +151,11 @@ static struct decision decide_late(struct authorization *a)
     }
     if (!rights)
         return deny(REASON_NONE);
-    if (questions_rights_state(a, AUTHORIZATION_TO) == USER_DISABLED ||
-        (a->facts.to && a->locate && a->locate->locate.state == USER_DISABLED))
-        return deny(REASON_USER_DISABLED);
     if (standing_is_full_check(a) || (a->peer->trusted && !standing_entry_held(a) &&
                                       sender_asserted_entry(a, questions_is_foreign(a)).size == 0))
-        return decide_new(a, rights);
+        return check_to(a, decide_new(a, rights));
+    if (a->third_party.size && questions_rights_state(a, AUTHORIZATION_TO) == USER_DISABLED)
+        return deny(REASON_USER_DISABLED);
     if (rights->state == USER_NONE || rights->state == USER_DISABLED)
         return deny(rights->state == USER_NONE ? REASON_NONE : REASON_USER_DISABLED);
     return (struct decision){ .effect = EFFECT_ALLOW,
@@ -202,6 +224,8 @@ static void set_ground(struct authorization *a)
 {
     ground_begin(&a->ground, a->ask);
     a->ground.edge_unix_s = a->decision.edge_unix_s;
+    if (a->locate && a->locate->edge_unix_s < a->ground.edge_unix_s)
+        a->ground.edge_unix_s = a->locate->edge_unix_s;
     for (unsigned i = 0; i < AUTHORIZATION_SLOTS; i++) {
         if (a->waiters[i].answer)
             ground_add(&a->ground, a->waiters[i].answer);

@@ -19,6 +19,9 @@
  * ours. All but LOCATE come from the cache as a rule. A device that doesn't hold From, known from
  * the cache, is refused without a further question.
  *
+ * Who registers for another (RFC 3261 10.2) needs a right: it is asked for before a foreign To is
+ * refused, and nothing of To's user shows in the refusal.
+ *
  * A route that may begin requests may do so for From within its may_assert, by the rules as anyone;
  * who is not ours has the rules of the group `foreign`.
  *
@@ -43,10 +46,12 @@
  * but is told so. Nothing of the target is asked before the password is proved.
  *
  * In a dialog: device and entry of the token's side must be the peer's now, and the user of From
- * not disabled; of an anonymous From (RFC 3323) that is the entry. Another device is refused; a
- * device that has lost that entry is decided as if the request were new. A side that was admitted
- * by a password must have proved it on this connection, since when it must not have changed, or
- * prove it now; so must, where a listener asks for both, one that was admitted by its certificate.
+ * not disabled; of an anonymous From (RFC 3323) that is the entry. Nor the entry's user where that
+ * is another: a third party, which has registered the device that was called. Another device is
+ * refused; a device that has lost that entry is decided as if the request were new. A side that was
+ * admitted by a password must have proved it on this connection, since when it must not have
+ * changed, or prove it now; so must, where a listener asks for both, one that was admitted by its
+ * certificate.
  *
  * How long it waits is the request's matter: its deadline calls authorize_end(). */
 #ifndef HOLDLINE_AUTHORIZATION_ENFORCE_H
@@ -118,6 +123,7 @@ struct authorization {
     /* When DECIDED: */
     struct decision decision;     /* entry points to the text below */
     struct identity hidden;       /* in a dialog: who is behind an anonymous From; else size 0 */
+    struct identity third_party;  /* in a dialog: who registered the device for From; else size 0 */
     char entry[IDENTITY_MAX + 1]; /* the peer's entry that admitted it */
     bool call_counted;            /* for its rule's calls a minute */
     bool to_ourselves;            /* the target is one of our domains, without user part */

@@ -80,6 +80,8 @@ static bool is_needed(const struct authorization *a, enum authorization_slot slo
         return questions_may_be_ours(questions_speaker(a)) &&
                (!questions_is_hidden(a) || questions_peer_answered(a));
     case AUTHORIZATION_TO:
+        if (a->third_party.size)
+            return !standing_is_full_check(a);
         return facts->to && questions_may_be_ours(facts->to) &&
                !questions_is_located(facts, facts->to) &&
                !slice_equal(identity_text(facts->to), identity_text(facts->from));
@@ -111,7 +113,8 @@ static enum lookup_outcome ask_slot(struct authorization *a, enum authorization_
     case AUTHORIZATION_FROM:
         return lookup_rights(a->ask, waiter, identity_text(questions_speaker(a)));
     case AUTHORIZATION_TO:
-        return lookup_rights(a->ask, waiter, identity_text(facts->to));
+        return lookup_rights(a->ask, waiter,
+                             identity_text(a->third_party.size ? &a->third_party : facts->to));
     case AUTHORIZATION_TARGET:
         return lookup_rights(a->ask, waiter, identity_domain(facts->target));
     case AUTHORIZATION_ANONYMOUS:

@@ -7,6 +7,7 @@
  *   CREDENTIAL   -                              authenticate.c asks
  *   FROM         who speaks                     its domain may be ours
  *   TO           To of a REGISTER               it is another than From and not located
+ *                the third party, in a dialog   it has registered the device for From
  *   TARGET       the target's domain            as a new request, and the target is not located
  *   ANONYMOUS    anonymous.invalid              From may come from who has proved nothing
  *   LOCATE       To of a REGISTER, or target    bindings are wanted, and it has a user part */

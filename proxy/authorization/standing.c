@@ -101,10 +101,17 @@ static struct slice find_dialog_entry(const struct authorization *a)
 
 void standing_look_behind(struct authorization *a)
 {
+    struct identity entry;
+
     a->hidden.size = 0;
-    if (questions_is_hidden(a) &&
-        identity_from_text(&a->hidden, find_dialog_entry(a)) != ERROR_NONE)
-        a->hidden.size = 0;
+    a->third_party.size = 0;
+    if (!a->facts.side || is_entry(a, a->facts.from) ||
+        identity_from_text(&entry, find_dialog_entry(a)) != ERROR_NONE)
+        return;
+    if (questions_is_hidden(a))
+        a->hidden = entry;
+    else if (entry.user_size)
+        a->third_party = entry;
 }
 
 bool standing_is_full_check(const struct authorization *a)

@@ -14,7 +14,8 @@
 
 #include "proxy/authorization/enforce.h"
 
-/* Sets a->hidden: who is behind an anonymous From in a dialog. Before PEER is answered, nobody. */
+/* In a dialog: sets a->hidden, who is behind an anonymous From, and a->third_party. Before PEER is
+ * answered, nobody. */
 void standing_look_behind(struct authorization *a);
 
 /* In a dialog, PEER being answered: sets a->standing. What it gives is a denial's reason;

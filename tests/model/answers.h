@@ -5,7 +5,7 @@
 
 #include "common/slice.h"
 
-#define FIELDS_MAX 20
+#define FIELDS_MAX 24
 
 /* To standard output. */
 void put_hex(struct slice s);

@@ -8,8 +8,8 @@
  *   edge NOW RULES         policy_rights_edge_unix_s()    UNIX_S
  *   decide PEER_STATE STORE ENTRIES METHOD FROM TO TO_OURSELVES TARGET TARGET_STATE INTERNATIONAL
  *          NOW ADMISSION PASSWORD_USER USER_STATE RULES NATIONAL COUNTRY NOBODY_STATE NOBODY_RULES
- *          LOCAL    decide()
- *                          EFFECT REASON ENTRY ADMISSION RULE_ID PER_MINUTE EDGE
+ *          LOCAL TO_STATE    decide()
+ *                          EFFECT REASON ENTRY ADMISSION RULE_ID PER_MINUTE EDGE THIRD_PARTY
  *
  * FROM, TO, TARGET: empty = NULL; a NUL = an identity that is zero; urn:service:…; tel:…; else a
  * text. ADMISSION: empty = NULL, or DIGEST,THIRD_PARTIES,CERTIFICATE,PASSWORD. USER_STATE: empty =
@@ -155,8 +155,8 @@ static void put_decision(const struct decision *d)
 {
     printf("%d %s ", (int)d->effect, reason_name(d->reason));
     put_hex(d->entry);
-    printf(" %d %" PRIu64 " %" PRIu32 " %" PRIu64 "\n", (int)d->admission, d->rule_id,
-           d->per_minute, d->edge_unix_s);
+    printf(" %d %" PRIu64 " %" PRIu32 " %" PRIu64 " %d\n", (int)d->admission, d->rule_id,
+           d->per_minute, d->edge_unix_s, d->third_party);
 }
 
 static void answer_decide(const struct slice *field)
@@ -174,6 +174,7 @@ static void answer_decide(const struct slice *field)
     struct policy_request request = { .method = field[3],
                                       .from = read_identity(field[4], &from),
                                       .to = read_identity(field[5], &to),
+                                      .to_state = (enum user_state)read_u64(field[20]),
                                       .to_ourselves = read_u64(field[6]) != 0,
                                       .target = read_identity(field[7], &target),
                                       .target_state = (enum user_state)read_u64(field[8]),
@@ -213,7 +214,7 @@ bool answer_policy(const char *question, const struct slice *field, size_t count
         answer_rule(field[0]);
     else if (strcmp(question, "edge") == 0 && count == 2)
         answer_edge(field);
-    else if (strcmp(question, "decide") == 0 && count == 20)
+    else if (strcmp(question, "decide") == 0 && count == 21)
         answer_decide(field);
     else
         return false;

@@ -85,6 +85,7 @@ class Question:
     method: bytes = b"INVITE"
     sender: object = b"alice@x.org"  # None: missing; b"\0": an identity that is zero
     to: object = None
+    to_state: int = KNOWN
     to_ourselves: bool = False
     target: object = b"bob@x.org"
     target_state: int = KNOWN
@@ -111,6 +112,7 @@ class Question:
             self.national, self.country,
             "" if self.nobody is None else str(self.nobody), b"\n".join(self.nobody_rules),
             b",".join(b"%d:%b" % item for item in self.local.items()),
+            str(self.to_state),
         )  # fmt: skip
 
 
@@ -123,6 +125,7 @@ class Answer:
     rule: int = 0
     per_minute: int = 0
     edge: int = NEVER
+    third_party: int = 0
 
 
 def no(reason="none"):
@@ -268,8 +271,11 @@ def in_force(rules, now):
     return next((i for i, r in enumerate(rules) if r.start <= now < r.end), None)
 
 
-def by_rules(q, target, texts):
+def by_rules(q, target, texts, explicit=False):
+    """explicit: only a rule that names the method permits; one of all methods can but forbid."""
     rules = [r for r in map(read_rule, texts) if fits(r, q, target)]
+    vague = [explicit and r.methods == b"*" for r in rules]
+    rules = [r for r, v in zip(rules, vague) if not (v and r.effect == ALLOW)]
     chosen = in_force(rules, q.now)
     moments = sorted({m for r in rules for m in (r.start, r.end) if q.now < m < NEVER})
     edge = next((m for m in moments if in_force(rules, m) != chosen), NEVER)
@@ -279,6 +285,8 @@ def by_rules(q, target, texts):
     answer = no("rule-denies")
     if r.effect == ALLOW:
         answer = Answer(ALLOW, "allowed")
+    elif explicit and r.methods == b"*":
+        pass
     elif r.effect == CHALLENGE and q.admission and DIGESTS.get(q.admission[0]) in ("fallback", "always"):
         answer = proves(q) or Answer(ALLOW, "allowed")
     return replace(answer, rule=r.id, per_minute=r.per_minute, edge=edge)
@@ -336,9 +344,35 @@ def registers(q):
     return q.method == b"REGISTER" or q.to is not None
 
 
+def for_another(q):
+    """A third party registers: of our users one for another, by a rule that names REGISTER."""
+    to, sender = read(q.to), read(q.sender)
+    refused = no("to-not-permitted")
+    if not (to and to[1] and sender[1]):
+        return refused
+    if q.user not in LOOKED_UP:
+        return no()
+    if q.user == DISABLED:
+        return no("user-disabled")
+    if q.user == FOREIGN or not q.to_ourselves:
+        return refused
+    if q.to_state not in LOOKED_UP:
+        return no()
+    if q.to_state == FOREIGN:
+        return refused
+    asked = replace(q, method=b"REGISTER", target=q.to, target_state=q.to_state, international=b"00,011",
+                    national=b"", country=b"", local={})  # fmt: skip
+    answer = by_rules(asked, to, q.rules, explicit=True)
+    if answer.effect == ALLOW:
+        return replace(answer, third_party=1)
+    if answer.reason in ("no-right", "rule-denies"):
+        return replace(answer, reason="to-not-permitted")
+    return answer
+
+
 def by_entries(q):
     if registers(q) and not first_entry(q, read(q.to)):
-        return no("to-not-permitted")
+        return replace(for_another(q), entry=first_entry(q, read(q.sender)))
     return replace(may(q), entry=first_entry(q, read(q.sender)))
 
 
@@ -349,7 +383,8 @@ def by_password(q, besides):
     if registers(q):
         to = read(q.to)
         if not to or to[0] != q.password_user or (besides and not first_entry(q, to)):
-            return no("to-not-permitted")
+            answer = for_another(q)
+            return replace(answer, entry=first_entry(q, read(q.sender)) if besides else q.password_user)
     return replace(may(q), entry=first_entry(q, read(q.sender)) if besides else q.password_user)
 
 

@@ -39,12 +39,15 @@ WANTED += [b"number:+4930", b"number:004930", b"number:0", b"number:4930", b"num
 WANTED += [b"service:sos", b"service:sos.fire"]
 
 
-def certain(q, admission):
+def certain(q, admission, third_party):
     """What must be known, by what stands in the question alone, before anything is allowed."""
     known = q.peer in (1, 2) and q.user in (1, 2, 3) and q.sender not in (None, b"", b"\0")
     if admission in (model.STRANGER, model.ANONYMOUS):
         known = q.peer in (1, 2) and q.user == 1 and q.to is None and (q.to_ourselves or q.nobody in (1, 2, 3, 4))
         known = known and (q.admission[1] == 2 if admission == model.STRANGER else not q.to_ourselves)
+    if third_party:
+        known = known and q.user in (2, 3) and q.to_state in (2, 3, 4) and q.to_ourselves
+        known = known and any(r.effect in (1, 3) and b"REGISTER" in r.list for r in map(model.read_rule, q.rules))
     if not q.to_ourselves:
         known = known and q.target not in (None, b"", b"\0") and q.target_state in (1, 2, 3, 4)
     if q.admission:
@@ -59,7 +62,7 @@ def expected(q):
     answer = model.decide(q)
     entry = (answer.entry.hex() or "-") if answer.effect == model.ALLOW else "*"
     return [str(answer.effect), answer.reason, entry, *map(str, (
-        answer.admission, answer.rule, answer.per_minute, answer.edge))]  # fmt: skip
+        answer.admission, answer.rule, answer.per_minute, answer.edge, answer.third_party))]  # fmt: skip
 
 
 def compare(questions):
@@ -69,7 +72,7 @@ def compare(questions):
         got = answer.split(" ")
         if got[0] == "1":
             allowed += 1
-            assert certain(q, int(got[3])), f"{q}: {answer}"
+            assert certain(q, int(got[3]), got[7] == "1"), f"{q}: {answer}"
         else:
             got[2] = "*"
         wanted = expected(q)
@@ -141,6 +144,27 @@ def test_T04_every_To_is_decided_as_by_the_model():
         for to in (None, b"\0", A, B, b"x.org") for admission in [None, *SANE] for user in (1, 3)
     ]  # fmt: skip
     assert compare(questions) > 100
+
+
+THIRD = [(), (ANY,), (b"7 allow * REGISTER * - - -",), (b"7 allow * MESSAGE,REGISTER ours - - 5",)]
+THIRD += [(b"7 allow * REGISTER user:bob@x.org - - -",), (b"7 allow * REGISTER user:carol@y.org - - -",)]
+THIRD += [(b"7 allow device REGISTER domain:x.org - 2000 -",), (b"7 allow corp REGISTER domain:x.org - - -",)]
+THIRD += [(b"7 deny * * * - - -", b"8 allow * REGISTER * - - -"), (b"7 allow * REGISTER * 2000 - -", ANY)]
+THIRD += [(b"7 deny * REGISTER * - 2000 -", b"8 allow * REGISTER * - - -"), (b"7 challenge * REGISTER ours - - -",)]
+THIRD += [(b"7 challenge * * * - - -", b"8 allow * REGISTER * - - -"), (b"7 allow * INVITE * - - -",)]
+THIRD += [(b"=9,1 7 allow * * * - - -", b"8 allow * REGISTER * - - -"), (b"7 allow * REGISTER number:+49 - - -",)]
+
+
+def test_F41_who_may_register_for_another_is_decided_as_by_the_model():
+    questions = [
+        Question(method=method, entries=entries, sender=sender, to=to, to_state=state, rules=rules, user=user,
+                 admission=admission, password_user=proved, to_ourselves=ourselves, target=None if ourselves else C)
+        for method in (b"REGISTER", b"INVITE") for entries in [(A,), (A, B), (b"x.org",), ()]
+        for sender, proved in [(A, A), (A, B), (b"x.org", b"x.org")] for to in (B, C, A, b"x.org", b"0049301@x.org", None)
+        for state in STATES for rules in THIRD for user in (None, *STATES) for ourselves in (True, False)
+        for admission in (None, (1, 3, 3, 0), (2, 3, 3, 0), (2, 3, 3, 1), (3, 3, 3, 1), (2, 3, 2, 1))
+    ]  # fmt: skip
+    assert compare(random.Random(41).sample(questions, 40000)) > 200
 
 
 def test_F45_every_rule_decides_as_by_the_model():
@@ -270,7 +294,7 @@ RULE = [
     [b"1", b"2", b"3"],
     [b"allow", b"allow", b"deny", b"challenge"],
     [b"*", b"*", b"device", b"corp"],
-    [b"*", b"*", b"INVITE", b"MESSAGE,INVITE", b"BYE"],
+    [b"*", b"*", b"INVITE", b"MESSAGE,INVITE", b"BYE", b"REGISTER", b"BYE,REGISTER"],
     WANTED,
     EDGES,
     EDGES,
@@ -285,6 +309,7 @@ REQUEST = {
     "method": [b"INVITE", b"INVITE", b"MESSAGE", b"REGISTER", b"BYE", b""],
     "sender": NAMES,
     "to": [None] * 6 + NAMES,
+    "to_state": [3, 3, 3, *STATES],
     "to_ourselves": [False, False, True],
     "target": [*TARGETS, None, b"\0"],
     "target_state": [3, 3, *STATES],
