@@ -83,7 +83,8 @@ static void add_columns(struct bind_batch *batch, const struct bind_step *step)
                                        b->cn,           slice_of(record_ground_text(b->ground)),
                                        b->entry,        b->instance,
                                        b->contact,      b->call_id,
-                                       b->flow,         b->path };
+                                       b->flow,         b->path,
+                                       b->registered_by };
         const uint64_t numbers[] = { b->reg_id, b->expires_unix_s, b->q, b->cseq,
                                      r->version.unix_ms };
         const size_t text_count = sizeof(texts) / sizeof(texts[0]);
@@ -100,7 +101,7 @@ static enum error send_puts(struct feed *feed, const struct bind_step *step)
     struct database_parameters p = { .count = 0 };
     char by[16];
     for (size_t i = 0; i < BIND_COLUMNS; i++)
-        sql_array_start(&batch->columns[i], i < 12 ? SQL_ARRAY_TEXT : SQL_ARRAY_INT8);
+        sql_array_start(&batch->columns[i], i < BIND_TEXTS ? SQL_ARRAY_TEXT : SQL_ARRAY_INT8);
     add_columns(batch, step);
     for (size_t i = 0; i < BIND_COLUMNS; i++) {
         sql_array_end(&batch->columns[i], step->count);

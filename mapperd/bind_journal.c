@@ -247,9 +247,10 @@ static struct bind_request *request_of(const struct journal_entry *entry, size_t
     request->version = entry->binding.version;
     m->bind = entry->kind;
     *b = entry->binding;
-    struct slice *const texts[] = { &b->aor,     &b->device_key, &b->instance_key, &b->store,
-                                    &b->cn,      &b->entry,      &b->instance,     &b->contact,
-                                    &b->call_id, &b->flow,       &b->path };
+    struct slice *const texts[] = {
+        &b->aor,      &b->device_key, &b->instance_key, &b->store, &b->cn,   &b->entry,
+        &b->instance, &b->contact,    &b->call_id,      &b->flow,  &b->path, &b->registered_by
+    };
     const size_t count = sizeof(texts) / sizeof(texts[0]);
     /* All at once, so that nothing moves. */
     bool room = buffer_reserve(&m->text, size + count) != NULL;

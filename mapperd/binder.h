@@ -24,7 +24,8 @@
 #define BIND_BATCH       1024
 #define BIND_GROUP       16 /* of a batch that was refused: what is still undone together */
 #define BIND_WAITING_MAX 20000
-#define BIND_COLUMNS     17
+#define BIND_TEXTS       13 /* columns of text, before those of numbers */
+#define BIND_COLUMNS     (BIND_TEXTS + 5)
 #define BIND_HELD_MAX    64
 #define BIND_PURGE_ROWS  500  /* a second: some milliseconds */
 #define COUNTERS         8192 /* counter rows written and not yet seen again: some two hours */

@@ -42,9 +42,9 @@ static bool canonical(struct slice text, bool user)
 static enum error keep_fields(struct loop_message *m)
 {
     struct record_binding *b = &m->binding;
-    struct slice *const fields[] = { &b->aor,   &b->device_key, &b->store,   &b->cn,
-                                     &b->entry, &b->instance,   &b->contact, &b->call_id,
-                                     &b->flow,  &b->path,       NULL };
+    struct slice *const fields[] = { &b->aor,   &b->device_key, &b->store,         &b->cn,
+                                     &b->entry, &b->instance,   &b->contact,       &b->call_id,
+                                     &b->flow,  &b->path,       &b->registered_by, NULL };
     size_t offsets[12], count = 0;
     for (; fields[count] != NULL; count++) {
         offsets[count] = buffer_size(&m->text);
@@ -74,7 +74,7 @@ static bool number(struct slice text, unsigned long long maximum, uint64_t *valu
 }
 
 /* BIND aor device_key store cn ground entry instance reg_id contact expires_unix q call_id cseq
- * flow path */
+ * flow path [registered_by] */
 enum error command_read_bind(const struct resp_command *command, struct loop_message *m,
                              const char **why)
 {
@@ -90,7 +90,8 @@ enum error command_read_bind(const struct resp_command *command, struct loop_mes
                                   .contact = a[9],
                                   .call_id = a[12],
                                   .flow = a[14],
-                                  .path = a[15] };
+                                  .path = a[15],
+                                  .registered_by = command->count > 16 ? a[16] : SLICE("") };
     m->bind = BIND_PUT;
     *why = !canonical(a[1], true)                ? "ERR aor is not a canonical user@domain"
            : !good_text(a[2], 1, DEVICE_KEY_MAX) ? "ERR device_key is malformed"
@@ -110,7 +111,9 @@ enum error command_read_bind(const struct resp_command *command, struct loop_mes
            : !number(a[13], UINT32_MAX, &b->cseq)  ? "ERR cseq is not a number"
            : !good_text(a[14], 1, FLOW_MAX)        ? "ERR flow is malformed"
            : !good_text(a[15], 0, PATH_MAX_OCTETS) ? "ERR path is malformed"
-                                                   : NULL;
+           : command->count > 16 && (!canonical(a[16], true) || slice_equal(a[16], a[1]))
+               ? "ERR registered_by is not another canonical user@domain"
+               : NULL;
     if (*why != NULL)
         return ERROR_MALFORMED;
     b->q = (uint32_t)q;
@@ -133,7 +136,8 @@ enum error command_read_unbind(const struct resp_command *command, struct loop_m
                                   .contact = a[5],
                                   .call_id = SLICE(""),
                                   .flow = SLICE(""),
-                                  .path = SLICE("") };
+                                  .path = SLICE(""),
+                                  .registered_by = SLICE("") };
     *why = !canonical(a[1], true)                 ? "ERR aor is not a canonical user@domain"
            : !good_text(a[2], 1, DEVICE_KEY_MAX)  ? "ERR device_key is malformed"
            : !good_text(a[3], 0, INSTANCE_MAX)    ? "ERR instance is malformed"
@@ -357,7 +361,7 @@ static const struct command {
     { "RIGHTS", run_rights, 2, 2, PERMISSION_READ },
     { "LOCATE", run_locate, 2, 2, PERMISSION_READ },
     { "CREDENTIAL", run_credential, 2, 2, PERMISSION_CREDENTIAL },
-    { "BIND", run_bind, 16, 16, PERMISSION_REGISTER },
+    { "BIND", run_bind, 16, 17, PERMISSION_REGISTER },
     { "UNBIND", run_unbind, 6, 6, PERMISSION_REGISTER },
     { "REPORT", run_report, 5, 7, PERMISSION_REGISTER },
     { "EXPLAIN", run_explain, 6, 6, PERMISSION_READ },

@@ -316,10 +316,17 @@ const char *record_ground_text(enum record_ground ground)
     return GROUND_TEXTS[ground];
 }
 
+/* The second octet. What a third party has registered is one text longer; what is older than that,
+ * in the journal for one, reads as it always did. */
+enum living { LIVING_REMOVED = 1, LIVING_OWN, LIVING_REMOVED_OF_THIRD, LIVING_OF_THIRD };
+
 void record_binding_write(struct buffer *out, const struct record_binding *b)
 {
+    bool of_third = b->registered_by.size > 0;
     add_u8(out, (uint8_t)b->ground);
-    add_u8(out, b->removed ? 1 : 2);
+    add_u8(out, of_third     ? b->removed ? LIVING_REMOVED_OF_THIRD : LIVING_OF_THIRD
+                : b->removed ? LIVING_REMOVED
+                             : LIVING_OWN);
     add_u64(out, b->version.unix_ms);
     add_u32(out, b->version.by);
     add_u64(out, b->expires_unix_s);
@@ -331,6 +338,8 @@ void record_binding_write(struct buffer *out, const struct record_binding *b)
                                    b->call_id, b->flow,       b->path };
     for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++)
         add_text(out, texts[i]);
+    if (of_third)
+        add_text(out, b->registered_by);
 }
 
 enum error record_binding_read(struct slice value, struct record_binding *b)
@@ -341,16 +350,22 @@ enum error record_binding_read(struct slice value, struct record_binding *b)
         !take_u64(&value, &b->expires_unix_s) || !take_u64(&value, &b->reg_id) ||
         !take_u64(&value, &b->cseq) || !take_u32(&value, &b->q))
         return ERROR_MALFORMED;
-    if (ground < GROUND_MAPPING || ground > GROUND_DIGEST || (living != 1 && living != 2))
+    if (ground < GROUND_MAPPING || ground > GROUND_DIGEST || living < LIVING_REMOVED ||
+        living > LIVING_OF_THIRD)
         return ERROR_MALFORMED;
     b->ground = (enum record_ground)ground;
-    b->removed = living == 1;
+    b->removed = living == LIVING_REMOVED || living == LIVING_REMOVED_OF_THIRD;
+    b->registered_by = SLICE("");
     struct slice *const texts[] = { &b->aor,     &b->device_key, &b->instance_key, &b->store,
                                     &b->cn,      &b->entry,      &b->instance,     &b->contact,
                                     &b->call_id, &b->flow,       &b->path };
     for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++)
         if (!take_text(&value, texts[i]))
             return ERROR_MALFORMED;
+    /* Empty it would be the address of record's own. */
+    if (living >= LIVING_REMOVED_OF_THIRD &&
+        (!take_text(&value, &b->registered_by) || b->registered_by.size == 0))
+        return ERROR_MALFORMED;
     return value.size == 0 ? ERROR_NONE : ERROR_MALFORMED;
 }
 
@@ -429,7 +444,24 @@ enum error record_credential_read(struct slice value, struct record_peer *creden
     return ERROR_NONE;
 }
 
-void record_binding_text(struct buffer *out, const struct record_binding *b)
+static void add_third_party(struct buffer *out, const struct record_binding *b,
+                            const struct record_third_party *third_party)
+{
+    add_field(out, "registered_by", b->registered_by);
+    add_field(out, "groups", third_party->group_count > 0 ? SLICE("") : SLICE("-"));
+    for (size_t i = 0; i < third_party->group_count; i++) {
+        if (i > 0)
+            buffer_add_char(out, ',');
+        buffer_add(out, third_party->groups[i]);
+    }
+    if (third_party->until_unix_s == UINT64_MAX)
+        add_field(out, "until", SLICE("-"));
+    else
+        add_number(out, "until", third_party->until_unix_s);
+}
+
+void record_binding_text(struct buffer *out, const struct record_binding *b,
+                         const struct record_third_party *third_party)
 {
     buffer_add_text(out, "v=1");
     add_field(out, "store", b->store);
@@ -445,6 +477,8 @@ void record_binding_text(struct buffer *out, const struct record_binding *b)
     add_number(out, "cseq", b->cseq);
     add_escaped(out, "call_id", b->call_id, false);
     add_escaped(out, "path", b->path, true);
+    if (third_party)
+        add_third_party(out, b, third_party);
     add_field(out, "contact", b->contact);
 }
 

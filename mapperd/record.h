@@ -138,9 +138,11 @@ enum record_ground { GROUND_NONE = 0, GROUND_MAPPING, GROUND_NAME, GROUND_DIGEST
 bool record_ground_from_text(struct slice text, enum record_ground *ground);
 const char *record_ground_text(enum record_ground ground);
 
+/* Of a third party (RFC 3261 10.2) `registered_by` is who registered it for the address of record,
+ * and ground and entry are that user's; empty: the address of record itself. */
 struct record_binding {
     struct slice aor, device_key, instance_key, store, cn, entry, instance, contact, call_id, flow,
-        path;
+        path, registered_by;
     enum record_ground ground;
     uint64_t expires_unix_s, reg_id, cseq;
     uint32_t q;
@@ -149,8 +151,15 @@ struct record_binding {
 };
 void record_binding_write(struct buffer *out, const struct record_binding *binding);
 enum error record_binding_read(struct slice value, struct record_binding *binding) MUST_CHECK;
-/* The bulk of LOCATE, without its RESP frame. */
-void record_binding_text(struct buffer *out, const struct record_binding *binding);
+/* What LOCATE says besides of a third party's: on what else its holding rests. */
+struct record_third_party {
+    const struct slice *groups; /* of who registered it */
+    size_t group_count;
+    uint64_t until_unix_s; /* until when its rules let it, as they are; UINT64_MAX: no end */
+};
+/* The bulk of LOCATE, without its RESP frame. third_party: NULL unless it is one's. */
+void record_binding_text(struct buffer *out, const struct record_binding *binding,
+                         const struct record_third_party *third_party);
 /* i:INSTANCE:REG_ID, or c:CONTACT URI as it was registered. */
 void record_instance_key(struct buffer *out, struct slice instance, uint64_t reg_id,
                          struct slice contact);

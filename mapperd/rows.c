@@ -464,6 +464,13 @@ static bool binding_numbers(const PGresult *result, int row, struct record_bindi
     return q <= 1000 && by <= INT32_MAX && b->version.unix_ms <= INT64_MAX;
 }
 
+/* Whatever else it were, the binding would seem to be the address of record's own. */
+static bool is_another_user(struct slice user, struct slice aor)
+{
+    return identity_is_canonical(user) && memchr(user.data, '@', user.size) != NULL &&
+           !slice_equal(user, aor);
+}
+
 enum rows_outcome rows_binding(const PGresult *result, int row, struct rows_record *r)
 {
     struct record_binding *b = &r->binding;
@@ -485,9 +492,12 @@ enum rows_outcome rows_binding(const PGresult *result, int row, struct rows_reco
     b->path = database_text(result, row, 15);
     struct slice removed = database_text(result, row, 18);
     b->removed = removed.size != 1 || removed.data[0] != 0; /* anything but a plain no */
+    b->registered_by = database_text(result, row, 19);
+    bool of_third = !database_is_null(result, row, 19);
     if (b->aor.size == 0 || b->aor.size > IDENTITY_MAX || !binding_numbers(result, row, b) ||
         !record_ground_from_text(database_text(result, row, 5), &b->ground) ||
-        !is_printable(b->contact) || !is_printable(b->entry) || !is_printable(b->store)) {
+        !is_printable(b->contact) || !is_printable(b->entry) || !is_printable(b->store) ||
+        (of_third && !is_another_user(b->registered_by, b->aor))) {
         report(r, "binding", b->aor, b->contact);
         return ROWS_SKIP;
     }

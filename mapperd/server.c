@@ -444,6 +444,7 @@ static void free_server(struct server *server)
     queue_batch_free(&server->taken);
     reports_free(server->reports);
     buffer_free(&server->text);
+    buffer_free(&server->rules);
     options_free(&server->reloaded);
     if (server->listener >= 0) {
         close(server->listener);
@@ -460,6 +461,7 @@ enum error server_run(const struct options *options, const char *config_path)
     server.looked_boot_ms = clock_boot_ms();
     gate_init(&server.gate, server.now_mono_ms);
     buffer_init(&server.text, 0);
+    buffer_init(&server.rules, 0);
     server.loop = ev_default_loop(EVFLAG_AUTO);
     if (server.loop == NULL)
         return ERROR_MEMORY;

@@ -132,7 +132,8 @@ struct server {
     bool reports_away;       /* the feed has a table and has not written it */
     struct log_limit denial_limit;
     struct queue_batch taken;
-    struct buffer text; /* scratch */
+    struct buffer text;  /* scratch */
+    struct buffer rules; /* scratch of LOCATE: struct policy_rule */
     struct server_counts counts;
     struct rate commands_rate;
     const char *config_path;
@@ -178,7 +179,7 @@ void command_run(struct client *client, const struct resp_command *command);
 bool command_peer_key(struct client *client, const struct resp_command *command,
                       struct record_key *key);
 
-/* reply.c; each appends one reply to `out` */
+/* reply.c, rights.c, locate.c; each appends one reply to `out` */
 /* `chain`: SHA-256 of certificates, or of their issuers and serial numbers, each as
  * record_is_sha256() has it; one that is blocked blocks.
  */

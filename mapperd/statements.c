@@ -307,7 +307,8 @@ RANGES(BLOCKED, "blocked", FILL_ROWS,
     "b.device_key, b.instance_key, b.store, b.cn, b.ground, b.entry, b.instance, b.reg_id," \
     " b.contact, CASE WHEN isfinite(b.expires_at)"                                          \
     " THEN greatest(floor(extract(epoch FROM b.expires_at)), 0)::int8 ELSE 0 END,"          \
-    " b.q, b.call_id, b.cseq, b.flow, b.path, b.version_ms, b.version_by, b.removed"
+    " b.q, b.call_id, b.cseq, b.flow, b.path, b.version_ms, b.version_by, b.removed,"       \
+    " b.registered_by"
 
 const struct database_statement STATEMENT_READ_BINDING = {
     "read-binding",
@@ -379,22 +380,23 @@ const struct database_statement STATEMENT_PURGE_BINDINGS = {
 const struct database_statement STATEMENT_BIND = {
     "bind",
     "INSERT INTO public.binding AS b (aor, device_key, instance_key, store, cn, ground, entry,"
-    " instance, contact, call_id, flow, path, reg_id, expires_at, q, cseq, version_ms, version_by,"
-    " removed)"
+    " instance, contact, call_id, flow, path, registered_by, reg_id, expires_at, q, cseq,"
+    " version_ms, version_by, removed)"
     " SELECT k.aor, k.device_key, k.instance_key, k.store, k.cn, k.ground, k.entry, k.instance,"
-    " k.contact, k.call_id, k.flow, k.path, k.reg_id::int4, to_timestamp(k.expires), k.q::int4,"
-    " k.cseq, k.version_ms, $18::int4, false"
+    " k.contact, k.call_id, k.flow, k.path, nullif(k.registered_by, ''), k.reg_id::int4,"
+    " to_timestamp(k.expires), k.q::int4, k.cseq, k.version_ms, $19::int4, false"
     " FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[],"
-    " $7::text[], $8::text[], $9::text[], $10::text[], $11::text[], $12::text[], $13::int8[],"
-    " $14::int8[], $15::int8[], $16::int8[], $17::int8[])"
+    " $7::text[], $8::text[], $9::text[], $10::text[], $11::text[], $12::text[], $13::text[],"
+    " $14::int8[], $15::int8[], $16::int8[], $17::int8[], $18::int8[])"
     " AS k(aor, device_key, instance_key, store, cn, ground, entry, instance, contact, call_id,"
-    " flow, path, reg_id, expires, q, cseq, version_ms)"
+    " flow, path, registered_by, reg_id, expires, q, cseq, version_ms)"
     " ORDER BY k.aor COLLATE \"C\", k.device_key COLLATE \"C\", k.instance_key COLLATE \"C\""
     " ON CONFLICT (aor, device_key, instance_key) DO UPDATE SET store = excluded.store,"
     " cn = excluded.cn, ground = excluded.ground, entry = excluded.entry,"
     " instance = excluded.instance, reg_id = excluded.reg_id, contact = excluded.contact,"
     " expires_at = excluded.expires_at, q = excluded.q, call_id = excluded.call_id,"
     " cseq = excluded.cseq, flow = excluded.flow, path = excluded.path,"
+    " registered_by = excluded.registered_by,"
     " version_ms = excluded.version_ms, version_by = excluded.version_by, removed = false " NEWER
     " RETURNING b.version_ms"
 };

@@ -37,7 +37,7 @@ enum store_table {
     STORE_TABLE_COUNT
 };
 
-#define STORE_FORMAT 6
+#define STORE_FORMAT 7
 
 struct store;
 

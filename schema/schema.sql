@@ -817,29 +817,31 @@ CREATE FUNCTION public.audit_user_group_member() RETURNS trigger
 
 COMMENT ON FUNCTION public.audit_user_group_member() IS 'Writes into the audit what a statement changed in user_group_member. Made by audit_follow().';
 
-CREATE FUNCTION public.bind_put(aor text, device_key text, instance_key text, store text, cn text, ground text, entry text, instance text, reg_id integer, contact text, expires_unix_s bigint, q integer, call_id text, cseq bigint, flow text, path text, version_ms bigint, version_by integer, removed boolean DEFAULT false) RETURNS boolean
+CREATE FUNCTION public.bind_put(aor text, device_key text, instance_key text, store text, cn text, ground text, entry text, instance text, reg_id integer, contact text, expires_unix_s bigint, q integer, call_id text, cseq bigint, flow text, path text, version_ms bigint, version_by integer, removed boolean DEFAULT false, registered_by text DEFAULT NULL::text) RETURNS boolean
     LANGUAGE sql
     SET search_path TO 'pg_catalog', 'public', 'pg_temp'
     AS $_$
     WITH put AS (
         INSERT INTO binding AS b (
             aor, device_key, instance_key, store, cn, ground, entry, instance, reg_id, contact,
-            expires_at, q, call_id, cseq, flow, path, version_ms, version_by, removed)
+            expires_at, q, call_id, cseq, flow, path, version_ms, version_by, removed,
+            registered_by)
         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10,
-            to_timestamp($11), $12, $13, $14, $15, $16, $17, $18, $19)
+            to_timestamp($11), $12, $13, $14, $15, $16, $17, $18, $19, $20)
         ON CONFLICT (aor, device_key, instance_key) DO UPDATE SET
             store = excluded.store, cn = excluded.cn, ground = excluded.ground,
             entry = excluded.entry, instance = excluded.instance, reg_id = excluded.reg_id,
             contact = excluded.contact, expires_at = excluded.expires_at, q = excluded.q,
             call_id = excluded.call_id, cseq = excluded.cseq, flow = excluded.flow,
             path = excluded.path, version_ms = excluded.version_ms,
-            version_by = excluded.version_by, removed = excluded.removed
+            version_by = excluded.version_by, removed = excluded.removed,
+            registered_by = excluded.registered_by
         WHERE (excluded.version_ms, excluded.version_by) > (b.version_ms, b.version_by)
         RETURNING 1)
     SELECT EXISTS (SELECT FROM put)
 $_$;
 
-COMMENT ON FUNCTION public.bind_put(aor text, device_key text, instance_key text, store text, cn text, ground text, entry text, instance text, reg_id integer, contact text, expires_unix_s bigint, q integer, call_id text, cseq bigint, flow text, path text, version_ms bigint, version_by integer, removed boolean) IS 'Writes a binding or, with removed, its tombstone. False: the row that stands has the same or a higher version and stays.';
+COMMENT ON FUNCTION public.bind_put(aor text, device_key text, instance_key text, store text, cn text, ground text, entry text, instance text, reg_id integer, contact text, expires_unix_s bigint, q integer, call_id text, cseq bigint, flow text, path text, version_ms bigint, version_by integer, removed boolean, registered_by text) IS 'Writes a binding or, with removed, its tombstone. False: the row that stands has the same or a higher version and stays.';
 
 CREATE FUNCTION public.bind_remove(aor text, device_key text, version_ms bigint, version_by integer) RETURNS bigint
     LANGUAGE sql
@@ -896,7 +898,11 @@ BEGIN
     END IF;
     UPDATE binding b
     SET removed = true, version_by = 0, version_ms = binding_version_after(b.version_ms)
-    WHERE b.aor = ANY (lost) AND b.ground = 'digest' AND NOT b.removed;
+    WHERE b.aor = ANY (lost) AND b.registered_by IS NULL AND b.ground = 'digest'
+      AND NOT b.removed;
+    UPDATE binding b
+    SET removed = true, version_by = 0, version_ms = binding_version_after(b.version_ms)
+    WHERE b.registered_by = ANY (lost) AND b.ground = 'digest' AND NOT b.removed;
     RETURN NULL;
 END
 $$;
@@ -935,7 +941,8 @@ BEGIN
       AND NOT EXISTS (
           SELECT FROM cn_mapping m
           WHERE m.trust_store = b.store AND m.cn = b.cn
-            AND m.identity IN (b.aor, split_part(b.aor, '@', 2)));
+            AND m.identity IN (coalesce(b.registered_by, b.aor),
+                               split_part(coalesce(b.registered_by, b.aor), '@', 2)));
     RETURN NULL;
 END
 $$;
@@ -1044,10 +1051,14 @@ CREATE FUNCTION public.bindings_end_of_users(users text[]) RETURNS void
     UPDATE binding b
     SET removed = true, version_by = 0,
         version_ms = binding_version_after(b.version_ms)
-    WHERE b.aor = ANY ($1) AND NOT b.removed
+    WHERE b.aor = ANY ($1) AND NOT b.removed;
+    UPDATE binding b
+    SET removed = true, version_by = 0,
+        version_ms = binding_version_after(b.version_ms)
+    WHERE b.registered_by = ANY ($1) AND NOT b.removed;
 $_$;
 
-COMMENT ON FUNCTION public.bindings_end_of_users(users text[]) IS 'Turns every binding of these users into a tombstone.';
+COMMENT ON FUNCTION public.bindings_end_of_users(users text[]) IS 'Turns every binding of these users, and every one that they registered for others, into a tombstone.';
 
 CREATE FUNCTION public.blocked_certificate_make_canonical() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
@@ -3216,6 +3227,10 @@ BEGIN
         RETURN 'its trust store is none of the tenant''s';
     ELSIF rule.effect IS NOT DISTINCT FROM 'deny' THEN
         RETURN NULL;
+    ELSIF 'REGISTER' = ANY (rule.methods) AND NOT coalesce(
+        rule.target_kind = 'domain' AND rule.target = t.domain
+        OR rule.target_kind = 'user' AND split_part(rule.target, '@', 2) = t.domain, false) THEN
+        RETURN 'it lets register for others than users of the tenant''s domain';
     END IF;
     RETURN CASE
         WHEN coalesce(CASE rule.target_kind
@@ -3566,6 +3581,7 @@ CREATE TABLE public.binding (
     version_ms bigint NOT NULL,
     version_by integer NOT NULL,
     removed boolean DEFAULT false NOT NULL,
+    registered_by text COLLATE pg_catalog."C",
     CONSTRAINT binding_aor_must_be_1_to_254_octets CHECK (((octet_length(aor) >= 1) AND (octet_length(aor) <= 254))),
     CONSTRAINT binding_call_id_must_be_1_to_512_octets CHECK (((octet_length(call_id) >= 1) AND (octet_length(call_id) <= 512))),
     CONSTRAINT binding_cn_must_be_at_most_192_octets CHECK ((octet_length(cn) <= 192)),
@@ -3580,6 +3596,7 @@ CREATE TABLE public.binding (
     CONSTRAINT binding_path_must_be_at_most_2048_octets CHECK ((octet_length(path) <= 2048)),
     CONSTRAINT binding_q_must_be_0_to_1000 CHECK (((q >= 0) AND (q <= 1000))),
     CONSTRAINT binding_reg_id_must_not_be_negative CHECK ((reg_id >= 0)),
+    CONSTRAINT binding_registered_by_must_be_another_user CHECK (((registered_by <> aor) AND (octet_length(registered_by) <= 254) AND (registered_by ~ '^([A-Za-z0-9_.!~*''()&=+$,;?/-]|%[0-9A-F]{2})+@[a-z0-9.-]+$'::text))),
     CONSTRAINT binding_store_must_be_at_most_32_octets CHECK ((octet_length(store) <= 32)),
     CONSTRAINT binding_version_must_not_be_negative CHECK (((version_ms >= 0) AND (version_by >= 0)))
 );
@@ -3596,7 +3613,7 @@ COMMENT ON COLUMN public.binding.store IS 'Trust store of the device''s certific
 
 COMMENT ON COLUMN public.binding.cn IS 'Canonical CN of the device''s certificate; empty for digest.';
 
-COMMENT ON COLUMN public.binding.ground IS 'Why the device held the address of record: mapping (while a mapping says so), name (of its certificate), digest.';
+COMMENT ON COLUMN public.binding.ground IS 'Why the device held the address of record, or who registered for it: mapping (while a mapping says so), name (of its certificate), digest.';
 
 COMMENT ON COLUMN public.binding.entry IS 'The identity that grounds it: the user itself or its whole domain.';
 
@@ -3623,6 +3640,8 @@ COMMENT ON COLUMN public.binding.version_ms IS 'Version, first part: millisecond
 COMMENT ON COLUMN public.binding.version_by IS 'Version, second part: mapperd.id of the writer; 0 = this database.';
 
 COMMENT ON COLUMN public.binding.removed IS 'A tombstone: the binding was removed with this version.';
+
+COMMENT ON COLUMN public.binding.registered_by IS 'Who registered it, where that is not the address of record itself: a user of ours with the right to. Ground and entry are this user''s then. NULL: the address of record itself.';
 
 CREATE TABLE public.blocked_certificate (
     trust_store text NOT NULL COLLATE pg_catalog."C",
@@ -4118,6 +4137,10 @@ CREATE INDEX binding_device ON public.binding USING btree (store, cn) WHERE (NOT
 COMMENT ON INDEX public.binding_device IS 'The living bindings of a device that loses a mapping.';
 
 COMMENT ON INDEX public.binding_pkey IS 'mapperd''s reading of an address of record (LOCATE) and its fill; ON CONFLICT of a newer registration.';
+
+CREATE INDEX binding_registered_by ON public.binding USING btree (registered_by) WHERE ((registered_by IS NOT NULL) AND (NOT removed));
+
+COMMENT ON INDEX public.binding_registered_by IS 'The living bindings of others that a user has registered, who is disabled or loses something.';
 
 COMMENT ON INDEX public.blocked_certificate_pkey IS 'mapperd''s reading of a certificate and their fill, in byte order; those of a trust store that is being deleted (foreign key).';
 
@@ -4741,8 +4764,8 @@ REVOKE ALL ON FUNCTION public.audit_user_group() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION public.audit_user_group_member() FROM PUBLIC;
 
-REVOKE ALL ON FUNCTION public.bind_put(aor text, device_key text, instance_key text, store text, cn text, ground text, entry text, instance text, reg_id integer, contact text, expires_unix_s bigint, q integer, call_id text, cseq bigint, flow text, path text, version_ms bigint, version_by integer, removed boolean) FROM PUBLIC;
-GRANT ALL ON FUNCTION public.bind_put(aor text, device_key text, instance_key text, store text, cn text, ground text, entry text, instance text, reg_id integer, contact text, expires_unix_s bigint, q integer, call_id text, cseq bigint, flow text, path text, version_ms bigint, version_by integer, removed boolean) TO holdline_mapperd;
+REVOKE ALL ON FUNCTION public.bind_put(aor text, device_key text, instance_key text, store text, cn text, ground text, entry text, instance text, reg_id integer, contact text, expires_unix_s bigint, q integer, call_id text, cseq bigint, flow text, path text, version_ms bigint, version_by integer, removed boolean, registered_by text) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.bind_put(aor text, device_key text, instance_key text, store text, cn text, ground text, entry text, instance text, reg_id integer, contact text, expires_unix_s bigint, q integer, call_id text, cseq bigint, flow text, path text, version_ms bigint, version_by integer, removed boolean, registered_by text) TO holdline_mapperd;
 
 REVOKE ALL ON FUNCTION public.bind_remove(aor text, device_key text, version_ms bigint, version_by integer) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.bind_remove(aor text, device_key text, version_ms bigint, version_by integer) TO holdline_mapperd;

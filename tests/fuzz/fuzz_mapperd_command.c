@@ -73,7 +73,7 @@ static void put_user(struct store_writer *writer, struct buffer *value)
 {
     const struct record_rule rule = { .position = 1,
                                       .id = 7,
-                                      .text = SLICE("allow INVITE * ours - - -") };
+                                      .text = SLICE("7 allow * INVITE,REGISTER ours - - -") };
     const struct record_credential credential = { SLICE("example.org"), SLICE("alice"), SLICE(""),
                                                   SLICE("00000000000000000000000000000000") };
     struct record_key key;
@@ -123,6 +123,12 @@ static void put_device(struct store_writer *writer, struct buffer *value)
     put(writer, STORE_BLOCKED, &key, value);
     record_binding_write(value, &binding);
     record_binding_key(&key, binding.aor, binding.device_key, binding.instance_key);
+    put(writer, STORE_BINDING, &key, value);
+    struct record_binding of_third = binding;
+    of_third.registered_by = SLICE(ALICE);
+    of_third.aor = SLICE("guest@example.org");
+    record_binding_write(value, &of_third);
+    record_binding_key(&key, of_third.aor, of_third.device_key, of_third.instance_key);
     put(writer, STORE_BINDING, &key, value);
 }
 
@@ -204,12 +210,14 @@ static void check_bind(const struct loop_message *m)
     must(ended(b->store) && ended(b->cn) && ended(b->entry) && ended(b->call_id));
     must(ended(b->flow) && ended(b->path) && b->ground != GROUND_NONE && b->expires_unix_s > 0);
     must(b->q <= 1000 && b->contact.size > 0);
+    must(ended(b->registered_by) && !slice_equal(b->registered_by, b->aor));
     struct buffer record;
     struct record_binding again;
     buffer_init(&record, 0);
     record_binding_write(&record, b);
     must(!record.failed && record_binding_read(buffer_slice(&record), &again) == ERROR_NONE);
     must(slice_equal(again.contact, b->contact) && again.ground == b->ground);
+    must(slice_equal(again.registered_by, b->registered_by));
     buffer_free(&record);
 }
 

@@ -260,6 +260,10 @@ def test_a_refused_binding_in_a_batch_is_an_error_alone(fresh_lab):
         {"path": b"\xff"},
         {"store": "x" * 33},
         {"cn": "x" * 193},
+        {"registered_by": ""},
+        {"registered_by": "example.org"},
+        {"registered_by": "Desk@EXAMPLE.ORG"},
+        {"registered_by": "x" * 250 + "@x.org"},
     ],
     ids=lambda changed: "-".join(changed),
 )

@@ -26,9 +26,10 @@ static struct resp_command bind_example(void)
                                          "call",
                                          "9",
                                          "p/1/0/2/3",
-                                         "" };
-    struct resp_command command = { .count = 16 };
-    for (size_t i = 0; i < 16; i++)
+                                         "",
+                                         "desk@example.org" };
+    struct resp_command command = { .count = 17 };
+    for (size_t i = 0; i < 17; i++)
         command.args[i] = slice_of(WORDS[i]);
     return command;
 }
@@ -48,6 +49,9 @@ static enum error read_bind(const struct resp_command *command, const char **why
         /* libpq takes texts that end in NUL. */
         assert_int_equal(b->aor.data[b->aor.size], '\0');
         assert_int_equal(b->path.data[b->path.size], '\0');
+        assert_int_equal(b->registered_by.data[b->registered_by.size], '\0');
+        assert_true(slice_equal(b->registered_by,
+                                command->count == 17 ? SLICE("desk@example.org") : SLICE("")));
         assert_int_equal(b->instance_key.data[b->instance_key.size], '\0');
         assert_int_equal(m->bind, BIND_PUT);
     }
@@ -62,6 +66,24 @@ static void test_a_bind_is_read_whole(void **state)
     (void)state;
     assert_int_equal(read_bind(&command, &why), ERROR_NONE);
     assert_null(why);
+    command.count = 16; /* the address of record itself */
+    assert_int_equal(read_bind(&command, &why), ERROR_NONE);
+    assert_null(why);
+}
+
+/* Nothing that is said of a third party makes the binding the address of record's own. */
+static void test_who_registered_it_is_another_user_or_left_out(void **state)
+{
+    static const char *const WRONG[] = { "", "alice@example.org", "example.org", "a@B.org",
+                                         "a b@x" };
+    (void)state;
+    for (size_t i = 0; i < sizeof(WRONG) / sizeof(WRONG[0]); i++) {
+        struct resp_command command = bind_example();
+        const char *why = NULL;
+        command.args[16] = slice_of(WRONG[i]);
+        assert_int_equal(read_bind(&command, &why), ERROR_MALFORMED);
+        assert_non_null(why);
+    }
 }
 
 static void test_each_argument_is_bounded(void **state)
@@ -70,7 +92,7 @@ static void test_each_argument_is_bounded(void **state)
     const char *why;
     (void)state;
     memset(long_text, 'x', sizeof(long_text));
-    for (size_t i = 1; i < 16; i++) {
+    for (size_t i = 1; i < 17; i++) {
         struct resp_command command = bind_example();
         command.args[i] = (struct slice){ long_text, sizeof(long_text) };
         why = NULL;
@@ -134,6 +156,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_a_bind_is_read_whole),
+        cmocka_unit_test(test_who_registered_it_is_another_user_or_left_out),
         cmocka_unit_test(test_each_argument_is_bounded),
         cmocka_unit_test(test_unbind_takes_one_a_device_or_all),
         cmocka_unit_test(test_the_nth_allocation_fails),

@@ -173,7 +173,7 @@ static void test_a_binding_reads_back_and_its_text_keeps_fields_apart(void **sta
     assert_int_equal(record_binding_read(buffer_slice(&value), &out), ERROR_NONE);
     assert_int_equal(record_version_compare(in.version, out.version), 0);
     assert_false(out.removed);
-    record_binding_text(&text, &out);
+    record_binding_text(&text, &out, NULL);
     assert_true(slice_equal(
         buffer_slice(&text),
         SLICE("v=1 store=corp cn=Big%20Box device=corp:Big%20Box ground=mapping entry=example.org "
@@ -186,6 +186,51 @@ static void test_a_binding_reads_back_and_its_text_keeps_fields_apart(void **sta
     assert_true(out.removed);
     buffer_free(&value);
     buffer_free(&text);
+}
+
+static void
+test_what_a_third_party_has_registered_reads_back_and_never_as_the_others_own(void **state)
+{
+    struct record_binding in = example(), out;
+    struct slice groups[] = { SLICE("desk"), SLICE("staff") };
+    struct record_third_party third = { groups, 2, 2000000001 };
+    struct buffer value, text, own;
+    (void)state;
+    buffer_init(&value, 0);
+    buffer_init(&text, 0);
+    buffer_init(&own, 0);
+    record_binding_write(&own, &in);
+    in.registered_by = SLICE("desk@example.org");
+    for (int removed = 0; removed < 2; removed++) {
+        in.removed = removed;
+        buffer_reset(&value);
+        record_binding_write(&value, &in);
+        assert_int_equal(record_binding_read(buffer_slice(&value), &out), ERROR_NONE);
+        assert_int_equal(out.removed, removed);
+        assert_true(slice_equal(out.registered_by, SLICE("desk@example.org")));
+        for (size_t cut = 0; cut < buffer_size(&value); cut++)
+            assert_int_equal(
+                record_binding_read((struct slice){ buffer_slice(&value).data, cut }, &out),
+                ERROR_MALFORMED);
+    }
+    record_binding_text(&text, &in, &third);
+    assert_true(slice_equal(
+        buffer_slice(&text),
+        SLICE("v=1 store=corp cn=Big%20Box device=corp:Big%20Box ground=mapping entry=example.org "
+              "flow=p/1/2/3/4 expires=2000000000 instance=<urn:x> reg_id=1 q=500 cseq=7 "
+              "call_id=a%20b%25c path=- registered_by=desk@example.org groups=desk,staff "
+              "until=2000000001 contact=sip:a@192.0.2.1;transport=tls")));
+    /* Records of before, as journals hold them. */
+    assert_int_equal(buffer_slice(&own).data[1], 2);
+    assert_int_equal(record_binding_read(buffer_slice(&own), &out), ERROR_NONE);
+    assert_int_equal(out.registered_by.size, 0);
+    /* One that names nobody is nobody's. */
+    buffer_add(&own, (struct slice){ "\0\0\0\0", 4 });
+    own.data[own.from + 1] = 4;
+    assert_int_equal(record_binding_read(buffer_slice(&own), &out), ERROR_MALFORMED);
+    buffer_free(&value);
+    buffer_free(&text);
+    buffer_free(&own);
 }
 
 static void test_credentials_are_bulks_whose_fields_keep_apart(void **state)
@@ -288,6 +333,8 @@ int main(void)
         cmocka_unit_test(test_changed_bytes_never_read_outside),
         cmocka_unit_test(test_zero_is_no_state_and_no_ground),
         cmocka_unit_test(test_a_binding_reads_back_and_its_text_keeps_fields_apart),
+        cmocka_unit_test(
+            test_what_a_third_party_has_registered_reads_back_and_never_as_the_others_own),
         cmocka_unit_test(test_credentials_are_bulks_whose_fields_keep_apart),
         cmocka_unit_test(test_keys_sort_like_columns_and_too_long_ones_fail),
         cmocka_unit_test(test_a_disabled_device_has_no_identity_that_could_be_a_yes),
