@@ -178,15 +178,19 @@ static enum error read_peer(struct reader *reader, struct slice state)
     return ERROR_NONE;
 }
 
+static void add_user_tags(struct reader *reader, struct slice user)
+{
+    const char *at = memchr(user.data, '@', user.size);
+
+    add_tag(reader, tag_user(user));
+    if (at)
+        user = (struct slice){ at + 1, user.size - (size_t)(at + 1 - user.data) };
+    add_tag(reader, tag_domain(user));
+}
+
 static void add_identity_tags(struct reader *reader)
 {
-    struct slice key = reader->answer->key;
-    const char *at = memchr(key.data, '@', key.size);
-
-    add_tag(reader, tag_user(key));
-    if (at)
-        key = (struct slice){ at + 1, key.size - (size_t)(at + 1 - key.data) };
-    add_tag(reader, tag_domain(key));
+    add_user_tags(reader, reader->answer->key);
 }
 
 static enum error read_groups(struct reader *reader)
@@ -231,8 +235,51 @@ static enum error read_rights(struct reader *reader, struct slice state, uint64_
     return ERROR_NONE;
 }
 
+static bool next_group(struct slice *list, struct slice *group)
+{
+    const char *comma = list->size ? memchr(list->data, ',', list->size) : NULL;
+
+    *group = (struct slice){ list->data, comma ? (size_t)(comma - list->data) : list->size };
+    list->data += group->size + (comma != NULL);
+    list->size -= group->size + (comma != NULL);
+    return group->size > 0;
+}
+
+/* The groups of who registered it; "-" is none. */
+static struct slice groups_of(struct slice binding)
+{
+    struct slice groups;
+
+    if (!answer_binding_field(binding, "groups", &groups) || slice_equal(groups, SLICE("-")))
+        return SLICE("");
+    return groups;
+}
+
+/* Of a third party's the rights of who registered it, too, and until when they are as they are. */
+static enum error add_third_party_tags(struct reader *reader, struct slice binding)
+{
+    struct slice user, until, group, groups = groups_of(binding);
+    unsigned long long edge;
+
+    if (!answer_binding_field(binding, "registered_by", &user))
+        return ERROR_NONE;
+    add_user_tags(reader, user);
+    add_tag(reader, tag_rules());
+    while (next_group(&groups, &group))
+        add_tag(reader, tag_group(group));
+    if (!answer_binding_field(binding, "until", &until))
+        return ERROR_NOT_FOUND;
+    if (slice_equal(until, SLICE("-")))
+        return ERROR_NONE;
+    if (!slice_to_u64(until, UINT64_MAX, &edge))
+        return ERROR_NOT_FOUND;
+    if (edge < reader->answer->edge_unix_s)
+        reader->answer->edge_unix_s = edge;
+    return ERROR_NONE;
+}
+
 /* The device's own rows: when its mapping goes, a call to it must not go there any more. */
-static enum error add_binding_tags(struct reader *reader, struct slice binding)
+static enum error add_device_tags(struct reader *reader, struct slice binding)
 {
     struct slice store, text;
     char cn[CN_MAX_OCTETS];
@@ -260,7 +307,8 @@ static enum error read_locate(struct reader *reader, struct slice state)
         if (!next_bulk(&reader->rest, &binding))
             return ERROR_MALFORMED;
         reader->slices[locate->binding_count++] = binding;
-        if (add_binding_tags(reader, binding) != ERROR_NONE)
+        if (add_device_tags(reader, binding) != ERROR_NONE ||
+            add_third_party_tags(reader, binding) != ERROR_NONE)
             return ERROR_NOT_FOUND;
     }
     add_identity_tags(reader);
@@ -351,12 +399,34 @@ static size_t count_elements(const struct resp_value *value)
     return count;
 }
 
+/* Of each binding: store, peer; user, domain and rules of a third party, and its groups. */
+static size_t count_binding_tags(const struct resp_value *value)
+{
+    struct slice rest = value->text;
+    struct resp_value item;
+    size_t count = 0;
+
+    while (resp_item(&rest, &item)) {
+        if (item.type == RESP_BULK)
+            count += 6 + count_commas(groups_of(item.text));
+    }
+    return count;
+}
+
+static size_t count_tags(enum lookup_kind kind, struct slice key, const struct resp_value *value,
+                         size_t elements)
+{
+    if (kind == LOOKUP_LOCATE)
+        return 3 + count_binding_tags(value);
+    return 3 + (kind == LOOKUP_PEER ? count_commas(key) : 2 * elements);
+}
+
 /* The block with its key and a copy of the reply; arrays empty. */
 static bool make_block(struct reader *reader, struct slice key, const struct resp_value *value)
 {
     size_t count = count_elements(value);
     size_t rules = reader->kind == LOOKUP_RIGHTS ? value->count : 0;
-    size_t tags = 3 + (reader->kind == LOOKUP_PEER ? count_commas(key) : 2 * count);
+    size_t tags = count_tags(reader->kind, key, value, count);
     size_t slices_at = sizeof(struct answer);
     size_t rules_at = add_size(slices_at, count, sizeof(struct slice));
     size_t tags_at = add_size(rules_at, rules, sizeof(struct policy_rule));

@@ -167,7 +167,7 @@ struct bind_arguments { /* texts as in docs/protocol.md, BIND; bounded there */
     uint64_t q;
     struct slice call_id;
     uint64_t cseq;
-    struct slice flow, path;
+    struct slice flow, path, registered_by;
 };
 
 struct unbind_arguments {

@@ -264,7 +264,8 @@ enum write_outcome ask_bind(struct ask *ask, const struct bind_arguments *a,
     enum write_outcome outcome;
 
     buffer_init(&command, RESP_COMMAND_MAX);
-    resp_add_array(&command, 16);
+    /* One argument less is what a mapperd that knows of no third parties takes, too. */
+    resp_add_array(&command, a->registered_by.size ? 17 : 16);
     resp_add_bulk_text(&command, "BIND");
     resp_add_bulk(&command, a->aor);
     resp_add_bulk(&command, a->device_key);
@@ -281,6 +282,8 @@ enum write_outcome ask_bind(struct ask *ask, const struct bind_arguments *a,
     add_number(&command, a->cseq);
     resp_add_bulk(&command, a->flow);
     resp_add_bulk(&command, a->path);
+    if (a->registered_by.size)
+        resp_add_bulk(&command, a->registered_by);
     outcome = start(ask, &command, waiter);
     buffer_free(&command);
     return outcome;

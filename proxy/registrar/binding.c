@@ -88,9 +88,11 @@ static enum error read_text_field(struct slice key, struct slice value, struct a
         const char *key;
         struct slice *field;
     } fields[] = {
-        { "store", &out->store },     { "cn", &out->cn },       { "device", &out->device },
-        { "ground", &out->ground },   { "entry", &out->entry }, { "instance", &out->instance },
-        { "call_id", &out->call_id }, { "path", &out->path },   { "flow", &out->flow },
+        { "store", &out->store },     { "cn", &out->cn },
+        { "device", &out->device },   { "ground", &out->ground },
+        { "entry", &out->entry },     { "instance", &out->instance },
+        { "call_id", &out->call_id }, { "path", &out->path },
+        { "flow", &out->flow },       { "registered_by", &out->registered_by },
     };
 
     for (size_t i = 0; i < sizeof(fields) / sizeof(fields[0]); i++)

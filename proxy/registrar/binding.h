@@ -12,8 +12,9 @@
 
 struct binding {
     struct slice store, cn, device, ground, entry, instance, call_id, path,
-        contact;       /* decoded; "" = none */
-    struct slice flow; /* text */
+        contact;                /* decoded; "" = none */
+    struct slice registered_by; /* a third party; "" = the address of record itself */
+    struct slice flow;          /* text */
     uint64_t expires_unix_s;
     uint32_t reg_id; /* 0 = none */
     uint32_t cseq;

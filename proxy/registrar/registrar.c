@@ -82,11 +82,12 @@ void registrar_changed(struct registrar *registrar, uint64_t tag)
 }
 
 bool registrar_is_refresh(const struct registrar *registrar, const struct endpoint *endpoint,
-                          const struct message *message, const struct identity *aor)
+                          const struct message *message, const struct identity *from,
+                          const struct identity *aor)
 {
     struct wanted wanted;
 
-    return registration_refreshed(&registrar->notes, registrar->base, endpoint, message, aor,
+    return registration_refreshed(&registrar->notes, registrar->base, endpoint, message, from, aor,
                                   &wanted) != NULL;
 }
 
@@ -199,7 +200,9 @@ static void remember(struct registrar_job *job, size_t index)
     struct registration_input input = {
         .endpoint = job->input.endpoint,
         .message = job->input.message,
+        .from = job->input.from,
         .aor = job->input.aor,
+        .third_party = job->input.third_party,
         .wanted = &job->wanted.list[index],
         .stored_unix_s = job->stored_unix_s[index],
         .noted = job->noted,
@@ -301,29 +304,29 @@ static void count_write(struct registrar_job *job, enum write_outcome outcome)
         job->failure = reason_of_write(outcome);
 }
 
-/* What permits the AoR: its user's password, or of the peer's entries a mapping or a name in its
- * certificate. */
+/* What permits the AoR, or who registers for it: its user's password, or of the peer's entries a
+ * mapping or a name in its certificate. */
 static bool find_entry(const struct registrar_job *job, struct slice *entry, struct slice *ground)
 {
     const struct peer *peer = job->input.endpoint->peer;
     const struct answer *held = job->input.held;
-    const struct identity *aor = job->input.aor;
+    const struct identity *holder = job->input.third_party ? job->input.from : job->input.aor;
 
     if (job->input.password_user) {
-        *entry = identity_text(aor);
+        *entry = identity_text(holder);
         *ground = SLICE("digest");
         return slice_equal(*entry, identity_text(job->input.password_user));
     }
     for (size_t i = 0; i < peer_entry_count(peer, held); i++) {
         *entry = held->peer.entries[i];
         *ground = SLICE("mapping");
-        if (identity_covered_by(aor, *entry))
+        if (identity_covered_by(holder, *entry))
             return true;
     }
     for (size_t i = 0; peer->certificate && i < peer->certificate->name_count; i++) {
         *entry = identity_text(&peer->certificate->names[i]);
         *ground = SLICE("name");
-        if (identity_covered_by(aor, *entry))
+        if (identity_covered_by(holder, *entry))
             return true;
     }
     return false;
@@ -376,6 +379,7 @@ static void bind_contact(struct registrar_job *job, size_t index)
         .call_id = message_slice(m, m->call_id),
         .cseq = m->cseq,
         .flow = slice_of(flow),
+        .registered_by = job->input.third_party ? identity_text(job->input.from) : SLICE(""),
     };
     count_write(job, ask_bind(job->registrar->ask, &arguments, next_write(job)));
 }
@@ -525,12 +529,15 @@ static void answer_refresh(struct registrar *registrar, const struct registrar_i
                            registrar_done *done, void *owner)
 {
     struct wanted wanted;
-    struct registration *r = registration_refreshed(
-        &registrar->notes, registrar->base, input->endpoint, input->message, input->aor, &wanted);
+    struct registration *r =
+        registration_refreshed(&registrar->notes, registrar->base, input->endpoint, input->message,
+                               input->from, input->aor, &wanted);
     struct registrar_result result = { REASON_ALLOWED, NULL, SLICE("") };
     struct buffer headers;
 
-    if (!r) { /* the time has come between the two looks: as if mapperd had been too slow */
+    /* The time has come between the two looks, or the sender's standing is another than then: as if
+     * mapperd had been too slow. */
+    if (!r || r->third_party != input->third_party) {
         result.reason = REASON_PARK_DEADLINE;
         done(owner, &result);
         return;

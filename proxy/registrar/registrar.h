@@ -45,7 +45,12 @@ struct registrar_input {
     const struct identity *aor;    /* canonical To */
     const struct answer *held;     /* PEER of the device, as it was when this was permitted */
     const struct answer *located;  /* LOCATE of the AoR; NULL for a refresh */
-    /* Whose password alone admitted it, the AoR's: the bindings' ground. NULL: the certificate. */
+    /* Who sends it: has the right to register for the AoR if it is another (third_party). What it
+     * holds is what the bindings stand on then. */
+    const struct identity *from;
+    bool third_party;
+    /* Whose password alone admitted it, the holder's: the bindings' ground. NULL: the certificate.
+     */
     const struct identity *password_user;
     char device_key[DEVICE_KEY_MAX + 1];
 };
@@ -59,10 +64,11 @@ struct registrar_result {
 
 typedef void registrar_done(void *owner, const struct registrar_result *result);
 
-/* Whether this REGISTER only repeats what this connection has registered and the stored expiry
- * covers: then LOCATE is not needed. */
+/* Whether this REGISTER only repeats what `from` has registered on this connection and the stored
+ * expiry covers: then LOCATE is not needed. */
 bool registrar_is_refresh(const struct registrar *registrar, const struct endpoint *endpoint,
-                          const struct message *message, const struct identity *aor);
+                          const struct message *message, const struct identity *from,
+                          const struct identity *aor);
 
 /* Calls `done` once: now, and *out is NULL, or later from the run queue unless
  * registrar_job_abandon() comes first. */

@@ -55,6 +55,11 @@ static struct registration *find_registration(const struct endpoint *endpoint,
     return NULL;
 }
 
+static bool is_by(const struct registration *r, const struct identity *from)
+{
+    return slice_equal(r->from ? slice_of(r->from) : identity_text(&r->aor), identity_text(from));
+}
+
 static bool is_untouched(const struct change_notes *notes, const struct registration *r)
 {
     if (notes->all > r->noted)
@@ -74,8 +79,8 @@ bool registration_is_older(struct slice call_id, uint32_t cseq, struct slice tha
 struct registration *registration_refreshed(const struct change_notes *notes,
                                             const struct worker_base *base,
                                             const struct endpoint *endpoint,
-                                            const struct message *m, const struct identity *aor,
-                                            struct wanted *wanted)
+                                            const struct message *m, const struct identity *from,
+                                            const struct identity *aor, struct wanted *wanted)
 {
     struct wanted_list all = { .count = 0 };
     struct registration *r;
@@ -89,7 +94,7 @@ struct registration *registration_refreshed(const struct change_notes *notes,
     if (!wanted->granted_s || !key_of(wanted, key, sizeof(key)))
         return NULL;
     r = find_registration(endpoint, aor, key);
-    if (!r || !is_untouched(notes, r) ||
+    if (!r || !is_by(r, from) || !is_untouched(notes, r) ||
         registration_is_older(message_slice(m, m->call_id), m->cseq, slice_of(r->call_id),
                               r->cseq) ||
         base->now_unix_s + wanted->granted_s > r->stored_unix_s)
@@ -102,6 +107,7 @@ static void registration_free(struct endpoint *endpoint, struct registration *r)
     DL_DELETE(endpoint->registrations, r);
     mem_free(r->key);
     mem_free(r->call_id);
+    mem_free(r->from);
     mem_free(r);
 }
 
@@ -160,6 +166,9 @@ void registration_remember(const struct registration_input *input)
     if (!r)
         return;
     r->aor = *input->aor;
+    if (!slice_equal(identity_text(input->from), identity_text(input->aor)))
+        r->from = mem_text(identity_text(input->from));
+    r->third_party = input->third_party;
     r->key = mem_text(slice_of(key));
     r->call_id = mem_text(message_slice(m, m->call_id));
     r->cseq = m->cseq;
@@ -168,7 +177,8 @@ void registration_remember(const struct registration_input *input)
     r->tags[0] = peer->tag_peer;
     r->tags[1] = peer->tag_store;
     r->tags[2] = input->aor_tag;
+    r->tags[3] = tag_user(identity_text(input->from)); /* disabled, it takes its bindings with it */
     DL_APPEND(endpoint->registrations, r);
-    if (!r->key || !r->call_id)
+    if (!r->key || !r->call_id || !is_by(r, input->from))
         registration_free(endpoint, r);
 }

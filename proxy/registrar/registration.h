@@ -26,10 +26,12 @@ void change_notes_add(struct change_notes *notes, uint64_t tag);
 struct registration {
     struct registration *next, *prev;
     struct identity aor;
-    char *key; /* contact URI, instance, reg-id and q as one text */
+    char *from;       /* who has registered it; NULL: the AoR itself */
+    bool third_party; /* by its own standing, not the AoR's */
+    char *key;        /* contact URI, instance, reg-id and q as one text */
     uint64_t stored_unix_s;
     uint64_t noted; /* notes->count when it was stored */
-    uint64_t tags[3];
+    uint64_t tags[4];
     char *call_id;
     uint32_t cseq;
 };
@@ -37,7 +39,8 @@ struct registration {
 struct registration_input {
     struct endpoint *endpoint;
     const struct message *message;
-    const struct identity *aor;
+    const struct identity *from, *aor;
+    bool third_party;
     const struct wanted *wanted;
     uint64_t stored_unix_s, noted, aor_tag;
     unsigned max; /* registrations of one connection */
@@ -57,7 +60,7 @@ bool registration_is_older(struct slice call_id, uint32_t cseq, struct slice tha
 struct registration *registration_refreshed(const struct change_notes *notes,
                                             const struct worker_base *base,
                                             const struct endpoint *endpoint,
-                                            const struct message *m, const struct identity *aor,
-                                            struct wanted *wanted);
+                                            const struct message *m, const struct identity *from,
+                                            const struct identity *aor, struct wanted *wanted);
 
 #endif

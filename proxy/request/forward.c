@@ -330,14 +330,61 @@ static struct branch_target target_of_binding(struct request *request,
     const struct flow_origin origin = { request->layer->base->config->name,
                                         request->layer->base->proxy_epoch };
 
+    struct identity needed = request->target.identity;
+
+    /* Of a third party's: what holds for its device is the right of who registered it. */
+    if (binding->registered_by.size &&
+        identity_from_text(&needed, binding->registered_by) != ERROR_NONE)
+        return (struct branch_target){ .contact = { NULL, 0 } };
     return (struct branch_target){
         .flow = flow_read(&origin, binding->flow),
         .device = token_keys_device_hash(request->layer->keys, binding->device),
         .contact = arena_copy(&request->message.arena,
                               request_uri_of(binding->contact)), /* outlives the answer */
-        .needed = request->target.identity,
+        .needed = needed,
         .entry_hash = token_keys_entry_hash(request->layer->keys, binding->entry),
+        .third_party = binding->registered_by.size > 0,
     };
+}
+
+static bool is_located_still(struct request *request, const struct branch *branch)
+{
+    const struct answer *located = request->authorization.locate;
+    struct binding binding;
+
+    for (size_t i = 0; located && i < located->locate.binding_count; i++)
+        if (binding_parse(located->locate.bindings[i], &request->message.arena, &binding) ==
+                ERROR_NONE &&
+            token_keys_device_hash(request->layer->keys, binding.device) == branch->target.device)
+            return true;
+    return false;
+}
+
+/* What a third party has registered, and may not any more: its device stays connected, as it is
+ * nobody's loss but the AoR's, so that nothing else would end what waits or rings there. */
+void forward_end_lost(struct request *request)
+{
+    enum reason reason = target_reason_of_nobody(request->authorization.target_state);
+    struct branch *branch, *next;
+    bool lost = false, others = false;
+
+    DL_FOREACH_SAFE(request->branches, branch, next)
+    {
+        if (!branch_is_pending(branch))
+            continue;
+        if (!branch->target.third_party || is_located_still(request, branch) ||
+            (branch->state != BRANCH_OUTDATED && !request_is_invite(request))) {
+            others = true;
+            continue;
+        }
+        lost = true;
+        if (branch->state == BRANCH_OUTDATED)
+            branch_fail(branch, reason);
+        else
+            branch_cancel(branch);
+    }
+    if (lost && !others && !request->cancelled)
+        request_refuse(request, reason, NULL);
 }
 
 /* Bindings of one connection are one branch, the newest (feed.md); mapperd gives the newest first.

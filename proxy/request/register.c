@@ -27,6 +27,8 @@ static void begin_register(struct request *request)
         .aor = &request->to,
         .held = authorize_peer(&request->authorization),
         .located = request->authorization.locate,
+        .from = &request->speaker,
+        .third_party = request->authorization.decision.third_party,
         .password_user = request->authorization.password_user,
     };
     struct registrar_job *job;

@@ -452,8 +452,9 @@ static void choose_target(struct request *request, struct authorize_facts *facts
     } else if (request->target.kind == REQUEST_TARGET_PROXY) {
         stand_for_domain(request);
     } else if (is_register && request->target.kind == REQUEST_TARGET_DOMAIN) {
-        facts->want_locate = !registrar_is_refresh(request->layer->registrar, request->endpoint,
-                                                   &request->message, &request->to);
+        facts->want_locate =
+            !registrar_is_refresh(request->layer->registrar, request->endpoint, &request->message,
+                                  &request->speaker, &request->to);
     }
 }
 
@@ -501,7 +502,9 @@ static void permitted(struct request *request)
     if (request->state == REQUEST_RECHECKING) {
         request_become(request, REQUEST_FORWARDED);
         request_settle_soon(request); /* branches may have ended meanwhile */
-        forward_outdated(request);
+        forward_end_lost(request);
+        if (request_is_open(request))
+            forward_outdated(request);
         return;
     }
     request_become(request, REQUEST_AUTHORIZED);

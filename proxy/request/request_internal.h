@@ -67,8 +67,10 @@ struct branch_target {
     unsigned server;                  /* of the route: which of its servers */
     unsigned tried;                   /* a bit for each that has failed before */
     struct slice contact;   /* Request-URI of the binding; data == NULL: the request's own */
-    struct identity needed; /* AoR that another connection must hold; size 0: none */
+    struct identity needed; /* what another connection must hold: the AoR, or the third party that
+                               registered the binding; size 0: nothing */
     uint64_t entry_hash;    /* of the identity entry that grounds the binding, for the token */
+    bool third_party;       /* a third party registered the binding */
 };
 
 struct branch {
@@ -220,6 +222,7 @@ void request_forward(struct request *request);
 void forward_outdated(struct request *request);
 void forward_new(struct request *request); /* branches that were added meanwhile */
 void forward_moved(struct branch *branch, struct flow flow);
+void forward_end_lost(struct request *request);
 enum delivery_outcome forward_probe(const struct branch *branch) MUST_CHECK;
 void forward_recheck_if_outdated(struct request *request);
 

@@ -223,6 +223,43 @@ def test_F46_a_phone_without_certificate_registers_calls_and_is_called(fresh_lab
         assert two.response(bye).status == 200
 
 
+def test_F41_a_user_with_a_password_registers_for_another_by_his_right(fresh_lab):
+    """The credentials are those of From's user (RFC 3261 22.1), and of nobody else."""
+    lab, caller = fresh_lab, ready_phone(fresh_lab)
+    guest = User(lab)
+    with caller, User(lab).connect() as desk:
+        for_guest = dict(to=f"<{guest.aor}>", call_id="for-guest")
+        assert desk.get(desk.make_register(**for_guest)).status == 403
+        sql(
+            lab,
+            "INSERT INTO rights_rule (position, who_kind, who, methods, target_kind, effect)"
+            " VALUES (50, 'user', %s, '{REGISTER}', 'ours', 'allow')",
+            desk.identity,
+        )
+        wait_until(lambda: any("REGISTER" in r for r in resp(lab, "RIGHTS", desk.identity)[4:]))
+        request = desk.make_register(**for_guest)
+        _, _, response = exchange(desk, request, PASSWORD, guest.user)
+        assert response.status == 403 and "from-not-permitted" in warning(response)
+        desk.register(**for_guest)
+        binding = resp(lab, "LOCATE", guest.identity)[3]
+        assert f"device=digest:{desk.identity} " in binding and " ground=digest " in binding
+        assert f" entry={desk.identity} " in binding and f" registered_by={desk.identity} " in binding
+        out = caller.invite(guest.aor)
+        into = desk.expect_call()
+        into.reply(200)
+        assert out.answer().status == 200
+        into.expect_ack()
+        bye = into.bye()
+        out.expect_bye()
+        assert desk.response(bye).status == 200
+        sql(lab, "DELETE FROM credential WHERE identity = %s", guest.identity)
+        wait_until(lambda: len(resp(lab, "CREDENTIAL", guest.identity)) == 3)
+        assert len(resp(lab, "LOCATE", guest.identity)[3:]) == 1
+        sql(lab, "DELETE FROM credential WHERE identity = %s", desk.identity)
+        wait_until(lambda: resp(lab, "LOCATE", guest.identity)[3:] == [])
+        assert caller.message(guest.aor).status == 480
+
+
 def test_F46_several_users_share_one_connection(fresh_lab):
     lab, callee = fresh_lab, ready_phone(fresh_lab)
     with callee, User(lab).connect() as one:

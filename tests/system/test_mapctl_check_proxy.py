@@ -56,6 +56,20 @@ class World:
         sql(lab, "UPDATE sip_user SET state = 'disabled' WHERE identity = %s", self.disabled)
         wait_until(lambda: resp(lab, "RIGHTS", self.disabled)[2] == "disabled")
         set_password(lab, self.user, "correct horse")
+        # For these the user may register, if they are enabled.
+        self.rooms = [f"{unique()}@{lab.domain}" for _ in range(3)]
+        for room in self.rooms[:2]:
+            sql(lab, "INSERT INTO sip_user (identity) VALUES (%s)", room)
+        sql(lab, "UPDATE sip_user SET state = 'disabled' WHERE identity = %s", self.rooms[1])
+        for room in self.rooms:
+            sql(
+                lab,
+                "INSERT INTO rights_rule (position, who_kind, who, methods, target_kind, target, effect)"
+                " VALUES (50, 'user', %s, '{REGISTER}', 'user', %s, 'allow')",
+                *(self.user, room),
+            )
+        wait_until(lambda: sum("REGISTER" in r for r in resp(lab, "RIGHTS", self.user)[4:]) == 3)
+        wait_until(lambda: resp(lab, "RIGHTS", self.rooms[1])[2] == "disabled")
         self.senders = [self.user, self.named_user, self.disabled, self.foreign]
         self.senders += [f"boss@{lab.domain}", "x@other.example"]
         self.targets = [self.callee, f"{unique()}@{lab.domain}", lab.domain]
@@ -67,7 +81,8 @@ class World:
         for phone, sender, target in itertools.product(certified, self.senders, self.targets):
             if phone in (self.known, self.trusted) or target == self.callee:
                 yield phone, "tls", sender, "MESSAGE", target
-        itself = [("REGISTER", self.user), ("REGISTER", self.callee), ("OPTIONS", self.lab.domain)]
+        itself = [("REGISTER", to) for to in (self.user, self.callee, *self.rooms, "x@other.example")]
+        itself.append(("OPTIONS", self.lab.domain))
         for sender, (method, target) in itertools.product(self.senders, itself):
             yield self.known, "tls", sender, method, target
         for listener in ("optional", "ignored", "fallback", "always", "strangers"):

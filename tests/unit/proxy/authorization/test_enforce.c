@@ -219,9 +219,50 @@ static void test_T01_forged_from_of_a_known_device_is_refused_without_a_question
     assert_decided(EFFECT_DENY, REASON_FROM_NOT_PERMITTED);
     stage_turn(&stage);
     stage_expect_nothing(&stage.questions);
-    authorize_end(&a);
-    assert_int_equal(begin("REGISTER", &alice, &bob, &domain, false), AUTHORIZATION_DECIDED);
+}
+
+/* Alice's rights are asked before another's To is refused, and bob's state shows to who has one. */
+static void register_for_bob(const char *rule, const char *state_of_bob)
+{
+    begin("REGISTER", &alice, &bob, &domain, true);
+    stage_turn(&stage);
+    give_rights_of_alice("known", rule);
+    stage_expect(&stage.questions, "RIGHTS example.org");
+    stage_rights(&stage, 7, 10, "unknown", NULL, NULL);
+    stage_expect(&stage.questions, "LOCATE bob@example.org");
+    stage_locate(&stage, 7, 10, state_of_bob, NULL);
+}
+
+static void test_F41_registering_for_another_is_a_right(void **state)
+{
+    (void)state;
+    open_known("alice@example.org");
+    register_for_bob(RULE, "known");
     assert_decided(EFFECT_DENY, REASON_TO_NOT_PERMITTED);
+    assert_false(a.decision.third_party);
+    authorize_end(&a);
+    begin("REGISTER", &alice, &bob, &domain, true);
+    stage_turn(&stage);
+    stage_expect(&stage.questions, "LOCATE bob@example.org"); /* the rest is in the cache */
+    stage_locate(&stage, 7, 10, "disabled", NULL);
+    assert_decided(EFFECT_DENY, REASON_TO_NOT_PERMITTED);
+}
+
+static void test_F41_a_rule_that_names_REGISTER_permits_it(void **state)
+{
+    (void)state;
+    open_known("alice@example.org");
+    register_for_bob("3 allow * REGISTER user:bob@example.org - - -", "known");
+    assert_decided(EFFECT_ALLOW, REASON_ALLOWED);
+    assert_true(a.decision.third_party);
+    assert_int_equal(a.decision.rule_id, 3);
+    assert_string_equal(a.entry, "alice@example.org");
+    authorize_end(&a);
+    begin("REGISTER", &alice, &bob, &domain, true);
+    stage_turn(&stage);
+    stage_expect(&stage.questions, "LOCATE bob@example.org");
+    stage_locate(&stage, 7, 10, "disabled", NULL);
+    assert_decided(EFFECT_DENY, REASON_USER_DISABLED);
 }
 
 static void test_unknown_and_disabled_devices_are_refused(void **state)
@@ -362,6 +403,29 @@ static void allow_call(void)
     stage_expect(&stage.questions, "LOCATE bob@example.org");
     stage_locate(&stage, 7, 10, "known", "v=1 store=device cn=B%42 contact=sip:b@h");
     assert_decided(EFFECT_ALLOW, REASON_ALLOWED);
+}
+
+/* And ends when the rules could. */
+static void test_T19_a_third_partys_binding_rests_on_its_rights_too(void **state)
+{
+    static const char *const tags[] = { "peer device BB",      "user desk@desk.example",
+                                        "domain desk.example", "group day",
+                                        "group night",         "rules" };
+
+    (void)state;
+    open_known("alice@example.org");
+    begin("INVITE", &alice, NULL, &bob, true);
+    stage_turn(&stage);
+    give_rights_of_alice("known", RULE);
+    stage_expect(&stage.questions, "LOCATE bob@example.org");
+    stage_locate(&stage, 7, 10, "known",
+                 "v=1 store=device cn=BB registered_by=desk@desk.example groups=day,night "
+                 "until=5000000000 contact=sip:b@h groups=x");
+    assert_decided(EFFECT_ALLOW, REASON_ALLOWED);
+    for (size_t i = 0; i < sizeof tags / sizeof *tags; i++)
+        assert_true(ground_named_by(&a.ground, tag_of_message(slice_of(tags[i]))));
+    assert_false(ground_named_by(&a.ground, tag_of_message(slice_of("group x"))));
+    assert_int_equal(a.ground.edge_unix_s, UINT64_C(5000000000));
 }
 
 static void test_T19_ground_is_named_by_all_that_the_decision_rests_on(void **state)
@@ -860,6 +924,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(test_request_waits_for_all_that_it_needs_at_once),
         TEST(test_known_peer_needs_no_question_for_options_and_register),
+        TEST(test_F41_registering_for_another_is_a_right),
+        TEST(test_F41_a_rule_that_names_REGISTER_permits_it),
         TEST(test_T01_forged_from_of_a_known_device_is_refused_without_a_question),
         TEST(test_unknown_and_disabled_devices_are_refused),
         TEST(test_disabled_user_is_refused),
@@ -868,6 +934,7 @@ int main(void)
         TEST(test_mapperd_that_never_answers_keeps_it_waiting_until_its_owner_ends_it),
         TEST(test_refusals_of_mapperd_are_the_reason),
         TEST(test_T53_answer_outdated_while_another_is_awaited_is_asked_again),
+        TEST(test_T19_a_third_partys_binding_rests_on_its_rights_too),
         TEST(test_T19_ground_is_named_by_all_that_the_decision_rests_on),
         TEST(test_T19_deciding_again_sees_what_changed),
         TEST(test_T21_a_number_of_nobody_needs_a_rule_about_numbers),
