@@ -24,6 +24,8 @@ from .process import Process, children, start_time
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BIN = pathlib.Path("/usr/lib/postgresql/15/bin")
+# The one in PATH is a program in Perl that looks for it, which takes longer than most SQL.
+PSQL = BIN / "psql"
 DATABASE = "holdline"
 SUPERUSER = "postgres"
 SETTINGS = {
@@ -185,7 +187,7 @@ class Cluster:
     def sql(self, text, database=DATABASE):
         """Runs SQL through psql and gives its output, unaligned and without headers."""
         done = subprocess.run(
-            ["psql", "-XqAt", "-v", "ON_ERROR_STOP=1", "-d", database, "-f", "-"],
+            [PSQL, "-XqAt", "-v", "ON_ERROR_STOP=1", "-d", database, "-f", "-"],
             input=text,
             env={**os.environ, **self.environment},
             stdout=subprocess.PIPE,
@@ -354,4 +356,4 @@ def copy_template(data):
                 if old.is_dir():
                     shutil.rmtree(old, ignore_errors=True)
             make_template(path)
-        subprocess.run(["cp", "-a", "--reflink=auto", str(path), str(data)], check=True)
+        subprocess.run(["cp", "-a", "--reflink=auto", "--sparse=always", str(path), str(data)], check=True)

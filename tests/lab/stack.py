@@ -20,6 +20,7 @@ import random
 import re
 import shlex
 import shutil
+import signal
 import socket
 import time
 
@@ -297,11 +298,11 @@ class Stack:
                     statuses[program] = self.stop_program(program, timeout_s)
                 except LabError as error:
                     errors.append(str(error))
-        for replica in self.replicas.values():
-            replica.stop()
-        if self.postgres is not None:
-            self.postgres.stop()
-            self.postgres = None
+        for cluster in (*self.replicas.values(), self.postgres):
+            if cluster is not None:
+                # What is thrown away need not be written first.
+                cluster.stop(signal.SIGQUIT if self._is_temporary(cluster) else signal.SIGINT)
+        self.postgres = None
         if self.temporary is not None:
             shutil.rmtree(self.temporary, ignore_errors=True)
             self.temporary = None
@@ -310,6 +311,9 @@ class Stack:
         if errors:
             raise LabError("; ".join(errors))
         return statuses
+
+    def _is_temporary(self, cluster):
+        return self.temporary is not None and self.temporary in cluster.data.parents
 
     def end(self):
         """stop() for when it matters only that nothing is left, and soon."""
