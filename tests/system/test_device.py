@@ -214,14 +214,14 @@ def test_a_fill_finds_devices_of_either_table(fresh_lab):
         """
         INSERT INTO cn_mapping (cn, identity)
         SELECT lpad(to_hex(n), 12, '0'), 'u' || n % 7 || '@example.org'
-        FROM generate_series(1, 14000) n WHERE n % 3 <> 0;
+        FROM generate_series(1, 11000) n WHERE n % 3 <> 0;
         INSERT INTO device_info (cn, state)
         SELECT lpad(to_hex(n), 12, '0'), CASE WHEN n % 4 = 0 THEN 'disabled' ELSE 'known' END
-        FROM generate_series(1, 14000) n WHERE n % 3 = 0 OR n % 5 = 0
+        FROM generate_series(1, 11000) n WHERE n % 3 = 0 OR n % 5 = 0
         """,
     )
     wanted = expected(lab)
-    assert len(wanted) == 14000
+    assert len(wanted) == 11000
     lab.stop_program("mapperd")
     shutil.rmtree(lab.path("lmdb"))
     lab.start_program("mapperd")
@@ -244,7 +244,7 @@ def test_a_fill_reads_each_range_in_the_order_of_its_indexes(fresh_lab):
         """,
     )
     log = lab.log_of("postgresql")
-    for rows in (0, 30000):  # far apart: one has no statistics and no pages, the other has
+    for rows in (0, 12000):  # far apart: one has no statistics and no pages, the other has
         sql(
             lab,
             """

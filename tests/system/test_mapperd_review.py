@@ -142,7 +142,7 @@ JUNK = (
 def test_a_revocation_does_not_wait_while_the_rows_of_a_large_transaction_are_read(fresh_lab):
     lab = fresh_lab
     cns = [new_mapping(lab) for _ in range(5)]
-    sql(lab, JUNK, 400000)
+    sql(lab, JUNK, 200000)
     wait_until(lambda: int(info(lab)["log_rows"]) > 2000)
     polls = info(lab)["polls"]
     waits = []

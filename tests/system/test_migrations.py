@@ -64,6 +64,7 @@ def step(cluster, database, way, change):
     run(cluster, "psql", "-Xq", "-v", "ON_ERROR_STOP=1", "-d", database, "-f", script)
 
 
+@pytest.mark.limit(300)
 def test_each_migration_deploys_verifies_reverts_and_deploys_again(cluster):
     database = fresh_database(cluster, "there_and_back")
     before = dump(cluster, database)
@@ -80,6 +81,7 @@ def test_each_migration_deploys_verifies_reverts_and_deploys_again(cluster):
         step(cluster, database, "verify", change)
 
 
+@pytest.mark.limit(300)
 def test_everything_reverts_with_rows_in_every_table_and_deploys_again(cluster):
     database = fresh_database(cluster, "there_once")
     sqitch(cluster, database, "deploy", "--verify")

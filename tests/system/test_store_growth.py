@@ -28,12 +28,12 @@ def test_T41_a_full_map_grows_by_itself_and_nothing_is_lost(fresh_lab):
     lab = fresh_lab
     kept, gone = new_mapping(lab), new_mapping(lab)
     assert info(lab)["map_bytes"] == str(16 << 20)
-    add(lab, 1, 70000)
+    add(lab, 1, 50000, labels=46)
     sql(lab, "SELECT retire_device(%s)", gone)
     wait_until(lambda: not known(lab, gone), timeout=90)
-    wait_until(lambda: info(lab)["devices"] == "70001", timeout=90)
+    wait_until(lambda: info(lab)["devices"] == "50001", timeout=90)
     assert int(info(lab)["map_bytes"]) > 16 << 20
-    assert known(lab, kept) and known(lab, f"{70000:012X}")
+    assert known(lab, kept) and known(lab, f"{50000:012X}")
     log = lab.log_of("mapperd").read_text()
     assert "event=store-grows" in log and log.count("event=fill-started") == 1
     # What had grown is opened as large as it is.
@@ -46,8 +46,8 @@ def test_T41_a_full_map_grows_by_itself_and_nothing_is_lost(fresh_lab):
     assert lab.stop_program("mapperd") == 0
     shutil.rmtree(lab.path("lmdb"))
     start_without_waiting(lab)
-    wait_until(lambda: info(lab)["ready"] == "1" and info(lab)["devices"] == "70000", timeout=120)
-    assert known(lab, f"{70000:012X}") and not known(lab, kept)
+    wait_until(lambda: info(lab)["ready"] == "1" and info(lab)["devices"] == "50000", timeout=120)
+    assert known(lab, f"{50000:012X}") and not known(lab, kept)
     another = new_mapping(lab)
     sql(lab, "SELECT retire_device(%s)", another)
     wait_until(lambda: not known(lab, another), timeout=60)
