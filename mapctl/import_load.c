@@ -14,29 +14,45 @@
  * enough that their transition tables stay small and progress is seen. */
 #define PAGES_EACH 512
 
-#define QUERY_CANCELED "57014" /* by our own interrupt: the caller says so */
+#define QUERY_CANCELED   "57014" /* by our own interrupt: the caller says so */
+#define UNIQUE_VIOLATION "23505"
 
 /* ---- Statements ---- */
 
+static bool has_state(const PGresult *result, const char *state)
+{
+    const char *has = PQresultErrorField(result, PG_DIAG_SQLSTATE);
+
+    return has != NULL && strcmp(has, state) == 0;
+}
+
 static bool failed(struct load *load, PGresult *result)
 {
-    const char *state = PQresultErrorField(result, PG_DIAG_SQLSTATE);
-
-    if (state == NULL || strcmp(state, QUERY_CANCELED) != 0)
+    if (!has_state(result, QUERY_CANCELED))
         postgres_complain(load->connection, result, "the database refuses");
     PQclear(result);
     return false;
 }
 
-PGresult *load_run(struct load *load, const char *statement, const char *second, const char *third)
+static bool good(const PGresult *result)
+{
+    return PQresultStatus(result) == PGRES_TUPLES_OK || PQresultStatus(result) == PGRES_COMMAND_OK;
+}
+
+static PGresult *run(struct load *load, const char *statement, const char *second,
+                     const char *third)
 {
     const char *values[] = { load->store, second, third };
     int count = third ? 3 : second ? 2 : 1;
-    PGresult *result =
-        PQexecParams(load->connection, statement, count, NULL, values, NULL, NULL, 0);
-    ExecStatusType status = PQresultStatus(result);
 
-    if (status == PGRES_TUPLES_OK || status == PGRES_COMMAND_OK)
+    return PQexecParams(load->connection, statement, count, NULL, values, NULL, NULL, 0);
+}
+
+PGresult *load_run(struct load *load, const char *statement, const char *second, const char *third)
+{
+    PGresult *result = run(load, statement, second, third);
+
+    if (good(result))
         return result;
     failed(load, result);
     return NULL;
@@ -46,7 +62,7 @@ bool load_run_plain(struct load *load, const char *statements)
 {
     PGresult *result = PQexec(load->connection, statements);
 
-    if (PQresultStatus(result) != PGRES_COMMAND_OK && PQresultStatus(result) != PGRES_TUPLES_OK)
+    if (!good(result))
         return failed(load, result);
     PQclear(result);
     return true;
@@ -255,12 +271,16 @@ bool load_stage(struct load *load)
 /* Canonical values, and user_identity where the domain is ours: triggers then have nothing to do by
  * the row. What was added goes before what is removed: a device whose new mapping covers what an
  * old one covered keeps its registrations. */
-static const char INSERT[] =
-    "INSERT INTO public.cn_mapping (trust_store, cn, identity, user_identity)"
-    " SELECT $1, a.cn, a.identity, CASE WHEN d.name IS NOT NULL THEN a.identity END"
-    " FROM pg_temp.import_add a LEFT JOIN public.domain d"
-    " ON strpos(a.identity, '@') > 0 AND d.name = split_part(a.identity, '@', 2)"
-    " WHERE a.ctid >= $2::tid AND a.ctid < $3::tid ON CONFLICT DO NOTHING";
+#define INSERT_MAPPINGS                                                              \
+    "INSERT INTO public.cn_mapping (trust_store, cn, identity, user_identity)"       \
+    " SELECT $1, a.cn, a.identity, CASE WHEN d.name IS NOT NULL THEN a.identity END" \
+    " FROM pg_temp.import_add a LEFT JOIN public.domain d"                           \
+    " ON strpos(a.identity, '@') > 0 AND d.name = split_part(a.identity, '@', 2)"    \
+    " WHERE a.ctid >= $2::tid AND a.ctid < $3::tid"
+/* To ask of each row whether it is there yet costs half as much as writing it, and load_compare()
+ * has asked. */
+static const char INSERT[] = INSERT_MAPPINGS;
+static const char INSERT_ABSENT[] = INSERT_MAPPINGS " ON CONFLICT DO NOTHING";
 static const char DELETE[] =
     "DELETE FROM public.cn_mapping m USING pg_temp.import_remove r"
     " WHERE m.trust_store = $1 AND m.cn = r.cn AND m.identity = r.identity";
@@ -286,6 +306,7 @@ struct steps {
     load_progress *progress;
     void *context;
     uint64_t done, total;
+    bool collided; /* with a row that another has written since load_compare() */
 };
 
 /* In pieces of the table that has what is to be written. */
@@ -298,17 +319,33 @@ static bool write_pieces(struct load *load, const char *statement, uint64_t page
         PGresult *result;
         snprintf(from, sizeof(from), "(%" PRIu64 ",0)", page);
         snprintf(to, sizeof(to), "(%" PRIu64 ",0)", end);
-        result = load_run(load, statement, from, to);
+        result = run(load, statement, from, to);
+        steps->collided = has_state(result, UNIQUE_VIOLATION) && statement == INSERT;
+        if (!good(result) && !steps->collided)
+            return failed(load, result);
         PQclear(result);
         /* What waits for the commit is checked now: a refusal comes before it, and no queue of
          * checks grows with the list. */
-        if (result == NULL || !load_run_plain(load, CHECK_NOW))
+        if (steps->collided || !load_run_plain(load, CHECK_NOW))
             return false;
         steps->done += end - page;
         if (!steps->progress(steps->context, steps->done, steps->total))
             return false;
     }
     return true;
+}
+
+static bool write_mappings(struct load *load, struct steps *steps)
+{
+    if (!load_run_plain(load, "SAVEPOINT mappings"))
+        return false;
+    if (write_pieces(load, INSERT, load->pages, steps))
+        return true;
+    if (!steps->collided)
+        return false;
+    steps->done = 0;
+    return load_run_plain(load, "ROLLBACK TO SAVEPOINT mappings") &&
+           write_pieces(load, INSERT_ABSENT, load->pages, steps);
 }
 
 static bool remove_rest(struct load *load)
@@ -324,10 +361,9 @@ static bool remove_rest(struct load *load)
 
 bool load_apply(struct load *load, bool replace, load_progress *progress, void *context)
 {
-    struct steps steps = { progress, context, 0, load->pages + load->place_pages };
+    struct steps steps = { progress, context, 0, load->pages + load->place_pages, false };
 
-    return write_pieces(load, INSERT, load->pages, &steps) &&
-           write_pieces(load, PLACE, load->place_pages, &steps) &&
+    return write_mappings(load, &steps) && write_pieces(load, PLACE, load->place_pages, &steps) &&
            (!replace || remove_rest(load)) && load_run_plain(load, CHECK_NOW);
 }
 

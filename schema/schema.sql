@@ -1896,6 +1896,7 @@ DECLARE
     the_identity text;
     the_user text;
     reported boolean;
+    many boolean;
     named text[];
     held text[];
 BEGIN
@@ -1952,12 +1953,28 @@ BEGIN
         FROM new_rows n;
         INSERT INTO change_log (stamp, system_id, database_oid, kind, key)
         SELECT here_stamp, here_system, here_database, 'peer', ARRAY[k.trust_store, k.cn]
-        FROM (SELECT DISTINCT n.trust_store, n.cn FROM new_rows n ORDER BY 1, 2) k;
+        FROM (SELECT DISTINCT ON (n.trust_store, n.cn) n.trust_store, n.cn FROM new_rows n
+              ORDER BY n.trust_store, n.cn) k;
         -- In order, so that two loads that overlap wait for each other and never deadlock.
-        INSERT INTO sip_user (identity)
-        SELECT DISTINCT n.user_identity FROM new_rows n
-        WHERE n.user_identity IS NOT NULL ORDER BY 1
-        ON CONFLICT DO NOTHING;
+        many := EXISTS (SELECT FROM new_rows OFFSET 1000);
+        IF many THEN
+            BEGIN
+                EXECUTE
+                    'INSERT INTO public.sip_user (identity) '
+                    'SELECT DISTINCT ON (n.user_identity) n.user_identity FROM new_rows n '
+                    'WHERE n.user_identity IS NOT NULL AND NOT EXISTS ('
+                    'SELECT FROM public.sip_user u WHERE u.identity = n.user_identity) '
+                    'ORDER BY n.user_identity';
+            EXCEPTION WHEN unique_violation THEN
+                many := false; -- another has made one of them since
+            END;
+        END IF;
+        IF NOT many THEN
+            INSERT INTO sip_user (identity)
+            SELECT DISTINCT n.user_identity FROM new_rows n
+            WHERE n.user_identity IS NOT NULL ORDER BY 1
+            ON CONFLICT DO NOTHING;
+        END IF;
     END IF;
     -- change_log_hint(), without the call.
     IF coalesce(current_setting('holdline.notify', true), '') NOT IN ('off', 'false', 'no', '0')
@@ -2927,15 +2944,20 @@ BEGIN
         INSERT INTO audit (at, who, role, application, client, table_name, operation,
                            identity, after)
         SELECT moment, by_whom, by_role, by_application, by_client, 'sip_user', 'insert',
-               n.identity, jsonb_strip_nulls(jsonb_build_object('state', n.state,
-                                                                'display_name', n.display_name))
+               n.identity, CASE WHEN n.state = 'enabled' AND n.display_name IS NULL
+                                THEN '{"state": "enabled"}'
+                                ELSE jsonb_strip_nulls(jsonb_build_object(
+                                    'state', n.state, 'display_name', n.display_name)) END
         FROM new_rows n;
         -- No identity stands twice in one statement's rows: the primary key says so.
         INSERT INTO change_log (stamp, system_id, database_oid, kind, key)
         SELECT here_stamp, here_system, here_database, 'user', ARRAY[n.identity] FROM new_rows n
         ORDER BY n.identity;
-        older := EXISTS (SELECT FROM new_rows n
-                         JOIN cn_mapping m ON m.identity = n.identity AND m.user_identity IS NULL);
+        -- The first of its index says whether there is any.
+        older := (SELECT min(m.identity) FROM cn_mapping m WHERE m.user_identity IS NULL)
+                 IS NOT NULL
+                 AND EXISTS (SELECT FROM new_rows n JOIN cn_mapping m
+                             ON m.identity = n.identity AND m.user_identity IS NULL);
     END IF;
     -- A mapping may be older than the day its domain became ours: the user's row takes it over.
     IF older THEN
@@ -4326,7 +4348,7 @@ CREATE TRIGGER audit_update AFTER UPDATE ON public.user_group_member REFERENCING
 
 CREATE TRIGGER canonical BEFORE INSERT OR UPDATE ON public.blocked_certificate FOR EACH ROW EXECUTE FUNCTION public.blocked_certificate_make_canonical();
 
-CREATE TRIGGER canonical BEFORE INSERT OR UPDATE ON public.cn_mapping FOR EACH ROW WHEN ((((new.user_identity = new.identity) AND (octet_length(new.cn) = 12) AND (translate(new.cn, '0123456789ABCDEF'::text, ''::text) = ''::text) AND (new.identity ~ '^[A-Za-z0-9_.!~*''()&=+$,;?/-]+@[a-z0-9.-]+$'::text)) IS NOT TRUE)) EXECUTE FUNCTION public.cn_mapping_make_canonical();
+CREATE TRIGGER canonical BEFORE INSERT OR UPDATE ON public.cn_mapping FOR EACH ROW WHEN ((((new.user_identity = new.identity) AND (octet_length(new.cn) = 12) AND (new.cn ~ '^[0-9A-F]+$'::text) AND (new.identity ~ '^[A-Za-z0-9_.!~*''()&=+$,;?/-]+@[a-z0-9.-]+$'::text)) IS NOT TRUE)) EXECUTE FUNCTION public.cn_mapping_make_canonical();
 
 COMMENT ON TRIGGER canonical ON public.cn_mapping IS 'Has nothing to do with rows that are canonical and give user_identity as well.';
 

@@ -216,16 +216,25 @@ class Waiting:
         assert not self.thread.is_alive() and self.failure is None, self.failure
 
 
-def test_loads_that_name_the_same_new_users_neither_deadlock_nor_lose_a_row(connect):
+@pytest.mark.parametrize("count", [50, 1500])  # a load of many asks for all of its users at once
+def test_loads_that_name_the_same_new_users_neither_deadlock_nor_lose_a_row(connect, count):
     first, second = connect(autocommit=False), connect(autocommit=False)
-    users = [f"shared{n}@example.org" for n in range(50)]
+    users = [f"shared{count}-{n}@example.org" for n in range(count)]
     insert = "INSERT INTO cn_mapping (cn, identity) SELECT %s, unnest(%s)"
-    run(first, insert, "0000000000F1", users)
-    waiting = Waiting(second, insert, "0000000000F2", users[::-1])
+    run(first, insert, f"00000000F1{count % 16:02X}", users)
+    waiting = Waiting(second, insert, f"00000000F2{count % 16:02X}", users[::-1])
+    watcher = connect()
+    wait_until(lambda: run(watcher, "SELECT FROM pg_locks WHERE NOT granted"), what="it waits")
     first.commit()
     waiting.end()
-    assert run(first, "SELECT count(*) FROM cn_mapping WHERE identity LIKE 'shared%'") == [(100,)]
-    assert run(first, "SELECT count(*) FROM sip_user WHERE identity LIKE 'shared%'") == [(50,)]
+    for of, rows in [
+        ("cn_mapping WHERE identity", 2 * count),
+        ("sip_user WHERE identity", count),
+        ("audit WHERE table_name = 'cn_mapping' AND identity", 2 * count),
+        ("audit WHERE table_name = 'sip_user' AND identity", count),
+        ("change_log WHERE kind = 'user' AND key[1]", count),
+    ]:
+        assert run(first, f"SELECT count(*) FROM {of} LIKE 'shared{count}-%'") == [(rows,)], of
 
 
 def test_a_mapping_of_a_user_that_is_being_deleted_never_stands_without_it(connect):

@@ -404,6 +404,23 @@ def test_lost_connection_ends_with_3_and_leaves_nothing(lab, store, tmp_path):
     assert mappings(lab, store) == set()
 
 
+def test_what_another_writes_meanwhile_stands_once_and_the_import_goes_on(lab, store, tmp_path):
+    path = write(tmp_path, "".join(f"0004F200000{i}\tc@example.org\n" for i in range(1, 6)))
+    process, other = blocked_import(lab, store, path)
+    try:
+        other.commit()
+        done = Done(process, *process.communicate(timeout=60))
+    finally:
+        process.kill()
+        other.close()
+    assert done.status == GOOD and done.wrong == []
+    assert mappings(lab, store) == {(f"0004F200000{i}", "c@example.org") for i in range(1, 6)}
+    audited = "SELECT cn, application FROM audit WHERE trust_store = %s AND table_name = 'cn_mapping' ORDER BY cn"
+    assert sql(lab, audited, store) == [
+        (f"0004F200000{i}", "mapctl" if i != 3 else "") for i in range(1, 6)
+    ]
+
+
 def test_list_that_comes_slowly_can_be_interrupted(lab, store):
     process = start(lab, "import", "--store", store, "-", stdin=subprocess.PIPE)
     process.stdin.write(b"0004F2000001\ta@example.org\n")
