@@ -18,9 +18,9 @@
 #define HAND_OUT_MAX 1024  /* of what waits that are looked at each time */
 #define LOOK_S       0.25
 #define RETRY_MS     5000
-#define RETRY_MAX_MS 60000
+#define RETRY_MAX_MS 300000
 #define SOONEST_MS   1000 /* between two askings about one certificate */
-#define LOG_BURST    20   /* lines a second about askings without answer */
+#define LOG_BURST    1 /* lines a second about askings without answer: of one that is away, many */
 
 enum asking { ASKING_NOT = 0, ASKING_FIRST, ASKING_AGAIN, ASKING_NOW };
 

@@ -642,8 +642,10 @@ static void count_handshake(const struct connection *c)
 
 void connection_open(struct connection *c)
 {
-    ev_io_start(c->net->base->loop, &c->read_io);
-    stream_begin_turn(&c->stream);
+    if (c->state == CONNECTION_CHECKING) { /* else this turn's reading goes on */
+        ev_io_start(c->net->base->loop, &c->read_io);
+        stream_begin_turn(&c->stream);
+    }
     open_for_user(c);
     if (c->outbound)
         connection_flush(c);

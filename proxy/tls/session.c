@@ -118,9 +118,11 @@ static X509 *find_issuer(const struct tls_session *session, X509 *leaf,
 {
     for (int i = 0; i < sk_X509_num(among); i++) {
         struct chain_link link;
-        if (chain_link_read(leaf, sk_X509_value(among, i), &link) &&
+        X509 *one = sk_X509_value(among, i);
+        if (X509_cmp_current_time(X509_get0_notAfter(one)) > 0 &&
+            chain_link_read(leaf, one, &link) &&
             memcmp(&link, &session->chain.links[0], sizeof(link)) == 0)
-            return sk_X509_value(among, i);
+            return one;
     }
     return NULL;
 }
