@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """F41 at mapperd: what a third party has registered, and when LOCATE gives it."""
+import shutil
 import time
 
 import pytest
@@ -161,11 +162,12 @@ def test_F84_a_standbys_mapperd_and_a_fill_show_a_third_partys_binding(make_lab)
     desk.bind()
     assert desk.shown() == [desk.user]
     replica.delay_replay("0")
-    wait_until(lambda: sql(lab, "SELECT pg_current_wal_lsn()") is not None)
-    assert desk.shown() == [desk.user]
+    lab.kill_program("mapperd")
+    shutil.rmtree(lab.path("lmdb"))
+    lab.start_program("mapperd")
+    wait_until(lambda: desk.shown() == [desk.user], what="the fill has it")
 
 
-@pytest.mark.tsan
 @pytest.mark.lab(mapperd_conf={"bind_confirm_ms": 100})
 def test_T52_a_journalled_binding_of_a_third_party_outlives_kill_9_and_is_replayed_as_one(fresh_lab):
     desk, lost = Desk(fresh_lab), Desk(fresh_lab)

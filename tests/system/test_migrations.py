@@ -61,7 +61,7 @@ def fresh_database(cluster, name):
 def step(cluster, database, way, change):
     """One script as sqitch runs it, without what sqitch itself takes to start."""
     script = MIGRATIONS / way / f"{change}.sql"
-    run(cluster, "psql", "-Xq", "-v", "ON_ERROR_STOP=1", "-d", database, "-f", script)
+    return run(cluster, "psql", "-Xq", "-v", "ON_ERROR_STOP=1", "-d", database, "-f", script)
 
 
 @pytest.mark.limit(300)
@@ -101,6 +101,31 @@ def test_everything_reverts_with_rows_in_every_table_and_deploys_again(cluster):
     sqitch(cluster, database, "verify")
     sqitch(cluster, database, "revert", "-y")
     sqitch(cluster, database, "deploy", "--verify")
+
+
+def test_F41_no_tenants_rule_of_before_lets_register_for_another_and_the_operators_are_named(cluster):
+    database = fresh_database(cluster, "named_register")
+    sqitch(cluster, database, "deploy", "--to", "third_party^")
+    cluster.sql(
+        """
+        INSERT INTO domain (name) VALUES ('a.example');
+        INSERT INTO tenant (domain, may_allow_ours) VALUES ('a.example', true);
+        INSERT INTO rights_rule (position, tenant, who_kind, who, methods, target_kind, target, effect) VALUES
+            (1000001, 'a.example', 'domain', 'a.example', '{INVITE,REGISTER}', 'ours', NULL, 'allow'),
+            (1000002, 'a.example', 'domain', 'a.example', '{REGISTER}', 'ours', NULL, 'allow'),
+            (1000003, 'a.example', 'domain', 'a.example', '{REGISTER}', 'domain', 'a.example', 'allow'),
+            (1000004, 'a.example', 'domain', 'a.example', '{REGISTER}', 'ours', NULL, 'deny'),
+            (5, NULL, 'domain', 'a.example', '{REGISTER}', 'ours', NULL, 'allow');
+    """,
+        database=database,
+    )
+    told = step(cluster, database, "deploy", "third_party")
+    [[number]] = [re.findall(r"let their users register for others from now on: (.*)", told)]
+    wanted = "SELECT id FROM rights_rule WHERE position = 5"
+    assert number == cluster.sql(wanted, database=database)
+    rules = "SELECT string_agg(position || array_to_string(methods, ','), ' ' ORDER BY position) FROM rights_rule"
+    left = cluster.sql(f"{rules} WHERE methods IS NOT NULL", database=database)
+    assert left == "5REGISTER 1000001INVITE 1000003REGISTER 1000004REGISTER"
 
 
 def test_one_that_is_no_superuser_deploys_into_its_own_database(cluster):

@@ -163,7 +163,6 @@ def cancelled(scene, out, into):
     return out.answer().status
 
 
-@pytest.mark.tsan
 @pytest.mark.parametrize("loss", LOSSES)
 def test_T19_what_rings_at_the_phone_ends_once_anything_that_permits_it_is_gone(scene, loss):
     provision(scene.lab, scene.desk.cn, f"{unique()}@{scene.lab.domain}")
@@ -258,7 +257,6 @@ def test_F61_who_may_register_for_another_may_remove_what_it_has(scene):
     assert len(located(scene.lab, own.identity)) == 1
 
 
-@pytest.mark.tsan
 def test_T18_a_dialog_with_the_phone_goes_on_while_it_holds_who_registered_it(scene):
     provision(scene.lab, scene.desk.cn, f"{unique()}@{scene.lab.domain}")
     scene.registered()
