@@ -1953,8 +1953,8 @@ BEGIN
         FROM new_rows n;
         INSERT INTO change_log (stamp, system_id, database_oid, kind, key)
         SELECT here_stamp, here_system, here_database, 'peer', ARRAY[k.trust_store, k.cn]
-        FROM (SELECT DISTINCT ON (n.trust_store, n.cn) n.trust_store, n.cn FROM new_rows n
-              ORDER BY n.trust_store, n.cn) k;
+        FROM (SELECT DISTINCT ON (n.trust_store, n.cn) n.trust_store, n.cn
+              FROM new_rows n ORDER BY 1, 2) k;
         -- In order, so that two loads that overlap wait for each other and never deadlock.
         many := EXISTS (SELECT FROM new_rows OFFSET 1000);
         IF many THEN
