@@ -8,7 +8,6 @@
 
 #include <assert.h>
 #include <errno.h>
-#include <string.h>
 #include <utlist.h>
 
 #define OUTPUT_FIRST 2048 /* most messages fit: one allocation instead of four */
@@ -17,7 +16,6 @@
     2000 /* for the peer's end after ours, so that a reset does not eat our last words */
 /* The calendar's clock may be set: what ends by it is looked at so often, whatever is left. */
 #define CALENDAR_MS 60000
-#define LOG_BURST   20 /* lines a second about failed handshakes */
 
 static uint64_t now_of(const struct connection *c)
 {
@@ -109,14 +107,6 @@ void connection_recognise(struct connection *c)
     c->recognised = true;
 }
 
-void connection_log(struct log_line *line, const struct connection *c)
-{
-    char name[40];
-    snprintf(name, sizeof(name), "%u/%u/%u", c->flow.worker, c->flow.slot, c->flow.generation);
-    log_word(line, "connection", name);
-    log_word(line, "remote", c->remote_text);
-}
-
 /* ---- States ---- */
 
 #define TO(state) (1u << (state))
@@ -132,63 +122,6 @@ static const unsigned allowed[] = {
     [CONNECTION_CLOSING] = TO(CONNECTION_DEAD),
     [CONNECTION_DEAD] = 0,
 };
-
-static void log_end_of(const struct connection *c)
-{
-    struct log_line line;
-    log_begin(&line, LOG_INFO, "connection-closed");
-    connection_log(&line, c);
-    log_word(&line, "end", connection_end_text(c->end));
-    if (c->end == END_TLS) /* such as its alert about our certificate */
-        log_text(&line, "detail", slice_of(tls_error_text()));
-    log_end(&line);
-}
-
-/* A ticket that was shown and is not good for the session any more says why. */
-static void log_tls(struct log_line *line, const struct connection *c)
-{
-    bool resumed = SSL_session_reused(c->stream.ssl) == 1;
-    log_word(line, "tls", SSL_get_version(c->stream.ssl));
-    log_word(line, "resumed", resumed ? "yes" : "no");
-    if (!resumed && c->session.resumption.verdict != TICKET_NONE)
-        log_word(line, "ticket", ticket_verdict_text(c->session.resumption.verdict));
-}
-
-static void log_opened(const struct connection *c)
-{
-    struct log_line line;
-    log_begin(&line, LOG_INFO, "connection-opened");
-    connection_log(&line, c);
-    if (c->listener)
-        log_word(&line, "listener", c->listener->name);
-    if (c->route)
-        log_word(&line, "route", c->route->name);
-    if (c->identity) {
-        int level = trust_store_rules(c->session.store)->security_level;
-        log_word(&line, "store", c->identity->store);
-        if (level < TRUST_LEVEL_USUAL)
-            log_number(&line, "security_level", level);
-        log_text(&line, "cn", (struct slice){ c->identity->cn, c->identity->cn_size });
-    } else if (c->stream.ssl) {
-        log_word(&line, "certificate", "none");
-    }
-    if (c->session.domain)
-        log_text(&line, "name", identity_text(c->session.domain));
-    if (c->stream.ssl)
-        log_tls(&line, c);
-    log_end(&line);
-}
-
-static void log_connect_failure(const struct connection *c)
-{
-    struct log_line line;
-    log_begin(&line, LOG_WARNING, "connect-failed");
-    connection_log(&line, c);
-    log_word(&line, "route", c->route->name);
-    log_text(&line, "detail",
-             slice_of(c->stream.error_number ? strerror(c->stream.error_number) : "too slow"));
-    log_end(&line);
-}
 
 /* Peers' handshakes may not crowd out our own. */
 static void leave_handshakes(struct connection *c)
@@ -212,11 +145,11 @@ static void leave(struct connection *c, enum connection_state to)
         break;
     case CONNECTION_OPEN:
         atomic_fetch_sub_explicit(&c->net->base->counters->connections, 1, memory_order_relaxed);
-        log_end_of(c);
+        connection_log_end(c);
         break;
     case CONNECTION_CONNECTING:
         if (to == CONNECTION_DEAD && c->end == END_CONNECT)
-            log_connect_failure(c);
+            connection_log_connect_failure(c);
         break;
     case CONNECTION_NONE:
     case CONNECTION_CLOSING:
@@ -236,7 +169,7 @@ static void enter_open(struct connection *c)
     c->opened = true;
     c->opened_mono_ms = c->received_mono_ms = now_of(c);
     atomic_fetch_add_explicit(&c->net->base->counters->connections, 1, memory_order_relaxed);
-    log_opened(c);
+    connection_log_opened(c);
 }
 
 /* From here on the user may not count on it. */
@@ -412,58 +345,6 @@ void connection_arm(struct connection *c)
         connection_close(c, END_MEMORY);
 }
 
-void connection_log_suppressed(struct log_line *line, struct log_limit *limit)
-{
-    unsigned suppressed = log_limit_suppressed(limit);
-    if (suppressed)
-        log_number(line, "suppressed", suppressed);
-}
-
-void connection_log_certificate(struct log_line *line, const struct connection *c)
-{
-    if (!c->identity)
-        return;
-    log_word(line, "store", c->identity->store);
-    log_text(line, "cn", (struct slice){ c->identity->cn, c->identity->cn_size });
-    if (c->identity->serial)
-        log_text(line, "serial", slice_of(c->identity->serial));
-    if (c->identity->issuer)
-        log_text(line, "issuer", slice_of(c->identity->issuer));
-}
-
-/* Of a server also whom it had to be and what its certificate names instead. */
-static void log_refused(struct log_line *line, const struct connection *c)
-{
-    char cn[CN_MAX_OCTETS + 1], names[CERTIFICATE_NAMES_MAX];
-    if (c->session.domain)
-        log_text(line, "wanted", identity_text(c->session.domain));
-    connection_log_certificate(line, c);
-    if (!c->session.refused)
-        return;
-    log_text(line, "cn", (struct slice){ cn, tls_session_refused_cn(&c->session, cn) });
-    if (c->session.domain)
-        log_text(line, "names",
-                 (struct slice){ names, tls_session_refused_names(&c->session, names) });
-}
-
-static void log_handshake_failure(struct connection *c, const char *why)
-{
-    struct log_limit *limit = c->outbound ? &c->net->dial_limit : &c->net->handshake_limit;
-    struct log_line line;
-    if (!log_limit_pass(limit, LOG_BURST, now_of(c)))
-        return;
-    log_begin(&line, c->outbound ? LOG_WARNING : LOG_NOTICE, "handshake-failed");
-    connection_log(&line, c);
-    if (c->listener)
-        log_word(&line, "listener", c->listener->name);
-    if (c->route)
-        log_word(&line, "route", c->route->name);
-    log_text(&line, "detail", slice_of(why));
-    log_refused(&line, c);
-    connection_log_suppressed(&line, limit);
-    log_end(&line);
-}
-
 static void on_timer(struct connection *c)
 {
     bool has_status = c->state == CONNECTION_OPEN && c->status.entry;
@@ -475,7 +356,7 @@ static void on_timer(struct connection *c)
         return;
     }
     if (c->state == CONNECTION_HANDSHAKING)
-        log_handshake_failure(c, "too slow");
+        connection_log_handshake_failure(c, "too slow");
     if (d.end == END_IDLE || d.end == END_EXPIRED)
         connection_close_after_flush(c, d.end); /* it may only be quiet: it gets a proper end */
     else
@@ -600,27 +481,6 @@ void connection_close(struct connection *c, enum connection_end end)
 
 /* ---- Events ---- */
 
-static const char *handshake_failure(struct connection *c)
-{
-    if (c->session.verify_error != X509_V_OK)
-        return X509_verify_cert_error_string(c->session.verify_error);
-    if (c->stream.ended)
-        return "the peer closed";
-    return c->stream.error_number ? strerror(c->stream.error_number) : tls_error_text();
-}
-
-/* What our alert says must reach the peer: no reset while its bytes wait unread. */
-static void handshake_failed(struct connection *c)
-{
-    log_handshake_failure(c, handshake_failure(c));
-    tls_session_release(&c->session);
-    tls_error_text();
-    if (c->stream.ended || c->stream.error_number)
-        connection_close(c, END_HANDSHAKE);
-    else
-        connection_close_after_flush(c, END_HANDSHAKE);
-}
-
 static void open_for_user(struct connection *c)
 {
     c->known = true;
@@ -628,16 +488,6 @@ static void open_for_user(struct connection *c)
     connection_arm(c);
     if (c->state == CONNECTION_OPEN)
         c->net->user.opened(c->net->user.owner, c);
-}
-
-static void count_handshake(const struct connection *c)
-{
-    struct counters *counters = c->net->base->counters;
-    if (c->outbound)
-        return;
-    counter_add(&counters->handshakes);
-    if (SSL_session_reused(c->stream.ssl))
-        counter_add(&counters->resumed);
 }
 
 void connection_open(struct connection *c)
@@ -652,57 +502,6 @@ void connection_open(struct connection *c)
     /* The first request may have come with the last message of the handshake. */
     if (c->state == CONNECTION_OPEN)
         connection_receive(c);
-}
-
-void connection_refuse(struct connection *c, const char *why, enum connection_end end)
-{
-    log_handshake_failure(c, why);
-    connection_close_after_flush(c, end);
-}
-
-static void handshake_done(struct connection *c)
-{
-    ev_io_stop(c->net->base->loop, &c->write_io);
-    if (tls_session_identity(&c->session, c->stream.ssl, &c->identity) != ERROR_NONE) {
-        log_handshake_failure(c, "no identity in the certificate");
-        connection_close(c, END_HANDSHAKE);
-        return;
-    }
-    if (tls_session_is_revoked(&c->session)) { /* since it was verified, a moment ago */
-        log_handshake_failure(c, X509_verify_cert_error_string(X509_V_ERR_CERT_REVOKED));
-        connection_close(c, END_HANDSHAKE);
-        return;
-    }
-    if (!connection_stands(c)) {
-        log_handshake_failure(c, "not admitted by the configuration that was read meanwhile");
-        connection_close(c, END_HANDSHAKE);
-        return;
-    }
-    c->session.established = true;
-    c->recognised |= c->identity != NULL;
-    count_handshake(c);
-    c->expires_unix_s = c->identity ? c->identity->not_after_unix_s : 0;
-    status_begin(c);
-}
-
-static void continue_handshake(struct connection *c)
-{
-    switch (stream_handshake(&c->stream)) {
-    case STREAM_DONE:
-        handshake_done(c);
-        break;
-    case STREAM_WANTS_READ:
-        ev_io_stop(c->net->base->loop, &c->write_io);
-        break;
-    case STREAM_WANTS_WRITE:
-        ev_io_start(c->net->base->loop, &c->write_io);
-        break;
-    case STREAM_NONE:
-    case STREAM_ENDED:
-    case STREAM_FAILED:
-        handshake_failed(c);
-        break;
-    }
 }
 
 static void continue_connect(struct connection *c)
@@ -722,7 +521,7 @@ static void continue_connect(struct connection *c)
         connection_become(c, CONNECTION_HANDSHAKING);
         connection_arm(c);
         if (c->state == CONNECTION_HANDSHAKING)
-            continue_handshake(c);
+            handshake_continue(c);
         return;
     }
     open_for_user(c);
@@ -763,7 +562,7 @@ static void connection_event(struct connection *c, enum connection_event event)
         continue_connect(c);
         break;
     case CONNECTION_HANDSHAKING:
-        continue_handshake(c);
+        handshake_continue(c);
         break;
     case CONNECTION_OPEN:
         on_open_io(c, event);

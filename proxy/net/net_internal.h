@@ -146,15 +146,26 @@ void connection_arm(struct connection *c);
 void connection_tell(struct connection *c);
 void connection_free(struct connection *c);
 
-/* Adds how many lines of that limit were left out since the last one. */
-void connection_log_suppressed(struct log_line *line, struct log_limit *limit);
-
-/* Store, CN, serial number and issuer of the peer's certificate, as far as it has one. */
-void connection_log_certificate(struct log_line *line, const struct connection *c);
-/* The handshake comes to nothing: says why, and ends. */
-void connection_refuse(struct connection *c, const char *why, enum connection_end end);
 /* What was HANDSHAKING or CHECKING is OPEN: tells the user, takes what has come meanwhile. */
 void connection_open(struct connection *c);
+
+/* ---- connection_log.c ---- */
+
+void connection_log_opened(const struct connection *c);
+void connection_log_end(const struct connection *c);
+void connection_log_connect_failure(const struct connection *c);
+void connection_log_handshake_failure(struct connection *c, const char *why);
+/* Adds how many lines of that limit were left out since the last one. */
+void connection_log_suppressed(struct log_line *line, struct log_limit *limit);
+/* Store, CN, serial number and issuer of the peer's certificate, as far as it has one. */
+void connection_log_certificate(struct log_line *line, const struct connection *c);
+
+/* ---- handshake.c ---- */
+
+/* Reads and writes what it can of a HANDSHAKING one. */
+void handshake_continue(struct connection *c);
+/* It comes to nothing: says why, and ends. */
+void connection_refuse(struct connection *c, const char *why, enum connection_end end);
 
 /* ---- status.c ---- */
 
