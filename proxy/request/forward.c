@@ -343,7 +343,6 @@ static struct branch_target target_of_binding(struct request *request,
                               request_uri_of(binding->contact)), /* outlives the answer */
         .needed = needed,
         .entry_hash = token_keys_entry_hash(request->layer->keys, binding->entry),
-        .third_party = binding->registered_by.size > 0,
     };
 }
 
@@ -360,8 +359,9 @@ static bool is_located_still(struct request *request, const struct branch *branc
     return false;
 }
 
-/* What a third party has registered, and may not any more: its device stays connected, as it is
- * nobody's loss but the AoR's, so that nothing else would end what waits or rings there. */
+/* Whose binding holds no more may still be connected: as somebody else, or as a third party whom
+ * the loss does not touch. So nothing else would end what waits or rings there. A route, and the
+ * other side of a dialog, are no bindings. */
 void forward_end_lost(struct request *request)
 {
     enum reason reason = target_reason_of_nobody(request->authorization.target_state);
@@ -372,7 +372,7 @@ void forward_end_lost(struct request *request)
     {
         if (!branch_is_pending(branch))
             continue;
-        if (!branch->target.third_party || is_located_still(request, branch) ||
+        if (request->in_dialog || branch->target.route || is_located_still(request, branch) ||
             (branch->state != BRANCH_OUTDATED && !request_is_invite(request))) {
             others = true;
             continue;

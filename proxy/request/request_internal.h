@@ -70,7 +70,6 @@ struct branch_target {
     struct identity needed; /* what another connection must hold: the AoR, or the third party that
                                registered the binding; size 0: nothing */
     uint64_t entry_hash;    /* of the identity entry that grounds the binding, for the token */
-    bool third_party;       /* a third party registered the binding */
 };
 
 struct branch {

@@ -76,6 +76,37 @@ def test_T19_a_ringing_call_of_a_peer_that_lost_the_identity_is_cancelled(lab):
     assert out.answer().status == 403
 
 
+def test_T19_a_call_that_rings_at_a_phone_ends_when_that_loses_who_is_called(lab):
+    """The phone keeps another identity, and its connection; so does what else rings there."""
+    alice, bob = ready_phone(lab), ready_phone(lab)
+    second = f"keep-{bob.user}@{lab.domain}"
+    provision(lab, bob.cn, second)
+    bob.register(to=f"<sip:{second}>", from_=f"<sip:{second}>", call_id="second")
+    out = alice.invite(bob.aor)
+    into = bob.expect_call()
+    into.reply(180)
+    out.expect(180)
+    other = alice.invite(f"sip:{second}")
+    kept = bob.expect_call()
+    kept.reply(180)
+    other.expect(180)
+    sql(
+        lab,
+        "DELETE FROM cn_mapping WHERE cn = device_cn(%s) AND identity = %s",
+        bob.cn,
+        bob.identity,
+    )
+    cancel = bob.expect("CANCEL")
+    assert cancel.call_id == into.invite.call_id
+    bob.reply(cancel, 200)
+    into.reply(487)
+    into.expect_ack()
+    assert out.answer().status == 480
+    kept.reply(200)
+    assert other.answer().status == 200
+    kept.expect_ack()
+
+
 def test_F25_a_retired_phones_ringing_call_is_cancelled(lab):
     alice, bob = ready_phone(lab), ready_phone(lab)
     alice.invite(bob.aor)
