@@ -2,6 +2,7 @@
 #include "proxy/tls/ocsp.h"
 
 #include "common/mem.h"
+#include "proxy/tls/signature.h"
 
 #include <openssl/err.h>
 #include <openssl/ocsp.h>
@@ -37,19 +38,6 @@ static bool is_signed(OCSP_BASICRESP *basic, const STACK_OF(X509) * chain, int s
         good && OCSP_basic_verify(basic, (STACK_OF(X509) *)chain, store, OCSP_PARTIAL_CHAIN) == 1;
     X509_STORE_free(store);
     return good;
-}
-
-/* As of revocation lists. A signature without a digest of its own (EdDSA) has none that is weak. */
-static bool is_strong(const OCSP_BASICRESP *basic, int security_level)
-{
-    const ASN1_OBJECT *algorithm;
-    int digest = NID_undef;
-    X509_ALGOR_get0(&algorithm, NULL, NULL, OCSP_resp_get0_tbs_sigalg(basic));
-    if (OBJ_find_sigid_algs(OBJ_obj2nid(algorithm), &digest, NULL) != 1)
-        return false;
-    if (digest == NID_md5 || digest == NID_md4 || digest == NID_md2 || digest == NID_mdc2)
-        return false;
-    return digest != NID_sha1 || security_level == 0;
 }
 
 /* Whether it is about this certificate, by the digest that it names its issuer with. */
@@ -113,7 +101,7 @@ static const char *read_basic(OCSP_BASICRESP *basic, const STACK_OF(X509) * chai
         return "it is about too many certificates";
     if (OCSP_BASICRESP_get_ext_by_critical(basic, 1, -1) >= 0)
         return "it has a critical extension that is not known";
-    if (!is_strong(basic, security_level))
+    if (!signature_is_strong(OCSP_resp_get0_tbs_sigalg(basic), security_level))
         return "its signature is weak";
     if (!is_signed(basic, chain, security_level))
         return "the certificate's issuer has not signed it, nor given the signer that right";

@@ -3,6 +3,7 @@
 #include "proxy/tls/revocation.h"
 
 #include "common/mem.h"
+#include "proxy/tls/signature.h"
 #include "proxy/tls/trust_store.h"
 
 #include <assert.h>
@@ -216,12 +217,9 @@ static bool is_plain(X509_CRL *crl)
 
 static bool is_strong(const X509_CRL *crl, int security_level)
 {
-    int digest, key;
-    if (OBJ_find_sigid_algs(X509_CRL_get_signature_nid(crl), &digest, &key) != 1)
-        return false;
-    if (digest == NID_md5 || digest == NID_md4 || digest == NID_md2)
-        return false;
-    return digest != NID_sha1 || security_level == 0;
+    const X509_ALGOR *algorithm;
+    X509_CRL_get0_signature(crl, NULL, &algorithm);
+    return signature_is_strong(algorithm, security_level);
 }
 
 static bool has_signed(X509 *authority, X509_CRL *crl)
