@@ -41,6 +41,7 @@ def test_F25_a_phone_that_keeps_one_identity_keeps_its_connection(lab):
     alice, bob = ready_phone(lab), ready_phone(lab)
     second = f"second-{bob.user}@{lab.domain}"
     provision(lab, bob.cn, second)
+    wait_until(lambda: bob.options(from_=f"<sip:{second}>").status == 200, what="two identities")
     bob.register(to=f"<sip:{second}>", from_=f"<sip:{second}>", call_id="second")
     sql(
         lab,
@@ -81,6 +82,7 @@ def test_T19_a_call_that_rings_at_a_phone_ends_when_that_loses_who_is_called(lab
     alice, bob = ready_phone(lab), ready_phone(lab)
     second = f"keep-{bob.user}@{lab.domain}"
     provision(lab, bob.cn, second)
+    wait_until(lambda: bob.options(from_=f"<sip:{second}>").status == 200, what="two identities")
     bob.register(to=f"<sip:{second}>", from_=f"<sip:{second}>", call_id="second")
     out = alice.invite(bob.aor)
     into = bob.expect_call()
