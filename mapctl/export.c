@@ -4,7 +4,7 @@
 #include "mapctl/cancel.h"
 #include "mapctl/command.h"
 #include "mapctl/commands.h"
-#include "mapctl/import_load.h"
+#include "mapctl/import_load_internal.h"
 #include "mapctl/list/writer.h"
 #include "mapctl/list_options.h"
 #include "mapctl/list_output.h"
@@ -160,10 +160,12 @@ static bool take_copied(struct export *export, char *line, size_t size)
     return add_mapping(export, columns);
 }
 
-static const char WITH_PLACES[] =
-    "COPY (SELECT m.cn, m.identity, i.label, i.site FROM public.cn_mapping m"
-    " LEFT JOIN public.device_info i ON i.trust_store = m.trust_store AND i.cn = m.cn"
-    " WHERE m.trust_store = ";
+#define READ_PLACES(table, shown)                                                          \
+    "COPY (SELECT m.cn, m.identity, i.label, i.site FROM public.cn_mapping m"              \
+    " LEFT JOIN public." table " i ON i.trust_store = m.trust_store AND i.cn = m.cn" shown \
+    " WHERE m.trust_store = "
+static const char WITH_PLACES[] = READ_PLACES("device_info", "");
+static const char WITH_OWN_PLACES[] = READ_PLACES("tenant_device", LOAD_FIRST_OWN);
 static const char WITHOUT_PLACES[] =
     "COPY (SELECT m.cn, m.identity, NULL, NULL FROM public.cn_mapping m WHERE m.trust_store = ";
 
@@ -176,7 +178,9 @@ static bool begin_copy(struct export *export)
     bool good;
 
     buffer_init(&query, 0);
-    buffer_add_text(&query, export->with_places ? WITH_PLACES : WITHOUT_PLACES);
+    buffer_add_text(&query, !export->with_places  ? WITHOUT_PLACES
+                            : export->load.tenant ? WITH_OWN_PLACES
+                                                  : WITH_PLACES);
     buffer_add_text(&query, store ? store : "NULL");
     buffer_add_text(&query, " ORDER BY m.cn, m.identity) TO STDOUT");
     buffer_add_char(&query, '\0');

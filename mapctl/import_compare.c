@@ -45,17 +45,19 @@ static const char REMOVED[] =
 
 /* Labels and sites that change. A CN on several lines has what the last of them says. An empty cell
  * leaves what is there, but with --replace ($2 = 1) takes it away. */
-static const char PLACES[] =
-    "INSERT INTO pg_temp.import_place SELECT n.cn, n.label, n.site FROM ("
-    "  SELECT l.cn, CASE WHEN l.label <> '' THEN l.label"
-    "    WHEN l.label IS NULL OR $2 = '0' THEN i.label END AS label,"
-    "   CASE WHEN l.site <> '' THEN l.site"
-    "    WHEN l.site IS NULL OR $2 = '0' THEN i.site END AS site,"
-    "   i.label AS old_label, i.site AS old_site"
-    "  FROM (SELECT DISTINCT ON (cn) cn, label, site FROM pg_temp.import_list"
-    "   WHERE label IS NOT NULL OR site IS NOT NULL ORDER BY cn, line DESC) l"
-    "  LEFT JOIN public.device_info i ON i.trust_store = $1 AND i.cn = l.cn) n"
-    " WHERE (n.label, n.site) IS DISTINCT FROM (n.old_label, n.old_site) ORDER BY n.cn";
+#define READ_PLACES(table, shown)                                                      \
+    "INSERT INTO pg_temp.import_place SELECT n.cn, n.label, n.site FROM ("             \
+    "  SELECT l.cn, CASE WHEN l.label <> '' THEN l.label"                              \
+    "    WHEN l.label IS NULL OR $2 = '0' THEN i.label END AS label,"                  \
+    "   CASE WHEN l.site <> '' THEN l.site"                                            \
+    "    WHEN l.site IS NULL OR $2 = '0' THEN i.site END AS site,"                     \
+    "   i.label AS old_label, i.site AS old_site"                                      \
+    "  FROM (SELECT DISTINCT ON (cn) cn, label, site FROM pg_temp.import_list"         \
+    "   WHERE label IS NOT NULL OR site IS NOT NULL ORDER BY cn, line DESC) l"         \
+    "  LEFT JOIN public." table " i ON i.trust_store = $1 AND i.cn = l.cn" shown ") n" \
+    " WHERE (n.label, n.site) IS DISTINCT FROM (n.old_label, n.old_site) ORDER BY n.cn"
+static const char PLACES[] = READ_PLACES("device_info", "");
+static const char PLACES_OWN[] = READ_PLACES("tenant_device", LOAD_FIRST_OWN);
 static const char PLACE_PAGES[] =
     "SELECT pg_relation_size('pg_temp.import_place') / current_setting('block_size')::bigint"
     " WHERE $1::text IS NOT NULL";
@@ -118,7 +120,8 @@ static bool compare_places(struct load *load, bool replace, struct load_summary 
 
     if (!load->has_label && !load->has_site)
         return true;
-    if (!run_counted(load, PLACES, replace ? "1" : "0", &summary->places_changed))
+    if (!run_counted(load, load->tenant ? PLACES_OWN : PLACES, replace ? "1" : "0",
+                     &summary->places_changed))
         return false;
     result = load_run(load, PLACE_PAGES, NULL, NULL);
     if (result != NULL)

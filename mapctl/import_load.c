@@ -76,7 +76,8 @@ uint64_t load_number_at(const PGresult *result, int row, int column)
 /* ---- Open ---- */
 
 static const char FORM[] =
-    "SELECT s.cn_form, p.prefix FROM public.trust_store s"
+    "SELECT s.cn_form, p.prefix, row_security_active('public.cn_mapping')"
+    " AND NOT pg_has_role(current_user, 'holdline_admin', 'USAGE') FROM public.trust_store s"
     " LEFT JOIN unnest(s.cn_prefixes) WITH ORDINALITY p (prefix, place) ON true"
     " WHERE s.name = $1 ORDER BY p.place";
 static const char STORES[] =
@@ -107,6 +108,7 @@ static enum status read_form(struct load *load)
     load->form.form = strcmp(PQgetvalue(result, 0, 0), "mac") == 0     ? CN_FORM_MAC
                       : strcmp(PQgetvalue(result, 0, 0), "exact") == 0 ? CN_FORM_EXACT
                                                                        : CN_FORM_NONE;
+    load->tenant = *PQgetvalue(result, 0, 2) == 't';
     for (int i = 0; i < PQntuples(result) && i < LIST_PREFIXES_MAX; i++) {
         if (!PQgetisnull(result, i, 1))
             load->form.prefixes[load->form.prefix_count++] = slice_of(PQgetvalue(result, i, 1));
@@ -284,22 +286,25 @@ static const char INSERT_ABSENT[] = INSERT_MAPPINGS " ON CONFLICT DO NOTHING";
 static const char DELETE[] =
     "DELETE FROM public.cn_mapping m USING pg_temp.import_remove r"
     " WHERE m.trust_store = $1 AND m.cn = r.cn AND m.identity = r.identity";
-/* Row security hides what is known of a device by others than a tenant: that stays as it is. */
-static const char PLACE[] =
-    "WITH had AS (UPDATE public.device_info i SET label = p.label, site = p.site"
-    "  FROM pg_temp.import_place p WHERE p.ctid >= $2::tid AND p.ctid < $3::tid"
-    "  AND i.trust_store = $1 AND i.cn = p.cn RETURNING i.cn)"
-    " INSERT INTO public.device_info (trust_store, cn, label, site)"
-    " SELECT $1, p.cn, p.label, p.site FROM pg_temp.import_place p"
-    " WHERE p.ctid >= $2::tid AND p.ctid < $3::tid"
-    " AND NOT EXISTS (SELECT FROM had WHERE had.cn = p.cn)"
-    " AND (p.label IS NOT NULL OR p.site IS NOT NULL) ON CONFLICT DO NOTHING";
+#define WRITE_PLACES(table, shown)                                               \
+    "WITH had AS (UPDATE public." table " i SET label = p.label, site = p.site"  \
+    "  FROM pg_temp.import_place p WHERE p.ctid >= $2::tid AND p.ctid < $3::tid" \
+    "  AND i.trust_store = $1 AND i.cn = p.cn" shown " RETURNING i.cn)"          \
+    " INSERT INTO public." table " (trust_store, cn, label, site)"               \
+    " SELECT $1, p.cn, p.label, p.site FROM pg_temp.import_place p"              \
+    " WHERE p.ctid >= $2::tid AND p.ctid < $3::tid"                              \
+    " AND NOT EXISTS (SELECT FROM had WHERE had.cn = p.cn)"                      \
+    " AND (p.label IS NOT NULL OR p.site IS NOT NULL) ON CONFLICT DO NOTHING"
+static const char PLACE[] = WRITE_PLACES("device_info", "");
+static const char PLACE_OWN[] = WRITE_PLACES("tenant_device", LOAD_FIRST_OWN);
 /* What is known of a device that has lost its last identity goes with it, but not that it is
- * disabled. */
-static const char FORGET[] =
-    "DELETE FROM public.device_info i USING (SELECT DISTINCT cn FROM pg_temp.import_remove) r"
-    " WHERE i.trust_store = $1 AND i.cn = r.cn AND i.state <> 'disabled' AND NOT EXISTS ("
-    "  SELECT FROM public.cn_mapping m WHERE m.trust_store = $1 AND m.cn = r.cn)";
+ * disabled. Row security lets a tenant forget what is its own. */
+#define FORGET_IN(table)                                                                     \
+    "DELETE FROM public." table " i USING (SELECT DISTINCT cn FROM pg_temp.import_remove) r" \
+    " WHERE i.trust_store = $1 AND i.cn = r.cn AND NOT EXISTS ("                             \
+    "  SELECT FROM public.cn_mapping m WHERE m.trust_store = $1 AND m.cn = r.cn)"
+static const char FORGET[] = FORGET_IN("device_info") " AND i.state <> 'disabled'";
+static const char FORGET_OWN[] = FORGET_IN("tenant_device");
 static const char CHECK_NOW[] = "SET CONSTRAINTS ALL IMMEDIATE; SET CONSTRAINTS ALL DEFERRED";
 
 struct steps {
@@ -348,22 +353,26 @@ static bool write_mappings(struct load *load, struct steps *steps)
            write_pieces(load, INSERT_ABSENT, load->pages, steps);
 }
 
+static bool run_done(struct load *load, const char *statement)
+{
+    PGresult *result = load_run(load, statement, NULL, NULL);
+
+    PQclear(result);
+    return result != NULL;
+}
+
 static bool remove_rest(struct load *load)
 {
-    PGresult *mappings = load_run(load, DELETE, NULL, NULL);
-    PGresult *infos = mappings ? load_run(load, FORGET, NULL, NULL) : NULL;
-    bool done = infos != NULL;
-
-    PQclear(mappings);
-    PQclear(infos);
-    return done;
+    return run_done(load, DELETE) && run_done(load, FORGET_OWN) &&
+           (load->tenant || run_done(load, FORGET));
 }
 
 bool load_apply(struct load *load, bool replace, load_progress *progress, void *context)
 {
     struct steps steps = { progress, context, 0, load->pages + load->place_pages, false };
 
-    return write_mappings(load, &steps) && write_pieces(load, PLACE, load->place_pages, &steps) &&
+    return write_mappings(load, &steps) &&
+           write_pieces(load, load->tenant ? PLACE_OWN : PLACE, load->place_pages, &steps) &&
            (!replace || remove_rest(load)) && load_run_plain(load, CHECK_NOW);
 }
 

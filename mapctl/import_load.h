@@ -20,6 +20,7 @@
 struct load {
     PGconn *connection;
     const char *store; /* name of the trust store */
+    bool tenant;       /* label and site are those of tenant_device, not of device_info */
     struct list_store form;
     PGresult *form_result; /* holds the prefixes */
     struct buffer copy;    /* rows that are not sent yet */

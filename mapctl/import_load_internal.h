@@ -11,6 +11,12 @@ PGresult *load_run(struct load *load, const char *statement, const char *second,
 /* One statement or several, without parameters. */
 bool load_run_plain(struct load *load, const char *statements);
 
+/* Of the rows of a device in tenant_device, i is the one that is shown: who provisions two domains
+ * may have two. */
+#define LOAD_FIRST_OWN                                    \
+    " AND NOT EXISTS (SELECT FROM public.tenant_device o" \
+    " WHERE o.trust_store = i.trust_store AND o.cn = i.cn AND o.domain < i.domain)"
+
 uint64_t load_number_at(const PGresult *result, int row, int column);
 
 #endif

@@ -573,6 +573,60 @@ CREATE FUNCTION public.audit_tenant() RETURNS trigger
 
 COMMENT ON FUNCTION public.audit_tenant() IS 'Writes into the audit what a statement changed in tenant. Made by audit_follow().';
 
+CREATE FUNCTION public.audit_tenant_device() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'public', 'pg_temp'
+    AS $$
+        DECLARE
+            by_whom CONSTANT text := session_user;
+            by_role CONSTANT text := current_setting('role');
+            by_application CONSTANT text := current_setting('application_name');
+            by_client CONSTANT inet := inet_client_addr();
+            moment CONSTANT timestamptz := clock_timestamp();
+        BEGIN
+            IF TG_OP = 'INSERT' THEN
+                INSERT INTO audit (at, who, role, application, client, table_name, operation,
+                                   trust_store, cn, identity, domain, name, after)
+                SELECT moment, by_whom, by_role, by_application, by_client, 'tenant_device',
+                       'insert', r.trust_store, r.cn, NULL, r.domain, NULL, jsonb_strip_nulls(jsonb_build_object('label', r.label, 'site', r.site))
+                FROM new_rows r;
+            ELSIF TG_OP = 'DELETE' THEN
+                INSERT INTO audit (at, who, role, application, client, table_name, operation,
+                                   trust_store, cn, identity, domain, name, before)
+                SELECT moment, by_whom, by_role, by_application, by_client, 'tenant_device',
+                       'delete', r.trust_store, r.cn, NULL, r.domain, NULL, jsonb_strip_nulls(jsonb_build_object('label', r.label, 'site', r.site, 'created_at', r.created_at))
+                FROM old_rows r;
+            ELSE
+                INSERT INTO audit (at, who, role, application, client, table_name, operation,
+                                   trust_store, cn, identity, domain, name, before, after)
+                SELECT moment, by_whom, by_role, by_application, by_client, 'tenant_device', 'update',
+                       k.*, d.before,
+                       d.after
+                FROM old_rows o
+                FULL JOIN new_rows n ON o.trust_store = n.trust_store AND o.cn = n.cn AND o.domain = n.domain
+                CROSS JOIN LATERAL (
+                    SELECT r.trust_store, r.cn, NULL, r.domain, NULL FROM (SELECT (n).*) r WHERE n IS DISTINCT FROM NULL
+                    UNION ALL
+                    SELECT r.trust_store, r.cn, NULL, r.domain, NULL FROM (SELECT (o).*) r WHERE n IS NOT DISTINCT FROM NULL) k
+                CROSS JOIN LATERAL (
+                    SELECT (SELECT jsonb_strip_nulls(jsonb_build_object('label', r.label, 'site', r.site, 'created_at', r.created_at)) FROM (SELECT (o).*) r WHERE o IS DISTINCT FROM NULL),
+                           (SELECT jsonb_strip_nulls(jsonb_build_object('label', r.label, 'site', r.site, 'created_at', r.created_at))  FROM (SELECT (n).*) r
+                            WHERE n IS DISTINCT FROM NULL)) j (b, a)
+                CROSS JOIN LATERAL (
+                    SELECT CASE WHEN a IS NULL THEN b ELSE (
+                               SELECT jsonb_object_agg(e.key, e.value) FROM jsonb_each(b) e
+                               WHERE e.value IS DISTINCT FROM a -> e.key) END,
+                           CASE WHEN b IS NULL THEN a ELSE (
+                               SELECT jsonb_object_agg(e.key, e.value) FROM jsonb_each(a) e
+                               WHERE e.value IS DISTINCT FROM b -> e.key) END) d (before, after)
+                WHERE d.before IS NOT NULL OR d.after IS NOT NULL;
+            END IF;
+            RETURN NULL;
+        END
+        $$;
+
+COMMENT ON FUNCTION public.audit_tenant_device() IS 'Writes into the audit what a statement changed in tenant_device. Made by audit_follow().';
+
 CREATE FUNCTION public.audit_tenant_role() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'public', 'pg_temp'
@@ -2286,9 +2340,14 @@ CREATE FUNCTION public.device_write() RETURNS trigger
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'public', 'pg_temp'
     AS $$
+DECLARE
+    own CONSTANT text := tenant_default();
 BEGIN
     IF TG_OP = 'DELETE' THEN
-        DELETE FROM device_info i WHERE i.trust_store = OLD.trust_store AND i.cn = OLD.cn;
+        IF own IS NULL THEN
+            DELETE FROM device_info i WHERE i.trust_store = OLD.trust_store AND i.cn = OLD.cn;
+        END IF;
+        DELETE FROM tenant_device t WHERE t.trust_store = OLD.trust_store AND t.cn = OLD.cn;
         DELETE FROM cn_mapping m WHERE m.trust_store = OLD.trust_store AND m.cn = OLD.cn;
         RETURN OLD;
     END IF;
@@ -2298,6 +2357,12 @@ BEGIN
     END IF;
     NEW.cn := device_cn(NEW.cn, NEW.trust_store);
     NEW.state := coalesce(NEW.state, 'known');
+    IF own IS NOT NULL AND NEW.state <> coalesce(OLD.state, 'known') THEN
+        RAISE EXCEPTION USING ERRCODE = 'insufficient_privilege', TABLE = 'device', COLUMN = 'state',
+            MESSAGE = 'the state of a device is the operator''s',
+            HINT = format('SELECT retire_device(%L, %L) takes your identities from it.',
+                          NEW.cn, NEW.trust_store);
+    END IF;
     IF TG_OP = 'UPDATE' THEN
         IF (NEW.trust_store, NEW.cn) IS DISTINCT FROM (OLD.trust_store, OLD.cn) THEN
             RAISE EXCEPTION USING ERRCODE = 'feature_not_supported', TABLE = 'device',
@@ -2305,15 +2370,21 @@ BEGIN
                 HINT = format('SELECT replace_device(%L, %L, %L, %L) moves all that it has.',
                               OLD.cn, NEW.cn, OLD.trust_store, NEW.trust_store);
         END IF;
-        UPDATE device_info i
-        SET state = NEW.state, label = NEW.label, site = NEW.site, domain = NEW.domain
-        WHERE i.trust_store = NEW.trust_store AND i.cn = NEW.cn
-          AND (i.state, i.label, i.site, i.domain)
-              IS DISTINCT FROM (NEW.state, NEW.label, NEW.site, NEW.domain);
-    ELSIF EXISTS (SELECT FROM cn_mapping m
-                  WHERE m.trust_store = NEW.trust_store AND m.cn = NEW.cn)
-          OR EXISTS (SELECT FROM device_info i
-                     WHERE i.trust_store = NEW.trust_store AND i.cn = NEW.cn) THEN
+        IF own IS NULL THEN
+            UPDATE device_info i
+            SET state = NEW.state, label = NEW.label, site = NEW.site, domain = NEW.domain
+            WHERE i.trust_store = NEW.trust_store AND i.cn = NEW.cn
+              AND (i.state, i.label, i.site, i.domain)
+                  IS DISTINCT FROM (NEW.state, NEW.label, NEW.site, NEW.domain);
+        ELSE
+            UPDATE tenant_device t
+            SET label = NEW.label, site = NEW.site, domain = NEW.domain
+            WHERE t.trust_store = NEW.trust_store AND t.cn = NEW.cn AND t.domain = OLD.domain
+              AND (t.label, t.site, t.domain)
+                  IS DISTINCT FROM (NEW.label, NEW.site, NEW.domain);
+        END IF;
+    ELSIF EXISTS (SELECT FROM device d
+                  WHERE d.trust_store = NEW.trust_store AND d.cn = NEW.cn) THEN
         RAISE EXCEPTION USING ERRCODE = 'unique_violation', TABLE = 'device',
             MESSAGE = format('device %s of trust store %s is there already',
                              shown(NEW.cn), shown(NEW.trust_store)),
@@ -2321,12 +2392,17 @@ BEGIN
                           'identity, insert into cn_mapping.', NEW.trust_store, NEW.cn);
     END IF;
     -- A mapping alone suffices; what has none needs the row, or it would not be there at all.
-    IF NEW.state <> 'known' OR NEW.label IS NOT NULL OR NEW.site IS NOT NULL
+    IF NEW.state <> 'known' AND own IS NULL OR NEW.label IS NOT NULL OR NEW.site IS NOT NULL
        OR NEW.domain IS NOT NULL OR cardinality(NEW.identities) = 0 THEN
-        INSERT INTO device_info (trust_store, cn, state, label, site, domain)
-        SELECT NEW.trust_store, NEW.cn, NEW.state, NEW.label, NEW.site, NEW.domain
-        WHERE NOT EXISTS (SELECT FROM device_info i
-                          WHERE i.trust_store = NEW.trust_store AND i.cn = NEW.cn);
+        IF own IS NULL THEN
+            INSERT INTO device_info (trust_store, cn, state, label, site, domain)
+            SELECT NEW.trust_store, NEW.cn, NEW.state, NEW.label, NEW.site, NEW.domain
+            WHERE NOT EXISTS (SELECT FROM device_info i
+                              WHERE i.trust_store = NEW.trust_store AND i.cn = NEW.cn);
+        ELSIF TG_OP = 'INSERT' OR OLD.domain IS NULL THEN
+            INSERT INTO tenant_device (trust_store, cn, domain, label, site)
+            VALUES (NEW.trust_store, NEW.cn, coalesce(NEW.domain, own), NEW.label, NEW.site);
+        END IF;
     END IF;
     IF TG_OP = 'INSERT' OR NEW.identities IS DISTINCT FROM OLD.identities THEN
         PERFORM device_set_identities(NEW.trust_store, NEW.cn, NEW.identities);
@@ -2544,7 +2620,9 @@ DECLARE
     new_store text := coalesce($4, $3);
     old_info device_info%ROWTYPE;
     new_info device_info%ROWTYPE;
-    has_row boolean;
+    operator CONSTANT boolean := tenant_default() IS NULL;
+    has_row boolean := false;
+    has_own boolean;
     moved bigint;
 BEGIN
     IF $1 IS NULL OR $2 IS NULL OR $3 IS NULL THEN
@@ -2561,13 +2639,16 @@ BEGIN
     END IF;
     PERFORM FROM cn_mapping m WHERE m.trust_store = $3 AND m.cn = old_name
     ORDER BY m.identity FOR UPDATE;
-    SELECT * INTO new_info FROM device_info i
-    WHERE i.trust_store = new_store AND i.cn = new_name FOR UPDATE;
-    IF new_info.state = 'disabled' THEN
-        RAISE EXCEPTION USING ERRCODE = 'check_violation', TABLE = 'device_info', COLUMN = 'state',
-            MESSAGE = format('device %s of trust store %s is disabled', shown(new_name),
-                             shown(new_store)),
-            HINT = 'Set its state to known first, if it may take the place of another.';
+    IF operator THEN
+        SELECT * INTO new_info FROM device_info i
+        WHERE i.trust_store = new_store AND i.cn = new_name FOR UPDATE;
+        IF new_info.state = 'disabled' THEN
+            RAISE EXCEPTION USING ERRCODE = 'check_violation',
+                TABLE = 'device_info', COLUMN = 'state',
+                MESSAGE = format('device %s of trust store %s is disabled', shown(new_name),
+                                 shown(new_store)),
+                HINT = 'Set its state to known first, if it may take the place of another.';
+        END IF;
     END IF;
     IF EXISTS (SELECT FROM cn_mapping m WHERE m.trust_store = new_store AND m.cn = new_name) THEN
         RAISE EXCEPTION USING ERRCODE = 'unique_violation', TABLE = 'cn_mapping',
@@ -2576,13 +2657,23 @@ BEGIN
             HINT = format('It is somebody''s phone. If not: SELECT retire_device(%L, %L), then '
                           'again.', new_name, new_store);
     END IF;
-    SELECT * INTO old_info FROM device_info i
-    WHERE i.trust_store = $3 AND i.cn = old_name FOR UPDATE;
-    has_row := FOUND;
+    IF operator THEN
+        SELECT * INTO old_info FROM device_info i
+        WHERE i.trust_store = $3 AND i.cn = old_name FOR UPDATE;
+        has_row := FOUND;
+    END IF;
     UPDATE cn_mapping m SET trust_store = new_store, cn = new_name
     WHERE m.trust_store = $3 AND m.cn = old_name;
     GET DIAGNOSTICS moved = ROW_COUNT;
-    IF moved = 0 AND (NOT has_row OR old_info.state = 'disabled') THEN
+    WITH gone AS (
+        DELETE FROM tenant_device t WHERE t.trust_store = $3 AND t.cn = old_name
+        RETURNING t.domain, t.label, t.site)
+    INSERT INTO tenant_device AS t (trust_store, cn, domain, label, site)
+    SELECT new_store, new_name, g.domain, g.label, g.site FROM gone g
+    ON CONFLICT ON CONSTRAINT tenant_device_pkey DO UPDATE SET
+        label = coalesce(excluded.label, t.label), site = coalesce(excluded.site, t.site);
+    has_own := FOUND;
+    IF moved = 0 AND NOT has_own AND (NOT has_row OR old_info.state = 'disabled') THEN
         RAISE EXCEPTION USING ERRCODE = 'no_data_found',
             MESSAGE = format('device %s of trust store %s has no mapping', shown(old_name),
                              shown($3)),
@@ -2613,7 +2704,7 @@ BEGIN
 END
 $_$;
 
-COMMENT ON FUNCTION public.replace_device(old_cn text, new_cn text, trust_store text, new_trust_store text) IS 'Moves all identities, label, site and owner of a device to another one that takes its place, both named in any spelling; the registrations of the old one end. A disabled device leaves its successor disabled, and stays disabled itself. Returns how many mappings moved; raises no_data_found when there was nothing, unique_violation when the new one has mappings.';
+COMMENT ON FUNCTION public.replace_device(old_cn text, new_cn text, trust_store text, new_trust_store text) IS 'Moves all identities, label, site and owner of a device to another one that takes its place, both named in any spelling; the registrations of the old one end. Of a tenant: what is its own. A disabled device leaves its successor disabled, and stays disabled itself. Returns how many mappings moved; raises no_data_found when there was nothing, unique_violation when the new one has mappings.';
 
 CREATE FUNCTION public.report_unmapped(stores text[], cns text[], firsts_ms bigint[], lasts_ms bigint[], counts bigint[], froms text[], addresses text[], reasons text[]) RETURNS void
     LANGUAGE plpgsql
@@ -2661,6 +2752,7 @@ CREATE FUNCTION public.retire_device(cn text, trust_store text DEFAULT 'device':
 DECLARE
     canonical text;
     gone bigint;
+    had boolean;
 BEGIN
     IF cn IS NULL OR trust_store IS NULL THEN
         RAISE EXCEPTION USING ERRCODE = 'null_value_not_allowed', MESSAGE = 'no device is named',
@@ -2669,11 +2761,16 @@ BEGIN
     canonical := device_cn($1, $2);
     DELETE FROM cn_mapping m WHERE m.trust_store = $2 AND m.cn = canonical;
     GET DIAGNOSTICS gone = ROW_COUNT;
-    -- What is disabled stays so: a mapping that comes later, or a name in the certificate, would be
-    -- a yes again.
-    DELETE FROM device_info i
-    WHERE i.trust_store = $2 AND i.cn = canonical AND i.state <> 'disabled';
-    IF gone = 0 AND NOT FOUND THEN
+    DELETE FROM tenant_device t WHERE t.trust_store = $2 AND t.cn = canonical;
+    had := FOUND;
+    IF tenant_default() IS NULL THEN
+        -- What is disabled stays so: a mapping that comes later, or a name in the certificate, would
+        -- be a yes again.
+        DELETE FROM device_info i
+        WHERE i.trust_store = $2 AND i.cn = canonical AND i.state <> 'disabled';
+        had := had OR FOUND;
+    END IF;
+    IF gone = 0 AND NOT had THEN
         RAISE EXCEPTION USING ERRCODE = 'no_data_found',
             MESSAGE = format('device %s of trust store %s has no mapping',
                              shown(canonical), shown($2)),
@@ -2683,7 +2780,7 @@ BEGIN
 END
 $_$;
 
-COMMENT ON FUNCTION public.retire_device(cn text, trust_store text) IS 'Deletes every mapping of a device, named in any spelling, and its row of device_info; its registrations end with it. A disabled device loses its mappings and stays disabled. Returns how many mappings there were; raises no_data_found when there was nothing.';
+COMMENT ON FUNCTION public.retire_device(cn text, trust_store text) IS 'Deletes every mapping of a device, named in any spelling, and what is written of it; its registrations end with it. Of a tenant: what is its own. A disabled device loses its mappings and stays disabled. Returns how many mappings there were; raises no_data_found when there was nothing.';
 
 CREATE FUNCTION public.rights_rule_keep_bounds() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
@@ -3060,6 +3157,43 @@ CREATE FUNCTION public.tenant_default_position() RETURNS integer
 
 COMMENT ON FUNCTION public.tenant_default_position() IS 'Where a new rule stands when no position is named: 100, of a tenant 1000100.';
 
+CREATE FUNCTION public.tenant_device_make_canonical() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'public', 'pg_temp'
+    AS $$
+DECLARE
+    form text;
+    prefixes text[];
+BEGIN
+    NEW.label := nullif(btrim(NEW.label, ' '), '');
+    NEW.site := nullif(btrim(NEW.site, ' '), '');
+    NEW.domain := domain_canonical(NEW.domain);
+    IF NEW.trust_store IS NULL OR NEW.cn IS NULL THEN
+        RETURN NEW; -- NOT NULL says it
+    END IF;
+    SELECT s.cn_form, s.cn_prefixes INTO form,
+    prefixes FROM trust_store s WHERE s.name = NEW.trust_store;
+    -- A store that is not the tenant's is refused by the policy; its form would show in what is said
+    -- here.
+    IF tenant_of_session() IS NOT NULL
+       AND NOT EXISTS (SELECT FROM tenant t WHERE t.domain = ANY (tenant_of_session())
+                       AND NEW.trust_store = ANY (t.trust_stores)) THEN
+        RETURN NEW;
+    END IF;
+    IF form IS NULL THEN
+        RAISE EXCEPTION USING ERRCODE = 'foreign_key_violation',
+            TABLE = 'tenant_device', COLUMN = 'trust_store',
+            MESSAGE = format('there is no trust store %s', shown(NEW.trust_store)),
+            HINT = format('Write one of: %s.',
+                          (SELECT string_agg(name, ', ' ORDER BY name) FROM trust_store));
+    END IF;
+    NEW.cn := cn_canonical(form, prefixes, NEW.cn);
+    RETURN NEW;
+END
+$$;
+
+COMMENT ON FUNCTION public.tenant_device_make_canonical() IS 'Makes the values of a tenant''s row of a device canonical on the way in.';
+
 CREATE FUNCTION public.tenant_domains() RETURNS text[]
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'public', 'pg_temp'
@@ -3341,7 +3475,8 @@ CREATE FUNCTION public.trust_store_keep_devices() RETURNS trigger
     AS $$
 BEGIN
     IF OLD.cn_form IS DISTINCT FROM NEW.cn_form
-       AND EXISTS (SELECT FROM device_info i WHERE i.trust_store = OLD.name) THEN
+       AND (EXISTS (SELECT FROM device_info i WHERE i.trust_store = OLD.name)
+            OR EXISTS (SELECT FROM tenant_device t WHERE t.trust_store = OLD.name)) THEN
         RAISE EXCEPTION USING ERRCODE = 'check_violation',
             TABLE = 'trust_store', COLUMN = 'cn_form',
             MESSAGE = format('trust store %s has devices, so its cn_form cannot change',
@@ -3811,7 +3946,7 @@ CREATE TABLE public.device_info (
     state text DEFAULT 'known'::text NOT NULL,
     label text,
     site text,
-    domain text DEFAULT public.tenant_default() COLLATE pg_catalog."C",
+    domain text COLLATE pg_catalog."C",
     created_at timestamp with time zone DEFAULT now() NOT NULL,
     CONSTRAINT device_info_cn_must_be_1_to_64_without_controls CHECK (((cn ~ ('^[^\u0001-\u001f\u007f-\u009f]{1,64}$'::text COLLATE "C")) AND (octet_length(cn) <= 192))),
     CONSTRAINT device_info_label_must_be_1_to_128_without_controls CHECK ((label ~ ('^[^\u0001-\u001f\u007f-\u009f]{1,128}$'::text COLLATE "C"))),
@@ -3819,7 +3954,7 @@ CREATE TABLE public.device_info (
     CONSTRAINT device_info_state_must_be_known_or_disabled CHECK ((state = ANY (ARRAY['known'::text, 'disabled'::text])))
 );
 
-COMMENT ON TABLE public.device_info IS 'What is known of a device besides its mappings. A device needs no row: without one it is known. View device shows mappings and this together.';
+COMMENT ON TABLE public.device_info IS 'What the operator knows of a device besides its mappings. A device needs no row: without one it is known. What tenants write is in tenant_device. View device shows mappings and this together.';
 
 COMMENT ON COLUMN public.device_info.trust_store IS 'The trust store whose certificates are meant.';
 
@@ -3831,9 +3966,35 @@ COMMENT ON COLUMN public.device_info.label IS 'Name for people, at most 128 char
 
 COMMENT ON COLUMN public.device_info.site IS 'Where it stands, for people, at most 128 characters; may be missing.';
 
-COMMENT ON COLUMN public.device_info.domain IS 'Whose device it is: the domain of a tenant. NULL: the operator''s.';
+COMMENT ON COLUMN public.device_info.domain IS 'Whose device it is: the domain of a tenant, which then sees this row. NULL: the operator''s.';
 
 COMMENT ON COLUMN public.device_info.created_at IS 'When the row was inserted.';
+
+CREATE TABLE public.tenant_device (
+    trust_store text DEFAULT 'device'::text NOT NULL COLLATE pg_catalog."C",
+    cn text NOT NULL COLLATE pg_catalog."C",
+    domain text DEFAULT public.tenant_default() NOT NULL COLLATE pg_catalog."C",
+    label text,
+    site text,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT tenant_device_cn_must_be_1_to_64_without_controls CHECK (((cn ~ ('^[^\u0001-\u001f\u007f-\u009f]{1,64}$'::text COLLATE "C")) AND (octet_length(cn) <= 192))),
+    CONSTRAINT tenant_device_label_must_be_1_to_128_without_controls CHECK ((label ~ ('^[^\u0001-\u001f\u007f-\u009f]{1,128}$'::text COLLATE "C"))),
+    CONSTRAINT tenant_device_site_must_be_1_to_128_without_controls CHECK ((site ~ ('^[^\u0001-\u001f\u007f-\u009f]{1,128}$'::text COLLATE "C")))
+);
+
+COMMENT ON TABLE public.tenant_device IS 'What a tenant writes of a device: a row for each tenant that does, and none tells of another. View device shows a tenant its own; the operator''s is device_info.';
+
+COMMENT ON COLUMN public.tenant_device.trust_store IS 'The trust store whose certificates are meant.';
+
+COMMENT ON COLUMN public.tenant_device.cn IS 'Common name in the store''s canonical form; other spellings become that on the way in.';
+
+COMMENT ON COLUMN public.tenant_device.domain IS 'Whose row it is: the domain of a tenant.';
+
+COMMENT ON COLUMN public.tenant_device.label IS 'Name for people, at most 128 characters; may be missing.';
+
+COMMENT ON COLUMN public.tenant_device.site IS 'Where it stands, for people, at most 128 characters; may be missing.';
+
+COMMENT ON COLUMN public.tenant_device.created_at IS 'When the row was inserted.';
 
 CREATE VIEW public.device WITH (security_invoker='true') AS
  SELECT k.trust_store,
@@ -3843,19 +4004,43 @@ CREATE VIEW public.device WITH (security_invoker='true') AS
           WHERE ((m.trust_store = k.trust_store) AND (m.cn = k.cn))
           ORDER BY m.identity) AS identities,
     COALESCE(i.state, 'known'::text) AS state,
-    i.label,
-    i.site,
-    i.domain
-   FROM (( SELECT m.trust_store,
+        CASE
+            WHEN (( SELECT public.tenant_default() AS tenant_default) IS NULL) THEN i.label
+            ELSE t.label
+        END AS label,
+        CASE
+            WHEN (( SELECT public.tenant_default() AS tenant_default) IS NULL) THEN i.site
+            ELSE t.site
+        END AS site,
+        CASE
+            WHEN (( SELECT public.tenant_default() AS tenant_default) IS NULL) THEN i.domain
+            ELSE t.domain
+        END AS domain
+   FROM ((( SELECT m.trust_store,
             m.cn
            FROM public.cn_mapping m
         UNION
          SELECT i_1.trust_store,
             i_1.cn
-           FROM public.device_info i_1) k
-     LEFT JOIN public.device_info i ON (((i.trust_store = k.trust_store) AND (i.cn = k.cn))));
+           FROM public.device_info i_1
+        UNION
+         SELECT t_1.trust_store,
+            t_1.cn
+           FROM public.tenant_device t_1
+          WHERE (( SELECT public.tenant_default() AS tenant_default) IS NOT NULL)) k
+     LEFT JOIN public.device_info i ON (((i.trust_store = k.trust_store) AND (i.cn = k.cn))))
+     LEFT JOIN ( SELECT t_1.trust_store,
+            t_1.cn,
+            t_1.domain,
+            t_1.label,
+            t_1.site,
+            t_1.created_at
+           FROM public.tenant_device t_1
+          WHERE ((( SELECT public.tenant_default() AS tenant_default) IS NOT NULL) AND (NOT (EXISTS ( SELECT
+                   FROM public.tenant_device o
+                  WHERE ((o.trust_store = t_1.trust_store) AND (o.cn = t_1.cn) AND (o.domain < t_1.domain))))))) t ON (((t.trust_store = k.trust_store) AND (t.cn = k.cn))));
 
-COMMENT ON VIEW public.device IS 'One row a device: its mappings and its row in device_info together. INSERT, UPDATE and DELETE work. To find a device by another spelling write WHERE trust_store = ''device'' AND cn = device_cn(''00:04:f2:24:a6:ac'').';
+COMMENT ON VIEW public.device IS 'One row a device: its mappings together with its row of device_info or, for a tenant, its own of tenant_device. INSERT, UPDATE and DELETE work. To find a device by another spelling write WHERE trust_store = ''device'' AND cn = device_cn(''00:04:f2:24:a6:ac'').';
 
 COMMENT ON COLUMN public.device.trust_store IS 'The trust store whose certificates are meant.';
 
@@ -3869,7 +4054,7 @@ COMMENT ON COLUMN public.device.label IS 'Name for people, at most 128 character
 
 COMMENT ON COLUMN public.device.site IS 'Where it stands, for people, at most 128 characters; may be missing.';
 
-COMMENT ON COLUMN public.device.domain IS 'Whose device it is: the domain of a tenant. NULL: the operator''s.';
+COMMENT ON COLUMN public.device.domain IS 'Whose device it is, for a tenant whose row: the domain of a tenant. NULL: the operator''s.';
 
 CREATE TABLE public.domain (
     name text NOT NULL COLLATE pg_catalog."C",
@@ -4124,6 +4309,9 @@ ALTER TABLE ONLY public.rights_rule
 ALTER TABLE ONLY public.sip_user
     ADD CONSTRAINT sip_user_pkey PRIMARY KEY (identity);
 
+ALTER TABLE ONLY public.tenant_device
+    ADD CONSTRAINT tenant_device_pkey PRIMARY KEY (trust_store, cn, domain);
+
 ALTER TABLE ONLY public.tenant
     ADD CONSTRAINT tenant_pkey PRIMARY KEY (domain);
 
@@ -4234,6 +4422,12 @@ COMMENT ON INDEX public.sip_user_domain IS 'Is there a user left in a domain tha
 
 COMMENT ON INDEX public.sip_user_pkey IS 'mapperd''s reading of a user (RIGHTS) and its fill, in byte order; what refers to it.';
 
+CREATE INDEX tenant_device_domain ON public.tenant_device USING btree (domain);
+
+COMMENT ON INDEX public.tenant_device_domain IS 'The devices of a tenant: listing them, and is there one left in a domain that is being deleted (foreign key).';
+
+COMMENT ON INDEX public.tenant_device_pkey IS 'What a tenant, and mapctl import and export for it, writes and reads of a device; ON CONFLICT (trust_store, cn, domain).';
+
 COMMENT ON INDEX public.tenant_pkey IS 'What the operator lets a tenant do; what refers to a tenant.';
 
 CREATE INDEX tenant_role_domain ON public.tenant_role USING btree (domain);
@@ -4270,6 +4464,8 @@ CREATE TRIGGER audit_delete AFTER DELETE ON public.sip_user REFERENCING OLD TABL
 
 CREATE TRIGGER audit_delete AFTER DELETE ON public.tenant REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION public.audit_tenant();
 
+CREATE TRIGGER audit_delete AFTER DELETE ON public.tenant_device REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION public.audit_tenant_device();
+
 CREATE TRIGGER audit_delete AFTER DELETE ON public.tenant_role REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION public.audit_tenant_role();
 
 CREATE TRIGGER audit_delete AFTER DELETE ON public.trust_store REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION public.audit_trust_store();
@@ -4289,6 +4485,8 @@ CREATE TRIGGER audit_insert AFTER INSERT ON public.domain REFERENCING NEW TABLE 
 CREATE TRIGGER audit_insert AFTER INSERT ON public.rights_rule REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION public.audit_rights_rule();
 
 CREATE TRIGGER audit_insert AFTER INSERT ON public.tenant REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION public.audit_tenant();
+
+CREATE TRIGGER audit_insert AFTER INSERT ON public.tenant_device REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION public.audit_tenant_device();
 
 CREATE TRIGGER audit_insert AFTER INSERT ON public.tenant_role REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION public.audit_tenant_role();
 
@@ -4314,6 +4512,8 @@ CREATE TRIGGER audit_truncate AFTER TRUNCATE ON public.sip_user FOR EACH STATEME
 
 CREATE TRIGGER audit_truncate AFTER TRUNCATE ON public.tenant FOR EACH STATEMENT EXECUTE FUNCTION public.audit_truncated();
 
+CREATE TRIGGER audit_truncate AFTER TRUNCATE ON public.tenant_device FOR EACH STATEMENT EXECUTE FUNCTION public.audit_truncated();
+
 CREATE TRIGGER audit_truncate AFTER TRUNCATE ON public.tenant_role FOR EACH STATEMENT EXECUTE FUNCTION public.audit_truncated();
 
 CREATE TRIGGER audit_truncate AFTER TRUNCATE ON public.trust_store FOR EACH STATEMENT EXECUTE FUNCTION public.audit_truncated();
@@ -4337,6 +4537,8 @@ CREATE TRIGGER audit_update AFTER UPDATE ON public.rights_rule REFERENCING OLD T
 CREATE TRIGGER audit_update AFTER UPDATE ON public.sip_user REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION public.audit_sip_user();
 
 CREATE TRIGGER audit_update AFTER UPDATE ON public.tenant REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION public.audit_tenant();
+
+CREATE TRIGGER audit_update AFTER UPDATE ON public.tenant_device REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION public.audit_tenant_device();
 
 CREATE TRIGGER audit_update AFTER UPDATE ON public.tenant_role REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION public.audit_tenant_role();
 
@@ -4363,6 +4565,10 @@ CREATE TRIGGER canonical BEFORE INSERT OR UPDATE OF name ON public.domain FOR EA
 CREATE TRIGGER canonical BEFORE INSERT OR UPDATE ON public.rights_rule FOR EACH ROW EXECUTE FUNCTION public.rights_rule_make_canonical();
 
 CREATE TRIGGER canonical BEFORE INSERT ON public.sip_user FOR EACH ROW WHEN (((pg_trigger_depth() = 0) OR (strpos(new.identity, '%'::text) > 0))) EXECUTE FUNCTION public.sip_user_make_canonical();
+
+CREATE TRIGGER canonical BEFORE INSERT OR UPDATE ON public.tenant_device FOR EACH ROW WHEN ((((octet_length(new.cn) = 12) AND (new.cn ~ '^[0-9A-F]+$'::text) AND ((new.label = btrim(new.label, ' '::text)) IS NOT FALSE) AND ((new.site = btrim(new.site, ' '::text)) IS NOT FALSE) AND ((''::text <> COALESCE(new.label, '-'::text)) AND (''::text <> COALESCE(new.site, '-'::text))) AND (new.domain ~ '^[a-z0-9-]+(\.[a-z0-9-]+)*$'::text)) IS NOT TRUE)) EXECUTE FUNCTION public.tenant_device_make_canonical();
+
+COMMENT ON TRIGGER canonical ON public.tenant_device IS 'Has nothing to do with rows that are canonical.';
 
 CREATE TRIGGER canonical BEFORE INSERT OR UPDATE OF identity ON public.user_group_member FOR EACH ROW EXECUTE FUNCTION public.user_group_member_make_canonical();
 
@@ -4632,6 +4838,12 @@ ALTER TABLE ONLY public.rights_rule
 ALTER TABLE ONLY public.rights_rule
     ADD CONSTRAINT rights_rule_who_user_fkey FOREIGN KEY (who_user) REFERENCES public.sip_user(identity) ON DELETE CASCADE;
 
+ALTER TABLE ONLY public.tenant_device
+    ADD CONSTRAINT tenant_device_domain_fkey FOREIGN KEY (domain) REFERENCES public.domain(name);
+
+ALTER TABLE ONLY public.tenant_device
+    ADD CONSTRAINT tenant_device_trust_store_fkey FOREIGN KEY (trust_store) REFERENCES public.trust_store(name);
+
 ALTER TABLE ONLY public.tenant
     ADD CONSTRAINT tenant_domain_fkey FOREIGN KEY (domain) REFERENCES public.domain(name);
 
@@ -4676,6 +4888,10 @@ CREATE POLICY operator ON public.tenant TO holdline_admin USING (true) WITH CHEC
 
 COMMENT ON POLICY operator ON public.tenant IS 'The operator sees and does everything.';
 
+CREATE POLICY operator ON public.tenant_device TO holdline_admin USING (true) WITH CHECK (true);
+
+COMMENT ON POLICY operator ON public.tenant_device IS 'The operator sees and does everything.';
+
 CREATE POLICY operator ON public.tenant_role TO holdline_admin USING (true) WITH CHECK (true);
 
 COMMENT ON POLICY operator ON public.tenant_role IS 'The operator sees everything.';
@@ -4694,7 +4910,7 @@ COMMENT ON POLICY operator ON public.user_group_member IS 'The operator sees and
 
 CREATE POLICY tenant ON public.audit FOR SELECT TO holdline_tenant USING ((
 CASE
-    WHEN (table_name = ANY (ARRAY['rights_rule'::text, 'device_info'::text, 'tenant'::text])) THEN domain
+    WHEN (table_name = ANY (ARRAY['rights_rule'::text, 'device_info'::text, 'tenant_device'::text, 'tenant'::text])) THEN domain
     WHEN (table_name = ANY (ARRAY['sip_user'::text, 'cn_mapping'::text, 'credential'::text])) THEN substr(identity, (strpos(identity, '@'::text) + 1))
     WHEN ((table_name = 'user_group_member'::text) AND (name = ANY (( SELECT public.tenant_groups() AS tenant_groups)::text[]))) THEN split_part(identity, '@'::text, 2)
     ELSE NULL::text
@@ -4710,9 +4926,9 @@ CREATE POLICY tenant ON public.credential TO holdline_tenant USING ((split_part(
 
 COMMENT ON POLICY tenant ON public.credential IS 'A tenant sets the passwords of its users.';
 
-CREATE POLICY tenant ON public.device_info TO holdline_tenant USING (((domain = ANY (( SELECT public.tenant_domains() AS tenant_domains)::text[])) AND (state = 'known'::text))) WITH CHECK (((domain = ANY (( SELECT public.tenant_domains() AS tenant_domains)::text[])) AND (state = 'known'::text) AND (trust_store = ANY (( SELECT public.tenant_trust_stores() AS tenant_trust_stores)::text[]))));
+CREATE POLICY tenant ON public.device_info FOR SELECT TO holdline_tenant USING ((domain = ANY (( SELECT public.tenant_domains() AS tenant_domains)::text[])));
 
-COMMENT ON POLICY tenant ON public.device_info IS 'A tenant has label and site of its devices; their state is the operator''s.';
+COMMENT ON POLICY tenant ON public.device_info IS 'A tenant sees what the operator says of a device and lets it see by naming its domain.';
 
 CREATE POLICY tenant ON public.domain FOR SELECT TO holdline_tenant USING ((name = ANY (( SELECT public.tenant_domains() AS tenant_domains)::text[])));
 
@@ -4730,6 +4946,10 @@ CREATE POLICY tenant ON public.tenant FOR SELECT TO holdline_tenant USING ((doma
 
 COMMENT ON POLICY tenant ON public.tenant IS 'A tenant sees what it may.';
 
+CREATE POLICY tenant ON public.tenant_device TO holdline_tenant USING ((domain = ANY (( SELECT public.tenant_domains() AS tenant_domains)::text[]))) WITH CHECK (((domain = ANY (( SELECT public.tenant_domains() AS tenant_domains)::text[])) AND (trust_store = ANY (( SELECT public.tenant_trust_stores() AS tenant_trust_stores)::text[]))));
+
+COMMENT ON POLICY tenant ON public.tenant_device IS 'A tenant has label and site of devices, in trust stores that it may use.';
+
 CREATE POLICY tenant ON public.tenant_role FOR SELECT TO holdline_tenant USING (pg_has_role(CURRENT_USER, (role)::oid, 'USAGE'::text));
 
 COMMENT ON POLICY tenant ON public.tenant_role IS 'A tenant sees itself.';
@@ -4746,9 +4966,7 @@ CREATE POLICY tenant ON public.user_group_member TO holdline_tenant USING (((spl
 
 COMMENT ON POLICY tenant ON public.user_group_member IS 'A tenant puts its users into the groups that it may use.';
 
-CREATE POLICY tenant_sees ON public.device_info FOR SELECT TO holdline_tenant USING ((domain = ANY (( SELECT public.tenant_domains() AS tenant_domains)::text[])));
-
-COMMENT ON POLICY tenant_sees ON public.device_info IS 'A tenant sees also which of its devices are disabled.';
+ALTER TABLE public.tenant_device ENABLE ROW LEVEL SECURITY;
 
 GRANT USAGE ON SCHEMA public TO holdline_mapperd;
 GRANT USAGE ON SCHEMA public TO holdline_admin;
@@ -4773,6 +4991,8 @@ REVOKE ALL ON FUNCTION public.audit_rights_rule() FROM PUBLIC;
 REVOKE ALL ON FUNCTION public.audit_sip_user() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION public.audit_tenant() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION public.audit_tenant_device() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION public.audit_tenant_role() FROM PUBLIC;
 
@@ -4961,6 +5181,8 @@ REVOKE ALL ON FUNCTION public.tenant_default_position() FROM PUBLIC;
 GRANT ALL ON FUNCTION public.tenant_default_position() TO holdline_admin;
 GRANT ALL ON FUNCTION public.tenant_default_position() TO holdline_tenant;
 
+REVOKE ALL ON FUNCTION public.tenant_device_make_canonical() FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION public.tenant_domains() FROM PUBLIC;
 GRANT ALL ON FUNCTION public.tenant_domains() TO holdline_admin;
 GRANT ALL ON FUNCTION public.tenant_domains() TO holdline_tenant;
@@ -5048,7 +5270,10 @@ GRANT SELECT(changed_at) ON TABLE public.credential TO holdline_tenant;
 
 GRANT SELECT ON TABLE public.device_info TO holdline_mapperd;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.device_info TO holdline_admin;
-GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.device_info TO holdline_tenant;
+GRANT SELECT ON TABLE public.device_info TO holdline_tenant;
+
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.tenant_device TO holdline_admin;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.tenant_device TO holdline_tenant;
 
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.device TO holdline_admin;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.device TO holdline_tenant;

@@ -40,7 +40,7 @@ SELECT is((SELECT string_agg(tgname, ' ' ORDER BY tgname) FROM pg_trigger WHERE 
     AND tgenabled = CASE tgname WHEN 'log_truncate' THEN 'A' WHEN 'log_replicated' THEN 'R' ELSE 'O' END),
     'log_delete log_insert log_replicated log_truncate log_update', format('every statement on %s is logged', relname))
 FROM ours WHERE relkind = 'r' AND relname NOT IN ('audit', 'change_log', 'change_log_floor', 'change_log_position', 'mapperd',
-    'tenant', 'tenant_role', 'unmapped_device');
+    'tenant', 'tenant_device', 'tenant_role', 'unmapped_device');
 
 -- Every table of provisioning is audited, for each kind of statement: a new one needs audit_follow().
 -- Where log_insert does what audit_insert would, it says so in its function.

@@ -21,7 +21,7 @@ GRANT USAGE ON SCHEMA public TO holdline_stranger;
 SELECT is(pg_temp.privileges('holdline_mapperd'), 'binding:siu blocked_certificate:s change_log:s change_log_floor:s cn_mapping:s credential:s device_info:s domain:s mapperd:s rights_rule:s '
     'sip_user:s trust_store:s unmapped_device:siud user_group:s user_group_member:s', 'holdline_mapperd reads, and writes bindings');
 SELECT is(pg_temp.privileges('holdline_admin'), 'audit:s binding:s blocked_certificate:siud change_log:s change_log_floor:s cn_mapping:siud credential:iud device:siud device_info:siud domain:siud mapperd:s rights_rule:siud '
-    'sip_user:siud tenant:siud tenant_role:s trust_store:siud unmapped_device:sd user_group:siud user_group_member:siud', 'holdline_admin provisions');
+    'sip_user:siud tenant:siud tenant_device:siud tenant_role:s trust_store:siud unmapped_device:sd user_group:siud user_group_member:siud', 'holdline_admin provisions');
 SELECT is(pg_temp.privileges('holdline_stranger'), NULL, 'others have nothing');
 SELECT is(pg_temp.functions('holdline_mapperd'), 'bind_put bind_remove binding_purge change_log_prune cn_canonical domain_canonical identity_canonical mapperd_enrol '
     'number_canonical report_unmapped shown tidy_unmapped unmapped_max unmapped_trim user_part_canonical', 'functions of holdline_mapperd');

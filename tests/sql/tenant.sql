@@ -238,26 +238,89 @@ INSERT INTO device (cn, identities, label) VALUES ('00:00:00:00:00:a9', '{agnes@
 UPDATE device SET site = 'Hall' WHERE cn = '0000000000A9';
 SELECT is((SELECT concat_ws(' ', identities, state, label, site, domain) FROM device WHERE cn = '0000000000A9'),
     '{agnes@a.example} known Door Hall a.example', 'a device by the view');
+SELECT is(pg_temp.told($$INSERT INTO device (cn, identities) VALUES ('0000000000A9', '{agnes@a.example}')$$),
+    pg_temp.told($$INSERT INTO device (cn, identities) VALUES ('00:00:00:00:00:a9', '{}')$$), 'which is there once, by any spelling');
 SELECT is((SELECT count(*) FROM device WHERE cn LIKE '0000000000B%' OR cn LIKE '%F1'), 0::bigint, 'the view shows no other');
+INSERT INTO device (cn, label, site) VALUES ('0000000000AA', 'stock', 'cellar');
 SELECT is(replace_device('0000000000A9', '0000000000AA'), 1::bigint, 'a device is replaced');
+SELECT is((SELECT string_agg(concat_ws(' ', cn, label, site), ',') FROM tenant_device), '0000000000AA Door Hall', 'and its label moves');
+INSERT INTO device (cn, label) VALUES ('0000000000AC', 'stock');
+UPDATE device SET identities = '{agnes@a.example}' WHERE cn = '0000000000AC';
+SELECT is(retire_device('0000000000AC'), 1::bigint, 'a device is retired by the view''s name');
+INSERT INTO device (cn, label) VALUES ('0000000000AC', 'stock');
+DELETE FROM device WHERE cn = '0000000000AC';
+SELECT is((SELECT count(*) FROM tenant_device WHERE cn = '0000000000AC'), 0::bigint, 'with what was written of it');
 SELECT is(pg_temp.refusal(statement), '42501', format('refused: %s', statement)) FROM (VALUES
+    ($$INSERT INTO device_info (cn) VALUES ('0000000000AB')$$),
     ($$UPDATE device_info SET state = 'disabled'$$),
+    ($$DELETE FROM device_info$$),
     ($$UPDATE device SET state = 'disabled' WHERE cn = '0000000000AA'$$),
-    ($$INSERT INTO device_info (cn, state) VALUES ('0000000000B1', 'disabled')$$),
     ($$INSERT INTO device (cn, identities, state) VALUES ('0000000000AB', '{agnes@a.example}', 'disabled')$$),
     ($$INSERT INTO device (cn, identities) VALUES ('0000000000AB', '{bert@b.example}')$$),
-    ($$INSERT INTO device_info (cn, domain) VALUES ('0000000000B1', 'b.example')$$),
-    ($$INSERT INTO device_info (cn, domain) VALUES ('0000000000B1', 'q.example')$$),
-    ($$INSERT INTO device_info (cn, domain) VALUES ('0000000000B1', NULL)$$),
-    ($$INSERT INTO device_info (trust_store, cn) VALUES ('secret-customer', 'x')$$),
-    ($$UPDATE device_info SET domain = 'b.example'$$)
+    ($$INSERT INTO device (cn, domain) VALUES ('0000000000AB', 'b.example')$$),
+    ($$UPDATE device SET domain = 'b.example' WHERE cn = '0000000000AA'$$),
+    ($$INSERT INTO tenant_device (cn, domain) VALUES ('0000000000B1', 'b.example')$$),
+    ($$INSERT INTO tenant_device (cn, domain) VALUES ('0000000000B1', 'B.Example.')$$),
+    ($$INSERT INTO tenant_device (cn, domain) VALUES ('0000000000B1', 'q.example')$$),
+    ($$INSERT INTO tenant_device (trust_store, cn) VALUES ('secret-customer', 'x')$$),
+    ($$INSERT INTO tenant_device (trust_store, cn) VALUES ('secret-customer', '0000000000A1')$$),
+    ($$INSERT INTO tenant_device (trust_store, cn) VALUES ('nowhere', 'x')$$),
+    ($$UPDATE tenant_device SET domain = 'b.example'$$)
 ) AS s (statement);
+
+-- Two tenants have the same device: each writes, sees its own, and is told nothing of the other.
+INSERT INTO cn_mapping (cn, identity) VALUES ('0000000000B1', 'agnes@a.example');
+UPDATE device SET label = 'Agnes', site = 'A' WHERE cn = '0000000000B1';
 RESET SESSION AUTHORIZATION;
-UPDATE device_info SET state = 'disabled' WHERE cn = '0000000000AA';
+SET SESSION AUTHORIZATION berta;
+SELECT is((SELECT concat_ws(' ', identities, state, label, site, domain) FROM device WHERE cn = '0000000000B1'), '{bert@b.example} known', 'what another wrote is not seen');
+SELECT is(pg_temp.told(statement), 'accepted', 'nor does it refuse: ' || statement) FROM (VALUES
+    ($$UPDATE device SET label = 'Bert', site = 'B' WHERE cn = '0000000000B1'$$),
+    ($$INSERT INTO device (cn, label) VALUES ('0000000000AA', 'mine too')$$),
+    ($$INSERT INTO tenant_device (cn, label) VALUES ('0000000000A2', 'mine as well')$$)
+) AS s (statement);
+SELECT is((SELECT string_agg(concat_ws(' ', cn, label, site, domain), ',' ORDER BY cn) FROM tenant_device),
+    '0000000000A2 mine as well b.example,0000000000AA mine too b.example,0000000000B1 Bert B b.example', 'each has rows of its own');
+SELECT is((SELECT count(*) FROM audit WHERE table_name = 'tenant_device' AND domain IS DISTINCT FROM 'b.example'), 0::bigint, 'the audit tells of no other''s');
+SELECT is((SELECT count(*) FROM audit WHERE table_name = 'tenant_device'), 3::bigint, 'and of its own');
+SELECT is(pg_temp.count($$DELETE FROM device WHERE cn IN ('0000000000AA', '0000000000A2')$$), 2::bigint, 'it deletes its own');
+RESET SESSION AUTHORIZATION;
+SET SESSION AUTHORIZATION operator;
+SELECT is((SELECT concat_ws(' ', identities, state, label, site, domain) FROM device WHERE cn = '0000000000B1'), '{agnes@a.example,bert@b.example} known',
+    'the operator''s view shows no tenant''s label');
+UPDATE device SET label = 'Desk 4' WHERE cn = '0000000000B1';
+SELECT is((SELECT string_agg(concat_ws(' ', cn, label, domain), ',') FROM device_info), '0000000000B1 Desk 4', 'its own is in device_info');
+SELECT is((SELECT string_agg(concat_ws(' ', label, domain), ',' ORDER BY domain) FROM tenant_device WHERE cn = '0000000000B1'), 'Agnes a.example,Bert b.example',
+    'and the tables show it what tenants have');
+INSERT INTO tenant_device (trust_store, cn, domain) VALUES ('secret-customer', '00:00:00:00:00:b1', 'b.example');
+SELECT is(pg_temp.refusal($$UPDATE trust_store SET cn_form = CASE cn_form WHEN 'mac' THEN 'exact' ELSE 'mac' END WHERE name = 'secret-customer'$$), '23514',
+    'how CNs are read stays while a tenant has a device');
+DELETE FROM tenant_device WHERE trust_store = 'secret-customer';
+SELECT is(replace_device('0000000000B1', '0000000000B3'), 2::bigint, 'the operator replaces a device of both');
+RESET SESSION AUTHORIZATION;
 SET SESSION AUTHORIZATION anton;
-SELECT is((SELECT state FROM device WHERE cn = '0000000000AA'), 'disabled', 'it sees what the operator disabled');
-SELECT is(pg_temp.count($$UPDATE device_info SET state = 'known'$$), 0::bigint, 'and cannot give it back');
-SELECT is(pg_temp.count($$DELETE FROM device_info$$), 0::bigint, 'nor by deleting it');
+SELECT is((SELECT concat_ws(' ', identities, state, label, site, domain) FROM device WHERE cn = '0000000000B3'), '{agnes@a.example} known Agnes A a.example',
+    'which a tenant sees with its own label');
+SELECT is((SELECT count(*) FROM device_info), 0::bigint, 'and nothing that the operator wrote');
+SELECT is(retire_device('0000000000B3'), 1::bigint, 'it gives its part up');
+RESET SESSION AUTHORIZATION;
+SELECT is((SELECT string_agg(concat_ws(' ', cn, label, domain), ',') FROM tenant_device WHERE cn LIKE '%B_'), '0000000000B3 Bert b.example', 'the other''s stays');
+SELECT is((SELECT string_agg(cn || label, ',') FROM device_info), '0000000000B3Desk 4', 'and the operator''s');
+SET SESSION AUTHORIZATION operator;
+SELECT is(replace_device('0000000000B3', '0000000000B1'), 1::bigint, 'back');
+DELETE FROM device_info WHERE cn = '0000000000B1';
+-- Of a disabled device a tenant is told where the operator names its domain.
+UPDATE device SET state = 'disabled' WHERE cn = '0000000000A1';
+INSERT INTO device_info (cn, state, domain) VALUES ('0000000000AA', 'disabled', 'a.example');
+RESET SESSION AUTHORIZATION;
+SET SESSION AUTHORIZATION anton;
+SELECT is((SELECT string_agg(cn || state, ' ' ORDER BY cn) FROM device WHERE cn IN ('0000000000A1', '0000000000AA')), '0000000000A1known 0000000000AAdisabled',
+    'it sees what the operator disabled and names as its own');
+UPDATE device SET label = 'Gate' WHERE cn = '0000000000AA';
+SELECT is((SELECT concat_ws(' ', state, label) FROM device WHERE cn = '0000000000AA'), 'disabled Gate', 'may label it');
+SELECT is(pg_temp.refusal($$UPDATE device SET state = 'known' WHERE cn = '0000000000AA'$$), '42501', 'and cannot give it back');
+DELETE FROM device WHERE cn = '0000000000AA';
+SELECT is((SELECT state FROM device WHERE cn = '0000000000AA'), 'disabled', 'nor by deleting it');
 
 -- Passwords of its users, which it does not read back.
 SELECT set_credential('agnes@a.example', NULL, 'geheim') AS forget \gset
@@ -329,6 +392,10 @@ SELECT is(pg_temp.refusal($$INSERT INTO sip_user (identity) VALUES ('x@a.example
 RESET SESSION AUTHORIZATION;
 SET SESSION AUTHORIZATION twice;
 SELECT is((SELECT string_agg(name, ' ' ORDER BY name) FROM domain), 'a.example b.example', 'one role may have two domains');
+INSERT INTO tenant_device (cn, domain, label) VALUES ('0000000000B1', 'a.example', 'A');
+UPDATE device SET site = 'S' WHERE cn = '0000000000B1';
+SELECT is((SELECT string_agg(concat_ws(' ', label, site, domain), ',') FROM device WHERE cn = '0000000000B1'), 'A S a.example', 'and sees a device of both once');
+SELECT is((SELECT string_agg(concat_ws(' ', label, site, domain), ',' ORDER BY domain) FROM tenant_device), 'A S a.example,Bert B b.example', 'of which it writes one row');
 RESET SESSION AUTHORIZATION;
 SELECT tenant_revoke('berta', 'b.example') AS forget \gset
 SET SESSION AUTHORIZATION berta;

@@ -128,6 +128,35 @@ def test_F41_no_tenants_rule_of_before_lets_register_for_another_and_the_operato
     assert left == "5REGISTER 1000001INVITE 1000003REGISTER 1000004REGISTER"
 
 
+def test_T56_what_tenants_had_of_devices_becomes_theirs_and_is_put_back(cluster):
+    database = fresh_database(cluster, "own_devices")
+    sqitch(cluster, database, "deploy", "--to", "tenant_device^")
+    cluster.sql(
+        """
+        INSERT INTO domain (name) VALUES ('a.example'), ('b.example'), ('ours.example');
+        INSERT INTO tenant (domain) VALUES ('a.example'), ('b.example');
+        INSERT INTO device_info (cn, state, label, site, domain) VALUES
+            ('0000000000A1', 'known', 'Door', 'Hall', 'a.example'), ('0000000000A2', 'known', NULL, NULL, 'a.example'),
+            ('0000000000B1', 'disabled', 'Gate', NULL, 'b.example'),
+            ('0000000000C1', 'known', 'Lobby', NULL, NULL), ('0000000000C2', 'known', 'Roof', NULL, 'ours.example');
+    """,
+        database=database,
+    )
+    rows = "SELECT string_agg(concat_ws(':', {}), ' ' ORDER BY cn) FROM {}"
+    info = rows.format("right(cn, 2), state, label, site, domain, created_at", "device_info")
+    before = cluster.sql(info, database=database)
+    for _ in range(2):
+        step(cluster, database, "deploy", "tenant_device")
+        assert cluster.sql(
+            rows.format("right(cn, 2), label, site, domain", "tenant_device"), database=database
+        ) == "A1:Door:Hall:a.example A2:a.example B1:Gate:b.example"
+        assert cluster.sql(
+            rows.format("right(cn, 2), state, label, domain", "device_info"), database=database
+        ) == "B1:disabled:b.example C1:known:Lobby C2:known:Roof:ours.example"
+        step(cluster, database, "revert", "tenant_device")
+        assert cluster.sql(info, database=database) == before
+
+
 def test_one_that_is_no_superuser_deploys_into_its_own_database(cluster):
     cluster.sql("CREATE ROLE deployer LOGIN", database="postgres")
     fresh_database(cluster, "plain_owner")
