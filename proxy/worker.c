@@ -2,13 +2,12 @@
 /* The worker: wires the layers together and turns the loop. A turn: libev brings events; then
  * timers and the run queue until both are still; then output is written; then it sleeps until the
  * next timer. */
-#include "proxy/worker.h"
+#include "proxy/worker_internal.h"
 
 #include "common/clock.h"
 #include "common/hash.h"
 #include "common/log.h"
 #include "common/mem.h"
-#include "common/queue.h"
 #include "proxy/authorization/ask.h"
 #include "proxy/authorization/authenticate.h"
 #include "proxy/authorization/denials.h"
@@ -23,55 +22,13 @@
 #include "proxy/ocsp_desk.h"
 #include "proxy/registrar/registrar.h"
 #include "proxy/request/request_layer.h"
-#include "proxy/tls/ocsp.h"
-#include "proxy/tls/revocation.h"
-#include "proxy/tls/ticket_keys.h"
 
-#include <ev.h>
-#include <pthread.h>
 #include <unistd.h>
 
-/* Changes that are handed to the request layer in one go; more of them in one turn count as
- * "everything". */
-#define CHANGES_MAX 64
 /* How long requests under way may take to finish once a stop was asked for. */
 #define DRAIN_MS 2000
 /* The figures that the control socket shows are renewed so often. */
 #define FIGURES_MS 250
-/* Words about certificates that wait to be read. */
-#define STATUS_WORDS_MAX 65536
-
-struct worker {
-    struct worker_base base;
-    struct counters counters;
-    struct worker_shared *shared;
-    struct net *net;
-    struct ask *ask;
-    struct peers *peers;
-    struct delivery *delivery;
-    struct registrar *registrar;
-    struct request_layer *requests;
-    ev_timer sleep;
-    ev_prepare turn_end;
-    ev_check turn_begin;
-    ev_async mail;
-    struct timer drain, figures;
-    uint64_t changes[CHANGES_MAX];
-    unsigned change_count;
-    struct task change_task;
-    const struct config *config;              /* of the newest reload taken over; a reference */
-    _Atomic(const struct config *) reloaded;  /* waits to be taken over; a reference */
-    _Atomic(struct revocation_set *) revoked; /* the same */
-    _Atomic(struct ticket_keys *) ticket_keys;
-    _Atomic(struct staples *) staples;
-    struct queue status_words;
-    struct queue_batch status_batch;
-    _Atomic(const struct token_keys *) token_keys; /* no reference: they outlive it */
-    atomic_ullong edition; /* main's count of what it has handed over, these two included */
-    atomic_bool stop_wanted;
-    bool stopping, started;
-    pthread_t thread;
-};
 
 /* ---- the loop's turn ---- */
 
@@ -126,83 +83,15 @@ static void on_sleep_over(struct ev_loop *loop, ev_timer *watcher, int events)
     (void)events;
 }
 
-static void take_over_config(struct worker *worker, const struct config *config)
-{
-    if (!config)
-        return;
-    net_reconfigure(worker->net, config);
-    peers_trust_anew(worker->peers, config);
-    peers_count_as_routes_anew(worker->peers, worker->base.config, config);
-    request_layer_reloaded(worker->requests);
-    config_drop(worker->config);
-    worker->config = config;
-}
-
-static void take_over_revoked(struct worker *worker)
-{
-    struct revocation_set *set = atomic_exchange(&worker->revoked, NULL);
-
-    if (!set)
-        return;
-    net_set_revoked(worker->net, set);
-    revocation_set_drop(set);
-}
-
-static void take_over_ticket_keys(struct worker *worker)
-{
-    struct ticket_keys *keys = atomic_exchange(&worker->ticket_keys, NULL);
-
-    if (!keys)
-        return;
-    net_set_ticket_keys(worker->net, keys);
-    ticket_keys_drop(keys);
-}
-
-static void take_over_staples(struct worker *worker)
-{
-    struct staples *set = atomic_exchange(&worker->staples, NULL);
-
-    if (!set)
-        return;
-    net_set_staples(worker->net, set);
-    staples_drop(set);
-}
-
-static void read_status_words(struct worker *worker)
-{
-    queue_take(&worker->status_words, &worker->status_batch);
-    for (size_t i = 0; i < worker->status_batch.count; i++) {
-        net_status_told(worker->net, worker->status_batch.items[i]);
-        mem_free(worker->status_batch.items[i]);
-    }
-    worker->status_batch.count = 0;
-}
-
-static void take_over_token_keys(struct worker *worker)
-{
-    const struct token_keys *keys = atomic_exchange(&worker->token_keys, NULL);
-
-    if (keys)
-        request_layer_use_keys(worker->requests, keys);
-}
-
 static void stop(struct worker *worker);
 
 static void on_mail(struct ev_loop *loop, ev_async *watcher, int events)
 {
     struct worker *worker = watcher->data;
-    const struct config *config;
 
     (void)loop;
     (void)events;
-    worker->base.edition = atomic_load(&worker->edition); /* before what it counts is taken over */
-    config = atomic_exchange(&worker->reloaded, NULL);    /* its lists were handed over before it */
-    take_over_revoked(worker);
-    take_over_ticket_keys(worker);
-    take_over_staples(worker);
-    take_over_token_keys(worker);
-    take_over_config(worker, config);
-    read_status_words(worker);
+    worker_take_news(worker);
     delivery_read_box(worker->delivery);
     if (atomic_load(&worker->stop_wanted))
         stop(worker);
@@ -637,7 +526,7 @@ enum error worker_new(struct worker_shared *shared, unsigned index, const int *l
     worker->base.loop = ev_loop_new(EVFLAG_AUTO);
     if (!worker->base.loop)
         return ERROR_SYSTEM;
-    error = queue_init(&worker->status_words, STATUS_WORDS_MAX);
+    error = queue_init(&worker->status_words, WORKER_STATUS_WORDS_MAX);
     if (error != ERROR_NONE)
         return error;
     init_watchers(worker);
@@ -677,75 +566,11 @@ void worker_stop(struct worker *worker)
     ev_async_send(worker->base.loop, &worker->mail);
 }
 
-void worker_reload(struct worker *worker, const struct config *config)
-{
-    config_drop(atomic_exchange(&worker->reloaded, config_hold(config)));
-    atomic_fetch_add(&worker->edition, 1);
-    ev_async_send(worker->base.loop, &worker->mail);
-}
-
-void worker_revoke(struct worker *worker, struct revocation_set *set)
-{
-    revocation_set_drop(atomic_exchange(&worker->revoked, revocation_set_hold(set)));
-    atomic_fetch_add(&worker->edition, 1);
-    ev_async_send(worker->base.loop, &worker->mail);
-}
-
-void worker_ticket_keys(struct worker *worker, struct ticket_keys *keys)
-{
-    ticket_keys_drop(atomic_exchange(&worker->ticket_keys, ticket_keys_hold(keys)));
-    ev_async_send(worker->base.loop, &worker->mail);
-}
-
-void worker_staple(struct worker *worker, struct staples *set)
-{
-    staples_drop(atomic_exchange(&worker->staples, staples_hold(set)));
-    ev_async_send(worker->base.loop, &worker->mail);
-}
-
-bool worker_tell_status(struct worker *worker, const struct status_word *word)
-{
-    struct status_word *letter = mem_zero(1, sizeof(*letter));
-    bool was_empty;
-
-    if (!letter)
-        return false;
-    *letter = *word;
-    if (queue_put(&worker->status_words, letter, &was_empty) != ERROR_NONE) {
-        mem_free(letter);
-        return false;
-    }
-    if (was_empty)
-        ev_async_send(worker->base.loop, &worker->mail);
-    return true;
-}
-
-void worker_count_edition(struct worker *worker)
-{
-    atomic_fetch_add(&worker->edition, 1);
-    ev_async_send(worker->base.loop, &worker->mail);
-}
-
-void worker_use_keys(struct worker *worker, const struct token_keys *keys)
-{
-    atomic_store(&worker->token_keys, keys);
-    ev_async_send(worker->base.loop, &worker->mail);
-}
-
 void worker_join(struct worker *worker)
 {
     if (worker->started)
         pthread_join(worker->thread, NULL);
     worker->started = false;
-}
-
-static void free_status_words(struct worker *worker)
-{
-    queue_take(&worker->status_words, &worker->status_batch);
-    for (size_t i = 0; i < worker->status_batch.count; i++)
-        mem_free(worker->status_batch.items[i]);
-    queue_batch_free(&worker->status_batch);
-    queue_destroy(&worker->status_words);
 }
 
 /* Requests first, without a word to anybody; then connections, whose end still tells the layers
@@ -768,11 +593,7 @@ void worker_free(struct worker *worker)
     password_desk_free(worker->base.desk);
     denials_free(worker->base.denials);
     config_drop(worker->config);
-    config_drop(atomic_exchange(&worker->reloaded, NULL));
-    revocation_set_drop(atomic_exchange(&worker->revoked, NULL));
-    ticket_keys_drop(atomic_exchange(&worker->ticket_keys, NULL));
-    staples_drop(atomic_exchange(&worker->staples, NULL));
-    free_status_words(worker);
+    worker_drop_news(worker);
     timer_stop(&worker->base.timers, &worker->drain);
     timer_stop(&worker->base.timers, &worker->figures);
     timers_free(&worker->base.timers);
