@@ -239,7 +239,8 @@ static void fill(const struct resumer *resumer, const struct tls_session *sessio
     out->chain = session->chain;
 }
 
-/* 0 ends the handshake. */
+/* 0 ends the handshake. So would a session of no time at all, which OpenSSL's own encoding turns
+ * into one of three seconds; the ticket itself says how old it is. */
 static int on_giving(SSL *ssl, void *argument)
 {
     const struct resumer *resumer = argument;
@@ -255,7 +256,7 @@ static int on_giving(SSL *ssl, void *argument)
         return 0;
     }
     uint64_t left_s = ticket_left_s(&ticket, clock_unix_s(), resumer->max_s);
-    return SSL_SESSION_set_timeout(s, (long)left_s) == 1;
+    return SSL_SESSION_set_timeout(s, left_s > 0 ? (long)left_s : 1) == 1;
 }
 
 void resumption_verified(struct resumption *r, SSL *ssl, X509 *leaf)

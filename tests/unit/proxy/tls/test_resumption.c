@@ -202,6 +202,27 @@ static void test_T14_a_ticket_of_a_resumed_session_has_what_is_left_of_the_first
     tls_context_free(context);
 }
 
+/* As a resumed session whose last second ends between the ticket that is shown and the one that is
+ * given. */
+static void test_T14_a_handshake_ends_well_though_its_ticket_is_over(void **state)
+{
+    (void)state;
+    char cn[CN_MAX_OCTETS + 1];
+    struct tls_context *context = make_context(CLIENT_CERTIFICATE_OPTIONAL, 3600);
+    for (int version = TLS1_2_VERSION; version <= TLS1_3_VERSION; version++) {
+        struct meeting m;
+        meet(&m, context, NULL, version);
+        m.session.resumption.verified_unix_s = (uint64_t)time(NULL) - 3600;
+        assert_true(shake_hands(&m));
+        SSL_SESSION *session = SSL_get1_session(m.client);
+        part(&m);
+        SSL_SESSION_set_timeout(session, 3600); /* a client that shows it all the same */
+        assert_int_equal(show(context, NULL, session, 0, cn), TICKET_TOO_OLD);
+        SSL_SESSION_free(session);
+    }
+    tls_context_free(context);
+}
+
 static void test_T14_what_a_listener_asks_for_decides_over_its_old_tickets(void **state)
 {
     (void)state;
@@ -315,6 +336,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_T14_a_resumed_peer_is_who_it_was),
         cmocka_unit_test(test_T14_a_ticket_of_a_resumed_session_has_what_is_left_of_the_first),
+        cmocka_unit_test(test_T14_a_handshake_ends_well_though_its_ticket_is_over),
         cmocka_unit_test(test_T14_what_a_listener_asks_for_decides_over_its_old_tickets),
         cmocka_unit_test(test_T31_tickets_are_tried_a_few_times_and_large_certificates_get_none),
         cmocka_unit_test(test_T14_no_ticket_without_keys_or_extended_master_secret),
