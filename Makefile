@@ -121,7 +121,7 @@ check: packages-build packages-test programs-asan units-asan fuzzers-asan
 	@$(PYTHON) tests/run --quick $(if $(T),-k '$(T)')
 
 ## test: everything, with a count as the last line (T=pattern selects by name)
-test: packages-build packages-test all programs-asan units-asan fuzzers-asan programs-tsan \
+test: packages-build packages-test all benches programs-asan units-asan fuzzers-asan programs-tsan \
       units-tsan fuzzers-fuzz
 	@$(PYTHON) tests/run $(if $(T),-k '$(T)')
 

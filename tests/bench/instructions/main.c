@@ -133,7 +133,7 @@ static const struct client_user client_user = { response_ignore, client_ignore, 
 static void transact(struct server_table *servers, struct client_table *clients,
                      const struct message *request, const struct message *response)
 {
-    struct transaction_way way = { { 0, 1, 1 }, 7, true };
+    struct transaction_way way = { { .slot = 1, .generation = 1 }, 7, true };
     struct server_transaction *server;
     struct client_transaction *client;
     struct transaction_id id;
