@@ -383,8 +383,11 @@ void forward_end_lost(struct request *request)
         else
             branch_cancel(branch);
     }
-    if (lost && !others && !request->cancelled)
-        request_refuse(request, reason, NULL);
+    if (!lost || others || request->cancelled)
+        return;
+    request->failure = reason; /* unless another phone has said something */
+    respond_best(request);
+    request_cancel(request, reason);
 }
 
 /* Bindings of one connection are one branch, the newest (feed.md); mapperd gives the newest first.

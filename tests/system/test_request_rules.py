@@ -284,6 +284,31 @@ def test_a_fork_ends_when_one_phone_refuses_and_the_other_was_retired(fresh_lab)
     assert out.answer().status == 486
 
 
+def test_a_fork_ends_with_what_one_phone_said_when_the_other_loses_who_is_called(fresh_lab):
+    lab = fresh_lab
+    alice, desk = ready_phone(lab), ready_phone(lab)
+    mobile = Phone(lab, user=desk.user)
+    provision(lab, mobile.cn, desk.identity)
+    provision(lab, mobile.cn, f"keep-{desk.user}@{lab.domain}")  # its connection stays
+    mobile.connect().register()
+    out = alice.invite(desk.aor)
+    at_desk, at_mobile = desk.expect_call(), mobile.expect_call()
+    at_mobile.reply(180)
+    out.expect(180)
+    at_desk.reply(486)
+    at_desk.expect_ack()
+    sql(
+        lab,
+        "DELETE FROM cn_mapping WHERE cn = device_cn(%s) AND identity = %s",
+        mobile.cn,
+        desk.identity,
+    )
+    mobile.reply(mobile.expect("CANCEL"), 200)
+    at_mobile.reply(487)
+    at_mobile.expect_ack()
+    assert out.answer().status == 486
+
+
 @pytest.mark.lab(proxy_conf={"t1": 100, "t2": 400})
 def test_a_callee_that_comes_back_while_it_rings_may_still_answer(fresh_lab):
     alice, bob = ready_phone(fresh_lab), ready_phone(fresh_lab)
