@@ -12,7 +12,7 @@
 #include <ev.h>
 #include <utlist.h>
 
-#define KEPT_MAX     32768 /* certificates */
+#define KEPT_MAX     32768 /* certificates that nobody holds */
 #define WAITING_MAX  4096  /* questions that wait for a helper, of those that somebody waits for */
 #define WISHES_MAX   65536 /* letters of the workers that are not read yet */
 #define HAND_OUT_MAX 1024  /* of what waits that are looked at each time */
@@ -36,7 +36,8 @@ struct desk_entry {
     uint64_t failed_mono_ms;        /* when the last asking failed; 0: it did not */
     unsigned failures;              /* one after the other */
     struct desk_entry *prev, *next;
-    UT_hash_handle hh; /* the oldest first */
+    struct desk_entry *prev_unheld, *next_unheld;
+    UT_hash_handle hh;
 };
 
 struct ocsp_desk {
@@ -48,7 +49,9 @@ struct ocsp_desk {
     ev_timer look;
     struct queue wishes;
     struct queue_batch batch;
+    size_t room; /* in the table: for all that connections can hold, and KEPT_MAX */
     struct desk_entry *table;
+    struct desk_entry *unheld;        /* by any worker, longest so first */
     struct desk_entry *first, *again; /* waiting for a helper, in their order */
     unsigned first_count, asked_count;
     unsigned long long good, revoked, unknown, unanswered;
@@ -131,10 +134,21 @@ static void hand_out_all(struct ocsp_desk *desk)
 
 /* ---- The table ---- */
 
+static void set_held(struct ocsp_desk *desk, struct desk_entry *e, uint64_t held)
+{
+    if (!e->held && held)
+        DL_DELETE2(desk->unheld, e, prev_unheld, next_unheld);
+    else if (e->held && !held)
+        DL_APPEND2(desk->unheld, e, prev_unheld, next_unheld);
+    e->held = held;
+}
+
 static void forget(struct ocsp_desk *desk, struct desk_entry *e)
 {
     if (e->asking != ASKING_NOT)
         wait_no_more(desk, e);
+    if (!e->held)
+        DL_DELETE2(desk->unheld, e, prev_unheld, next_unheld);
     HASH_DEL(desk->table, e);
     mem_free(e->question);
     mem_free(e);
@@ -143,12 +157,10 @@ static void forget(struct ocsp_desk *desk, struct desk_entry *e)
 /* Who is revoked is remembered longest. */
 static bool make_room(struct ocsp_desk *desk)
 {
-    struct desk_entry *e, *next;
+    struct desk_entry *e;
     for (int only_others = 1; only_others >= 0; only_others--)
-        HASH_ITER(hh, desk->table, e, next)
-        {
-            if (e->held || e->asking == ASKING_NOW ||
-                (only_others && e->known.said == OCSP_STATUS_REVOKED))
+        for (e = desk->unheld; e; e = e->next_unheld) {
+            if (e->asking == ASKING_NOW || (only_others && e->known.said == OCSP_STATUS_REVOKED))
                 continue;
             forget(desk, e);
             return true;
@@ -158,17 +170,19 @@ static bool make_room(struct ocsp_desk *desk)
 
 static struct desk_entry *add(struct ocsp_desk *desk, const struct status_key *key)
 {
-    if (HASH_COUNT(desk->table) >= KEPT_MAX && !make_room(desk))
+    if (HASH_COUNT(desk->table) >= desk->room && !make_room(desk))
         return NULL;
     struct desk_entry *e = mem_zero(1, sizeof(*e));
     if (!e)
         return NULL;
     e->key = *key;
     HASH_ADD(hh, desk->table, key, sizeof(e->key), e);
-    if (e->hh.tbl)
-        return e;
-    mem_free(e);
-    return NULL;
+    if (!e->hh.tbl) {
+        mem_free(e);
+        return NULL;
+    }
+    DL_APPEND2(desk->unheld, e, prev_unheld, next_unheld);
+    return e;
 }
 
 static struct desk_entry *find(const struct ocsp_desk *desk, const struct status_key *key)
@@ -215,7 +229,7 @@ static void hold(struct ocsp_desk *desk, struct status_wish *wish)
         (void)desk->user.tell(desk->user.owner, wish->worker, &nothing);
         return;
     }
-    e->held |= UINT64_C(1) << wish->worker;
+    set_held(desk, e, e->held | UINT64_C(1) << wish->worker);
     if (wish->question) {
         mem_free(e->question);
         e->question = wish->question;
@@ -229,7 +243,7 @@ static void release(struct ocsp_desk *desk, const struct status_wish *wish)
     struct desk_entry *e = find(desk, &wish->key);
     if (!e)
         return;
-    e->held &= ~(UINT64_C(1) << wish->worker);
+    set_held(desk, e, e->held & ~(UINT64_C(1) << wish->worker));
     e->untold &= ~(UINT64_C(1) << wish->worker);
 }
 
@@ -389,6 +403,7 @@ enum error ocsp_desk_new(struct ev_loop *loop, const struct ocsp_desk_user *user
     }
     desk->loop = loop;
     desk->user = *user;
+    desk->room = (size_t)config->bounds.max_connections + KEPT_MAX;
     ev_async_init(&desk->wished, on_wished);
     ev_timer_init(&desk->look, on_look, LOOK_S, LOOK_S);
     desk->wished.data = desk->look.data = desk;

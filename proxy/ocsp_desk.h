@@ -16,8 +16,8 @@
  * An asking ends with a word that counts (status_take()) or without. Either is told to all that
  * hold the certificate, `revoked` to every worker. It is asked again after half of the time that is
  * left, at most ocsp_refresh; after a failure, or `unknown`, after RETRY_MS to RETRY_MAX_MS, each
- * time later. What nobody holds is not asked about, and gives its place when there are more than
- * KEPT_MAX. */
+ * time later. What nobody holds is not asked about, and gives its place when there are KEPT_MAX
+ * more than connections; what connections hold always has a place. */
 #ifndef HOLDLINE_PROXY_OCSP_DESK_H
 #define HOLDLINE_PROXY_OCSP_DESK_H
 
