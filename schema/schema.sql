@@ -1052,19 +1052,23 @@ CREATE FUNCTION public.binding_purge(after_aor text, after_device_key text, afte
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'public', 'pg_temp'
     AS $_$
+DECLARE
+    -- Nothing that ends later is over (binding_is_over()): a look that takes no call for each row.
+    horizon CONSTANT timestamptz := now() - interval '8 days';
 BEGIN
     IF NOT pg_try_advisory_xact_lock(5219509671717072488) THEN -- one at a time, nobody waits
         RETURN;
     END IF;
     RETURN QUERY
     WITH page AS MATERIALIZED (
-        SELECT b.aor, b.device_key, b.instance_key FROM binding b
+        SELECT b.aor, b.device_key, b.instance_key, b.expires_at FROM binding b
         WHERE (b.aor, b.device_key, b.instance_key) > ($1, $2, $3)
         ORDER BY b.aor, b.device_key, b.instance_key
         LIMIT least(greatest($4, 1), 10000)),
     gone AS (
         DELETE FROM binding b USING page p
-        WHERE b.aor = p.aor AND b.device_key = p.device_key AND b.instance_key = p.instance_key
+        WHERE p.expires_at < horizon
+          AND b.aor = p.aor AND b.device_key = p.device_key AND b.instance_key = p.instance_key
           AND binding_is_over(b.expires_at, b.version_ms)
         RETURNING 1)
     SELECT p.aor, p.device_key, p.instance_key, count(*) OVER (), (SELECT count(*) FROM gone)
@@ -1263,21 +1267,25 @@ CREATE FUNCTION public.change_log_binding() RETURNS trigger
 BEGIN
     IF TG_OP = 'INSERT' THEN
         INSERT INTO change_log (stamp, system_id, database_oid, kind, key)
-        SELECT w.stamp, w.system_id, w.database_oid, k.kind, k.key
-        FROM change_log_origin() w, (
-            SELECT DISTINCT 'binding' AS kind, ARRAY[r.aor] AS key FROM new_rows r) k;
+        SELECT (SELECT uuid_hash_extended(gen_random_uuid(), 0)),
+               (SELECT (pg_control_system()).system_identifier),
+               (SELECT split_part(pg_relation_filepath('pg_class'), '/', -2)::oid),
+               'binding', ARRAY[k.aor]
+        FROM (SELECT DISTINCT r.aor FROM new_rows r) k;
     ELSIF TG_OP = 'DELETE' THEN
         INSERT INTO change_log (stamp, system_id, database_oid, kind, key)
-        SELECT w.stamp, w.system_id, w.database_oid, k.kind, k.key
-        FROM change_log_origin() w, (
-            SELECT DISTINCT 'binding' AS kind, ARRAY[r.aor] AS key FROM old_rows r) k;
+        SELECT (SELECT uuid_hash_extended(gen_random_uuid(), 0)),
+               (SELECT (pg_control_system()).system_identifier),
+               (SELECT split_part(pg_relation_filepath('pg_class'), '/', -2)::oid),
+               'binding', ARRAY[k.aor]
+        FROM (SELECT DISTINCT r.aor FROM old_rows r) k;
     ELSE
         INSERT INTO change_log (stamp, system_id, database_oid, kind, key)
-        SELECT w.stamp, w.system_id, w.database_oid, k.kind, k.key
-        FROM change_log_origin() w, (
-            SELECT 'binding' AS kind, ARRAY[r.aor] AS key FROM old_rows r
-            UNION
-            SELECT 'binding' AS kind, ARRAY[r.aor] AS key FROM new_rows r) k;
+        SELECT (SELECT uuid_hash_extended(gen_random_uuid(), 0)),
+               (SELECT (pg_control_system()).system_identifier),
+               (SELECT split_part(pg_relation_filepath('pg_class'), '/', -2)::oid),
+               'binding', ARRAY[k.aor]
+        FROM (SELECT r.aor FROM old_rows r UNION SELECT r.aor FROM new_rows r) k;
     END IF;
     RETURN NULL;
 END
