@@ -171,7 +171,12 @@ static size_t group_size(enum bind_cut cut)
     return 1;
 }
 
-static void cut_steps(struct bind_batch *batch, bool with_position)
+static void add_step(struct bind_batch *batch, enum bind_step_kind kind)
+{
+    batch->steps[batch->step_count++] = (struct bind_step){ .kind = kind, .ends_group = true };
+}
+
+static void cut_steps(struct bind_batch *batch)
 {
     size_t in_group = 0, most = group_size(batch->cut);
     struct bind_step *step = NULL;
@@ -181,7 +186,8 @@ static void cut_steps(struct bind_batch *batch, bool with_position)
                      r->version.by == step->first->version.by && !in_run(batch, r);
         if (!joins) {
             step = &batch->steps[batch->step_count++];
-            *step = (struct bind_step){ .first = r };
+            *step =
+                (struct bind_step){ is_put(r) ? BIND_STEP_PUTS : BIND_STEP_REMOVAL, .first = r };
             next_run(batch);
             if (is_put(r))
                 (void)in_run(batch, r);
@@ -191,23 +197,38 @@ static void cut_steps(struct bind_batch *batch, bool with_position)
         if (step->ends_group)
             in_group = 0;
     }
-    if (batch->replay)
-        batch->steps[batch->step_count++] =
-            (struct bind_step){ .reading = true, .ends_group = true };
-    if (with_position)
-        batch->steps[batch->step_count++] =
-            (struct bind_step){ .position = true, .ends_group = true };
 }
 
-enum error bind_batch_send(struct feed *feed, enum bind_cut cut)
+static enum error send_step(struct feed *feed, const struct bind_step *step)
+{
+    switch (step->kind) {
+    case BIND_STEP_PUTS:
+        return send_puts(feed, step);
+    case BIND_STEP_REMOVAL:
+        return send_removal(feed, step->first);
+    case BIND_STEP_READING:
+        return send_reading(feed);
+    case BIND_STEP_POSITION:
+        return database_pipeline_add(&feed->binder.db, &STATEMENT_LSN, NULL);
+    case BIND_STEP_COUNTER:
+        return binder_add_counter(feed);
+    case BIND_STEP_PURGE:
+        return bind_purge_add(feed);
+    }
+    return ERROR_NONE;
+}
+
+enum error bind_batch_send(struct feed *feed, enum bind_cut cut, bool each_second)
 {
     struct binder *b = &feed->binder;
     struct bind_batch *batch = &b->batch;
+    bool some = batch->sent.count > 0;
     /* Nobody waits for a replay: a primary that is slow, not gone, must get through with it. */
-    double deadline_s =
-        batch->replay ? REPLAY_S : (double)feed->options->bind_confirm_ms / 1000. + 1.;
+    double deadline_s = !some           ? FEED_STATEMENT_S
+                        : batch->replay ? REPLAY_S
+                                        : (double)feed->options->bind_confirm_ms / 1000. + 1.;
     enum error e = ERROR_NONE;
-    assert(batch->sent.count > 0 && batch->sent.count <= BIND_BATCH);
+    assert((some || each_second) && batch->sent.count <= BIND_BATCH);
     batch->cut = cut;
     batch->unread = false;
     batch->step = batch->group = batch->records_mark = 0;
@@ -215,14 +236,20 @@ enum error bind_batch_send(struct feed *feed, enum bind_cut cut)
     for (struct bind_request *r = batch->sent.first; r != NULL; r = r->next)
         r->failed = r->refused = r->locked = r->superseded = false;
     batch->lsn = 0;
+    cut_steps(batch);
+    if (some && batch->replay)
+        add_step(batch, BIND_STEP_READING);
     /* A standby may lack what is confirmed here, and so may what is read next when nothing is. */
-    cut_steps(batch, feed->standby || !feed_follows(feed));
+    if (some && (feed->standby || !feed_follows(feed)))
+        add_step(batch, BIND_STEP_POSITION);
+    if (each_second) {
+        add_step(batch, BIND_STEP_COUNTER);
+        add_step(batch, BIND_STEP_PURGE);
+    }
+    b->writing = true;
     for (size_t i = 0; e == ERROR_NONE && i < batch->step_count; i++) {
         const struct bind_step *step = &batch->steps[i];
-        e = step->reading         ? send_reading(feed)
-            : step->position      ? database_pipeline_add(&b->db, &STATEMENT_LSN, NULL)
-            : is_put(step->first) ? send_puts(feed, step)
-                                  : send_removal(feed, step->first);
+        e = send_step(feed, step);
         if (e == ERROR_NONE && step->ends_group)
             e = database_sync(&b->db, deadline_s);
     }
@@ -289,17 +316,25 @@ static void take_puts(struct bind_batch *batch, const struct bind_step *step,
 static void take_success(struct bind_batch *batch, const struct bind_step *step,
                          const PGresult *result)
 {
-    if (step->position) {
-        if (PQntuples(result) != 1 || database_u64(result, 0, 0, &batch->lsn) != ERROR_NONE)
-            batch->lsn = 0;
-    } else if (step->reading) {
-        take_rows(batch, result);
-    } else if (is_put(step->first)) {
+    switch (step->kind) {
+    case BIND_STEP_PUTS:
         take_puts(batch, step, result);
-    } else {
+        return;
+    case BIND_STEP_REMOVAL:
         take_rows(batch, result);
         step->first->superseded =
             step->first->message->bind == BIND_REMOVE_ONE && PQntuples(result) == 0;
+        return;
+    case BIND_STEP_READING:
+        take_rows(batch, result);
+        return;
+    case BIND_STEP_POSITION:
+        if (PQntuples(result) != 1 || database_u64(result, 0, 0, &batch->lsn) != ERROR_NONE)
+            batch->lsn = 0;
+        return;
+    case BIND_STEP_COUNTER:
+    case BIND_STEP_PURGE:
+        return;
     }
 }
 
@@ -309,8 +344,8 @@ static void take_failure(struct bind_batch *batch, struct bind_step *step, const
     const char *text = PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
     struct bind_request *r = step->first;
     step->failed = true;
-    batch->unread |= step->reading;
-    if (step->reading || step->count != 1)
+    batch->unread |= step->kind == BIND_STEP_READING;
+    if (step->count != 1)
         return; /* whose fault it was is not known yet */
     /* A refusal that sending again would not change: data, a constraint, a limit, a trigger. */
     r->refused = state != NULL && (strncmp(state, "22", 2) == 0 || strncmp(state, "23", 2) == 0 ||
@@ -462,10 +497,10 @@ static void finish(struct feed *feed)
     part(batch, &done);
     swap_records(batch);
     if (batch->sent.count > 0) {
-        if (bind_batch_send(feed, batch->cut + 1) != ERROR_NONE)
+        if (bind_batch_send(feed, batch->cut + 1, false) != ERROR_NONE)
             binder_go_away(feed, "a batch could not be sent again");
     } else {
-        b->doing = BINDER_IDLE;
+        b->writing = false;
         binder_work(feed);
     }
     kill_point("bind-confirmed");
@@ -493,6 +528,11 @@ void bind_batch_result(struct feed *feed, const PGresult *result)
         return;
     if (result == NULL)
         batch->step++;
+    else if (step->kind == BIND_STEP_PURGE)
+        bind_purge_result(feed, result);
+    else if (step->kind == BIND_STEP_COUNTER &&
+             (PQresultStatus(result) != PGRES_TUPLES_OK || PQntuples(result) != 1))
+        binder_go_away(feed, "the counter row is gone"); /* somebody deleted it: enrol again */
     else if (PQresultStatus(result) == PGRES_TUPLES_OK)
         take_success(batch, step, result);
     else if (PQresultStatus(result) == PGRES_FATAL_ERROR)

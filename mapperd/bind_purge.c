@@ -33,7 +33,7 @@ void bind_purge_free(struct bind_purge *purge)
         buffer_free(&purge->behind[i]);
 }
 
-enum error bind_purge_send(struct feed *feed)
+enum error bind_purge_add(struct feed *feed)
 {
     struct binder *b = &feed->binder;
     struct database_parameters p = { .count = 0 };
@@ -45,8 +45,7 @@ enum error bind_purge_send(struct feed *feed)
         database_add_text(&p, buffer_slice(&b->purge.behind[i]).data);
     }
     database_add_text(&p, rows);
-    enum error e = database_pipeline_add(&b->db, &STATEMENT_PURGE_BINDINGS, &p);
-    return e == ERROR_NONE ? database_sync(&b->db, FEED_STATEMENT_S) : e;
+    return database_pipeline_add(&b->db, &STATEMENT_PURGE_BINDINGS, &p);
 }
 
 /* An error is no reason to give up the connection: a later page may do. */

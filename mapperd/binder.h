@@ -7,6 +7,10 @@
  * connection that broke, is made durable there and answered, and is replayed to the primary in the
  * order of versions until it has confirmed.
  *
+ * Once a second this mapperd's counter and a page of the purge go behind the batch that is sent
+ * then, or alone: by themselves they would be two more round trips, and what is bound meanwhile
+ * would wait for them.
+ *
  * While the journal holds anything, every new request goes through it: what is later in one order
  * must not overtake on the other way (an UNBIND of all would miss the BIND before it). */
 #ifndef HOLDLINE_MAPPERD_BINDER_H
@@ -58,13 +62,22 @@ void bind_list_init(struct bind_list *list);
 void bind_list_add(struct bind_list *list, struct bind_request *request);
 struct bind_request *bind_list_take(struct bind_list *list);
 
-/* A statement of a batch: one UNBIND, many BINDs of different bindings, the reading of what now
- * stands there, or of the WAL position behind all of it. A group ends with a sync and is done or
- * undone as a whole. */
+/* A statement of a batch. */
+enum bind_step_kind {
+    BIND_STEP_PUTS,     /* many BINDs of different bindings */
+    BIND_STEP_REMOVAL,  /* one UNBIND */
+    BIND_STEP_READING,  /* what now stands there */
+    BIND_STEP_POSITION, /* of the WAL, behind all of it */
+    BIND_STEP_COUNTER,
+    BIND_STEP_PURGE
+};
+
+/* A group ends with a sync and is done or undone as a whole. */
 struct bind_step {
-    struct bind_request *first;
+    enum bind_step_kind kind;
+    struct bind_request *first; /* of `count`; NULL where there are none */
     size_t count;
-    bool reading, position, ends_group, failed;
+    bool ends_group, failed;
 };
 
 /* How a batch is cut into groups: as one; when that is refused, into small ones; then each by
@@ -76,7 +89,7 @@ struct bind_batch {
     bool replay;
     bool unread; /* the reading behind a replay has failed */
     struct bind_list sent;
-    struct bind_step steps[BIND_BATCH + 2];
+    struct bind_step steps[BIND_BATCH + 4];
     size_t step_count, step, group; /* `group`: the step that began the one under way */
     struct buffer columns[BIND_COLUMNS];
     /* Rows for the store: sizes, version, key, value. Filled by groups that are done; what was
@@ -112,19 +125,23 @@ struct bind_journal {
 
 /* Where the rounds through table and store stand that end what is over. */
 struct bind_purge {
-    bool due;
     struct buffer behind[3];  /* key of the last row looked at, NUL-terminated words */
     struct record_key stored; /* of the last record looked at */
     struct record_key doomed[BIND_PURGE_ROWS];
 };
 
-enum binder_state { BINDER_AWAY, BINDER_CONNECTING, BINDER_ENROLLING, BINDER_READY };
-enum binder_doing { BINDER_IDLE, BINDER_COUNTING, BINDER_PURGING, BINDER_WRITING };
+enum binder_state {
+    BINDER_AWAY,
+    BINDER_CONNECTING,
+    BINDER_ENROLLING,
+    BINDER_PREPARING,
+    BINDER_READY
+};
 
 struct binder {
     struct database db;
     enum binder_state state;
-    enum binder_doing doing; /* what the connection is busy with */
+    bool writing; /* a batch is under way */
     ev_timer retry, second;
     struct bind_list waiting;
     struct bind_batch batch;
@@ -146,6 +163,7 @@ void binder_take(struct feed *feed, struct loop_message *message);
 void binder_work(struct feed *feed); /* sends what waits, if the connection is free */
 /* The log's server is known, or was promoted: a connection to another primary ends. */
 void binder_verify(struct feed *feed);
+enum error binder_add_counter(struct feed *feed) MUST_CHECK;
 bool binder_counter_written(const struct feed *feed, uint64_t counter, struct written_counter *out);
 void binder_go_away(struct feed *feed, const char *why);
 struct record_version binder_next_version(struct feed *feed);
@@ -157,7 +175,9 @@ void binder_tell(struct feed *feed, struct client_reference client, uint64_t num
 /* bind_batch.c */
 void bind_batch_init(struct bind_batch *batch);
 void bind_batch_free(struct bind_batch *batch);
-enum error bind_batch_send(struct feed *feed, enum bind_cut cut) MUST_CHECK;
+/* Sends `sent`, which may be empty `each_second`: then the counter and a page of the purge go
+ * behind it. */
+enum error bind_batch_send(struct feed *feed, enum bind_cut cut, bool each_second) MUST_CHECK;
 void bind_batch_result(struct feed *feed, const PGresult *result);
 
 /* bind_journal.c */
@@ -180,7 +200,7 @@ void bind_journal_watch_due(struct feed *feed); /* arms the timer for the oldest
 /* bind_purge.c */
 void bind_purge_init(struct bind_purge *purge);
 void bind_purge_free(struct bind_purge *purge);
-enum error bind_purge_send(struct feed *feed) MUST_CHECK;
+enum error bind_purge_add(struct feed *feed) MUST_CHECK;
 void bind_purge_result(struct feed *feed, const PGresult *result);
 /* Some records of the store: what is over goes. */
 void bind_purge_store(struct feed *feed);

@@ -77,14 +77,15 @@ static void become(struct feed *feed, enum binder_state state)
     static const unsigned ALLOWED[] = {
         [BINDER_AWAY] = 1u << BINDER_CONNECTING,
         [BINDER_CONNECTING] = 1u << BINDER_ENROLLING | 1u << BINDER_AWAY,
-        [BINDER_ENROLLING] = 1u << BINDER_READY | 1u << BINDER_AWAY,
+        [BINDER_ENROLLING] = 1u << BINDER_PREPARING | 1u << BINDER_AWAY,
+        [BINDER_PREPARING] = 1u << BINDER_READY | 1u << BINDER_AWAY,
         [BINDER_READY] = 1u << BINDER_AWAY,
     };
     struct binder *b = &feed->binder;
     assert((ALLOWED[b->state] >> state & 1) != 0);
     b->turn += state == BINDER_AWAY && b->state != BINDER_READY;
     b->state = state;
-    b->doing = BINDER_IDLE;
+    b->writing = false;
     atomic_store(&feed->statistics.bindings, state == BINDER_READY);
     if (state == BINDER_AWAY) {
         ev_timer_set(&b->retry, FEED_RETRY_S, 0.);
@@ -118,7 +119,7 @@ struct record_version binder_next_version(struct feed *feed)
     return (struct record_version){ feed->meta.version_seen_ms, feed->meta.origin.mapperd_id };
 }
 
-static void send_counter(struct feed *feed)
+enum error binder_add_counter(struct feed *feed)
 {
     struct binder *b = &feed->binder;
     struct database_parameters p = { .count = 0 };
@@ -133,10 +134,7 @@ static void send_counter(struct feed *feed)
     database_add_text(&p, id);
     database_add_text(&p, counter);
     database_add_text(&p, feed->store != NULL ? feed->meta.position : NULL);
-    b->doing = BINDER_COUNTING;
-    if (database_pipeline_add(&b->db, &STATEMENT_COUNTER, &p) != ERROR_NONE ||
-        database_sync(&b->db, FEED_STATEMENT_S) != ERROR_NONE)
-        binder_go_away(feed, "the counter could not be sent");
+    return database_pipeline_add(&b->db, &STATEMENT_COUNTER, &p);
 }
 
 static bool take_waiting(struct feed *feed)
@@ -154,28 +152,20 @@ static bool take_waiting(struct feed *feed)
 void binder_work(struct feed *feed)
 {
     struct binder *b = &feed->binder;
-    if (b->state != BINDER_READY || b->db.state != DATABASE_IDLE || b->doing != BINDER_IDLE)
+    if (b->state != BINDER_READY || b->db.state != DATABASE_IDLE || b->writing)
         return;
-    if (!ev_is_active(&b->second)) {
+    bool each_second = !ev_is_active(&b->second);
+    bool some = bind_journal_in_use(feed) ? bind_journal_fill_batch(feed) : take_waiting(feed);
+    if (!some && !each_second)
+        return;
+    if (each_second) {
         ev_timer_set(&b->second, 1., 0.);
         ev_timer_start(feed->loop, &b->second);
-        b->purge.due = true;
-        bind_purge_store(feed);
-        send_counter(feed);
-        return;
     }
-    if (b->purge.due) {
-        b->purge.due = false;
-        b->doing = BINDER_PURGING;
-        if (bind_purge_send(feed) != ERROR_NONE)
-            binder_go_away(feed, "a purge could not be sent");
-        return;
-    }
-    if (!(bind_journal_in_use(feed) ? bind_journal_fill_batch(feed) : take_waiting(feed)))
-        return;
-    b->doing = BINDER_WRITING;
-    if (bind_batch_send(feed, BIND_CUT_NONE) != ERROR_NONE)
+    if (bind_batch_send(feed, BIND_CUT_NONE, each_second) != ERROR_NONE)
         binder_go_away(feed, "a batch could not be sent");
+    if (each_second)
+        bind_purge_store(feed); /* while the primary works */
 }
 
 /* Two servers that both answer to the same name must never feed one store: when a primary is read,
@@ -191,7 +181,8 @@ static bool belongs(const struct feed *feed)
 
 void binder_verify(struct feed *feed)
 {
-    if (feed->binder.state == BINDER_READY && !belongs(feed))
+    enum binder_state state = feed->binder.state;
+    if ((state == BINDER_PREPARING || state == BINDER_READY) && !belongs(feed))
         binder_go_away(feed, "another server leads now");
 }
 
@@ -235,10 +226,20 @@ static void take_enrolment(struct feed *feed, const PGresult *result)
 static void enrolled(struct feed *feed)
 {
     struct binder *b = &feed->binder;
-    if (database_pipeline_start(&b->db) != ERROR_NONE) {
+    size_t count = 0;
+    while (STATEMENTS_OF_BINDINGS[count] != NULL)
+        count++;
+    if (database_pipeline_start(&b->db) != ERROR_NONE ||
+        database_prepare(&b->db, STATEMENTS_OF_BINDINGS, count, FEED_READ_S) != ERROR_NONE) {
         binder_go_away(feed, "no pipeline");
         return;
     }
+    become(feed, BINDER_PREPARING);
+}
+
+static void prepared(struct feed *feed)
+{
+    struct binder *b = &feed->binder;
     become(feed, BINDER_READY);
     b->complained = false;
     ev_timer_stop(feed->loop, &b->second);
@@ -255,31 +256,10 @@ static void on_result(struct database *db, const PGresult *result)
             enrolled(feed);
         return;
     }
-    switch (b->doing) {
-    case BINDER_COUNTING:
-        if (result != NULL && PQresultStatus(result) == PGRES_PIPELINE_SYNC) {
-            b->doing = BINDER_IDLE;
-            binder_work(feed);
-        } else if (result != NULL &&
-                   (PQresultStatus(result) != PGRES_TUPLES_OK || PQntuples(result) != 1)) {
-            /* No row: somebody deleted ours. Enrol again. */
-            binder_go_away(feed, "the counter row is gone");
-        }
-        return;
-    case BINDER_PURGING:
-        if (result != NULL && PQresultStatus(result) == PGRES_PIPELINE_SYNC) {
-            b->doing = BINDER_IDLE;
-            binder_work(feed);
-        } else if (result != NULL) {
-            bind_purge_result(feed, result);
-        }
-        return;
-    case BINDER_WRITING:
+    if (b->state == BINDER_PREPARING)
+        prepared(feed);
+    else if (b->writing)
         bind_batch_result(feed, result);
-        return;
-    case BINDER_IDLE:
-        return;
-    }
 }
 
 static void on_connected(struct database *db)
@@ -299,7 +279,13 @@ static void on_connected(struct database *db)
 
 static void on_lost(struct database *db, const char *why)
 {
-    binder_go_away(db->context, why);
+    struct feed *feed = db->context;
+    struct binder *b = &feed->binder;
+    if (b->state == BINDER_PREPARING) {
+        log_write(b->complained ? LOG_DEBUG : LOG_ERROR, "enrol-failed", "%s", why);
+        b->complained = true;
+    }
+    binder_go_away(feed, why);
 }
 
 static void on_retry(struct ev_loop *loop, ev_timer *w, int events)

@@ -161,7 +161,7 @@ static bool take_result(struct database *db)
     if (!db->awaiting || (db->held_count == 0 && PQisBusy(db->pg)))
         return false;
     PGresult *result = db->held_count > 0 ? first_held(db) : PQgetResult(db->pg);
-    if (result != NULL && is_error(result) && !db->errors_are_results) {
+    if (result != NULL && is_error(result) && (db->preparing || !db->errors_are_results)) {
         char why[256];
         snprintf(why, sizeof(why), "%s", PQresultErrorMessage(result));
         PQclear(result);

@@ -354,7 +354,9 @@ const struct database_statement STATEMENT_ENROL = {
     "enrol", "SELECT public.mapperd_enrol($1::text), (SELECT c.system_identifier"
              " FROM pg_control_system() c), (SELECT d.oid FROM pg_database d"
              " WHERE d.datname = current_database()), pg_is_in_recovery(), " STARTED
-             ", set_config('lock_timeout', $2::text, false)"
+             ", set_config('lock_timeout', $2::text, false),"
+             " set_config('enable_seqscan', 'off', false), set_config('jit', 'off', false),"
+             " set_config('plan_cache_mode', 'force_generic_plan', false)"
 };
 
 const struct database_statement STATEMENT_COUNTER = {
@@ -429,6 +431,12 @@ const struct database_statement STATEMENT_UNBIND_DEVICE = {
 
 const struct database_statement STATEMENT_UNBIND_ALL = { "unbind-all", REMOVE
                                                          " RETURNING b.aor, " BINDING_COLUMNS };
+
+const struct database_statement *const STATEMENTS_OF_BINDINGS[] = {
+    &STATEMENT_BIND,       &STATEMENT_UNBIND_ONE,        &STATEMENT_UNBIND_DEVICE,
+    &STATEMENT_UNBIND_ALL, &STATEMENT_STANDING_BINDINGS, &STATEMENT_LSN,
+    &STATEMENT_COUNTER,    &STATEMENT_PURGE_BINDINGS,    NULL
+};
 
 /* Behind a lock or a slow disk a table waits its turn here, and the next in mapperd. */
 const struct database_statement STATEMENT_REPORT_SETTINGS = {
