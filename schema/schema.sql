@@ -3251,15 +3251,20 @@ $$;
 COMMENT ON FUNCTION public.tenant_groups() IS 'The groups that a tenant may use.';
 
 CREATE FUNCTION public.tenant_of_session() RETURNS text[]
-    LANGUAGE sql STABLE
+    LANGUAGE plpgsql STABLE
     SET search_path TO 'pg_catalog', 'public', 'pg_temp'
     AS $$
-    SELECT CASE WHEN pg_has_role(r.name, 'holdline_tenant', 'USAGE')
-                     AND NOT pg_has_role(r.name, 'holdline_admin', 'USAGE')
-                THEN ARRAY(SELECT t.domain::text FROM tenant_role t
-                           WHERE pg_has_role(r.name, t.role, 'USAGE')) END
-    FROM (SELECT CASE current_setting('role') WHEN 'none' THEN session_user::name
-                 ELSE current_setting('role')::name END) r (name)
+DECLARE
+    acting CONSTANT name := CASE current_setting('role') WHEN 'none' THEN session_user::name
+                                 ELSE current_setting('role')::name END;
+BEGIN
+    IF pg_has_role(acting, 'holdline_tenant', 'USAGE')
+       AND NOT pg_has_role(acting, 'holdline_admin', 'USAGE') THEN
+        RETURN ARRAY(SELECT t.domain::text FROM tenant_role t
+                     WHERE pg_has_role(acting, t.role, 'USAGE'));
+    END IF;
+    RETURN NULL;
+END
 $$;
 
 COMMENT ON FUNCTION public.tenant_of_session() IS 'For trigger functions: the domains of the tenant whose statement this is; NULL where it is the operator''s.';
