@@ -29,6 +29,7 @@ static void become(struct compare *c, enum compare_state state)
 static void rest(struct feed *feed, double seconds)
 {
     struct compare *c = &feed->compare;
+    c->whole = false;
     ev_timer_stop(feed->loop, &c->due);
     if (feed->options->compare_round_s == 0)
         return;
@@ -103,7 +104,8 @@ bool compare_send(struct feed *feed)
     const struct fill_range *range = fill_range(c->table);
     for (int i = 0; i < range->compare_words; i++)
         database_add_text(&p, buffer_slice(&c->after[i]).data);
-    enum error e = database_pipeline_add(&feed->keys, range->compare, &p);
+    enum error e =
+        database_pipeline_add(&feed->keys, c->whole ? range->statement : range->compare, &p);
     if (e == ERROR_NONE)
         e = database_sync(&feed->keys, FEED_READ_S);
     c->is_due = c->passed_over = false;
@@ -128,7 +130,9 @@ static void set_words(struct buffer out[3], const struct slice *words, size_t co
 static void take_rows(struct compare *c, const PGresult *result)
 {
     const struct fill_range *range = fill_range(c->table);
-    int rows = fill_range_rows(range, result, COMPARE_ROWS);
+    int limit = c->whole ? FILL_ROWS : COMPARE_ROWS;
+    int rows = fill_range_rows(range, result, limit);
+    c->whole = !c->whole && fill_range_cuts(range, result, limit);
     c->range = (struct difference_range){ .table = range->table, .to_end = rows == 0 };
     c->upto = c->from;
     for (int row = 0; row < rows; row += c->record.rows) {
@@ -233,6 +237,12 @@ void compare_result(struct feed *feed, const PGresult *result)
     }
     if (PQresultStatus(result) != PGRES_PIPELINE_SYNC)
         return;
+    if (c->whole) { /* only now it is known that it must be */
+        become(c, COMPARE_RESTING);
+        c->is_due = true;
+        feed_work(feed);
+        return;
+    }
     enum error e = find(feed);
     if (e != ERROR_NONE) {
         feed_store_failed(feed, e, "compare");

@@ -39,6 +39,7 @@ struct compare {
     struct difference_range range; /* under way; its slices lie in from and upto */
     struct record_key upto;
     bool cut;
+    bool whole; /* read as a fill's, since one key fills all of the short one */
     struct rows_record record;
     uint64_t through; /* queue number that the poll after the range has come to */
     double pause_s;

@@ -269,9 +269,10 @@ struct fill_range {
 };
 const struct fill_range *fill_range(size_t table);
 /* Rows of the result whose keys are whole; `limit` is the statement's. A key that fills all of it
- * is taken as far as it goes: part of a device's identities is never too much, and the comparison
- * finds the rest. */
+ * is taken as far as it goes. */
 int fill_range_rows(const struct fill_range *range, const PGresult *result, int limit);
+/* Whether one does: what lies behind is then unknown, that the device is disabled for one. */
+bool fill_range_cuts(const struct fill_range *range, const PGresult *result, int limit);
 /* The record of the rows from `row` on; record->rows of them. */
 static inline enum rows_outcome fill_range_read(const struct fill_range *range,
                                                 const PGresult *result, int row,

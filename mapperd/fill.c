@@ -50,6 +50,12 @@ int fill_range_rows(const struct fill_range *range, const PGresult *result, int 
     return last > 0 ? last : rows;
 }
 
+bool fill_range_cuts(const struct fill_range *range, const PGresult *result, int limit)
+{
+    int rows = PQntuples(result);
+    return range->same != NULL && rows >= limit && range->same(result, rows - 1, 0);
+}
+
 /* Which range copies the table. */
 static int range_of(enum store_table table)
 {
@@ -300,7 +306,7 @@ static enum error write_range(struct feed *feed, const struct fill_range *range,
         enum rows_outcome outcome = fill_range_read(range, result, row, record);
         if (outcome != ROWS_SKIP)
             record_key_copy(&frontier, &record->key);
-        if (range->table == STORE_BINDING)
+        if (range->table == STORE_BINDING && !record->key.failed)
             record_binding_prefix(&frontier, record->words[0]);
         if (outcome != ROWS_PRESENT)
             continue;
@@ -332,6 +338,30 @@ static enum error write_range(struct feed *feed, const struct fill_range *range,
     return ERROR_NONE;
 }
 
+/* A key of which the range had a part only is read again as a whole, before the new generation is
+ * served. */
+static enum error queue_cut(struct feed *feed, const struct fill_range *range)
+{
+    struct store_writer writer;
+    struct key key;
+    if (!range_key(range->table, record_key_slice(&feed->fill.frontier), &key))
+        return ERROR_NONE;
+    enum error e = store_begin(feed->store, &writer);
+    if (e != ERROR_NONE)
+        return e;
+    key.number = feed->meta.queue_next++;
+    key.large = true;
+    e = key_queue_put(&writer, &key);
+    if (e != ERROR_NONE) {
+        store_abort(&writer);
+        return e;
+    }
+    meta_write(&writer, &feed->meta);
+    feed->queue_may_hold = true;
+    atomic_fetch_add(&feed->statistics.keys_waiting, 1);
+    return store_commit(&writer);
+}
+
 /* A new generation that can't be written says nothing against the one that is served. */
 static enum error without_blame(const struct feed *feed, enum error e)
 {
@@ -342,7 +372,10 @@ static enum error without_blame(const struct feed *feed, enum error e)
 static void take_range(struct feed *feed, const PGresult *result)
 {
     struct fill *fill = &feed->fill;
-    enum error e = write_range(feed, &RANGES[fill->table], result);
+    const struct fill_range *range = &RANGES[fill->table];
+    enum error e = write_range(feed, range, result);
+    if (e == ERROR_NONE && fill_range_cuts(range, result, FILL_ROWS))
+        e = queue_cut(feed, range);
     if (e == ERROR_NONE &&
         (fill->after[0].failed || fill->after[1].failed || fill->after[2].failed))
         e = ERROR_MEMORY;

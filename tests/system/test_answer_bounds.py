@@ -1,7 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """What somebody provisions without measure makes no answer that breaks the link to mapperd, and no
 yes."""
+import shutil
+
+import pytest
+
 from tests.system.lib import Phone, cn_of, ready_phone, resp, sql, unique, wait_until
+from tests.system.test_compare import QUICK, a_round_passes, named
+from tests.system.test_mapperd_feed import info, state
 
 END = "0 deny * * * - - -"
 
@@ -51,3 +57,35 @@ def test_T55_a_device_with_too_many_identities_has_the_first_ones(fresh_lab):
     assert phone.options(from_=f"<sip:{last}>").status == 403
     assert bob.options().status == 200
     assert "row-skipped" in lab.log_of("mapperd").read_text()
+
+
+def with_identities(lab, cn, count):
+    sql(
+        lab,
+        "INSERT INTO cn_mapping (cn, identity) SELECT %s, lpad(n::text, 6, '0') || '@example.net'"
+        " FROM generate_series(1, %s) n",
+        cn,
+        count,
+    )
+
+
+@pytest.mark.lab(mapperd_conf={"compare_round_s": 0})
+def test_T55_a_disabled_device_whose_identities_fill_a_range_stays_disabled_through_a_fill(fresh_lab):
+    lab, cn = fresh_lab, cn_of()
+    lab.stop_program("mapperd")
+    sql(lab, "INSERT INTO device_info (cn, state) VALUES (%s, 'disabled')", cn)
+    with_identities(lab, cn, 6000)
+    shutil.rmtree(lab.path("lmdb"))
+    lab.path("lmdb").mkdir()
+    lab.start_program("mapperd")
+    assert int(info(lab)["fills"]) == 1
+    assert state(lab, cn) == "disabled"
+
+
+@QUICK
+def test_a_device_with_more_identities_than_a_compared_range_is_compared_as_a_whole(fresh_lab):
+    lab, cn = fresh_lab, cn_of()
+    with_identities(lab, cn, 1200)
+    wait_until(lambda: state(lab, cn) == "known", what="the device is known")
+    a_round_passes(lab)
+    assert named(lab) == 0
