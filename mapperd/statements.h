@@ -44,8 +44,8 @@ extern const struct database_statement STATEMENT_COMPARE_TRUST, STATEMENT_COMPAR
     STATEMENT_COMPARE_CREDENTIAL, STATEMENT_COMPARE_BLOCKED, STATEMENT_COMPARE_BINDING;
 
 /* What is asked many times a second on each connection, and to be prepared there; NULL ends. */
-extern const struct database_statement *const STATEMENTS_OF_LOG[], *const STATEMENTS_OF_KEYS[],
-    *const STATEMENTS_OF_BINDINGS[];
+extern const struct database_statement *const STATEMENTS_OF_LOG[],
+    *const STATEMENTS_OF_KEYS[], *const STATEMENTS_OF_BINDINGS[];
 
 /* $1 name: → id */
 extern const struct database_statement STATEMENT_ENROL;
