@@ -1,6 +1,23 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "common/number.h"
 
+/* Digits of what is read loosely: no rule names as many, and with what a plan puts before them they
+ * fit. What is longer is not let off for its length. */
+#define LOOSE_DIGITS_MAX 64
+
+/* How far what is no plain number is read. */
+enum loose_end { AT_STRANGER = 0, AT_LETTER, AT_END };
+
+static bool is_digit(char c)
+{
+    return c >= '0' && c <= '9';
+}
+
+static bool is_letter(char c)
+{
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+}
+
 /* Octets of the separator at `at`; 0: none stands there. */
 static size_t separator_size(struct slice user, size_t at)
 {
@@ -19,7 +36,7 @@ static bool read_digits(struct slice user, struct number *out)
         return false;
     for (size_t i = 0; i < user.size; i++) {
         char c = user.data[i];
-        bool digit = c >= '0' && c <= '9';
+        bool digit = is_digit(c);
 
         if ((separator = separator_size(user, i))) {
             i += separator - 1;
@@ -29,6 +46,45 @@ static bool read_digits(struct slice user, struct number *out)
             return false;
         digits |= digit;
         out->text[out->size++] = c;
+    }
+    return digits;
+}
+
+/* Octets of the character at `at`, which may be an escape. */
+static size_t character_size(struct slice user, size_t at)
+{
+    return user.data[at] == '%' && user.size - at >= 3 ? 3 : 1;
+}
+
+/* Where its first digit or '+' stands; at its end when a letter comes first, or neither. */
+static size_t beginning_of(struct slice user)
+{
+    size_t at = 0;
+
+    while (at < user.size && !is_digit(user.data[at]) && user.data[at] != '+') {
+        if (is_letter(user.data[at]))
+            return user.size;
+        at += character_size(user, at);
+    }
+    return at;
+}
+
+static bool read_loosely(struct slice user, enum loose_end end, struct number *out)
+{
+    size_t at = beginning_of(user);
+    bool digits = false;
+
+    while (at < user.size && out->size < LOOSE_DIGITS_MAX) {
+        char c = user.data[at];
+        size_t separator = separator_size(user, at);
+
+        if (is_digit(c) || (c == '+' && out->size == 0)) {
+            out->text[out->size++] = c;
+            digits |= is_digit(c);
+        } else if (!separator && (end == AT_STRANGER || (end == AT_LETTER && is_letter(c)))) {
+            break;
+        }
+        at += separator ? separator : character_size(user, at);
     }
     return digits;
 }
@@ -113,16 +169,21 @@ static void drop_zeros_behind_country(struct number *number, const struct number
     replace(number, zeros, plan->country);
 }
 
+/* False: it would be too long. */
+static bool apply(struct number *number, const struct number_plan *plan, bool whole)
+{
+    apply_international(number, plan->international);
+    if (!apply_national(number, plan) || (whole && !apply_local(number, plan)))
+        return false;
+    drop_zeros_behind_country(number, plan);
+    return true;
+}
+
 static bool read(struct slice user, const struct number_plan *plan, bool whole, struct number *out)
 {
     *out = (struct number){ .size = 0 };
-    if (read_digits(user, out)) {
-        apply_international(out, plan->international);
-        if (apply_national(out, plan) && (!whole || apply_local(out, plan))) {
-            drop_zeros_behind_country(out, plan);
-            return true;
-        }
-    }
+    if (read_digits(user, out) && apply(out, plan, whole))
+        return true;
     *out = (struct number){ .size = 0 };
     return false;
 }
@@ -135,4 +196,22 @@ bool number_read(struct slice user, const struct number_plan *plan, struct numbe
 bool number_read_beginning(struct slice user, const struct number_plan *plan, struct number *out)
 {
     return read(user, plan, false, out);
+}
+
+bool number_may_begin(struct slice user, const struct number_plan *plan,
+                      const struct number *beginning)
+{
+    for (enum loose_end end = AT_STRANGER; end <= AT_END; end++) {
+        struct number number = { .size = 0 };
+
+        if (read_loosely(user, end, &number) && apply(&number, plan, true) &&
+            begins(&number, 0, (struct slice){ beginning->text, beginning->size }))
+            return true;
+    }
+    return false;
+}
+
+bool number_is_begun(struct slice user)
+{
+    return beginning_of(user) < user.size;
 }

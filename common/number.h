@@ -41,4 +41,15 @@ bool number_read(struct slice user, const struct number_plan *plan, struct numbe
 /* The same for what only begins a number, as rules and routes name it: its length means nothing. */
 bool number_read_beginning(struct slice user, const struct number_plan *plan, struct number *out);
 
+/* Whether a canonical user part is, or might be taken for, a number that begins with `beginning`,
+ * which the same plan has read: for rules that deny. Gateways dial what is no plain number too
+ * (post-dial digits, pauses, extensions, separators of other kinds), and each drops other octets of
+ * it. So all of these are read: its digits up to the first octet that a number has not, those up to
+ * the first letter, and all of them. A name, which begins with a letter, is no number. */
+bool number_may_begin(struct slice user, const struct number_plan *plan,
+                      const struct number *beginning);
+
+/* Whether it begins as a number, whatever comes behind. */
+bool number_is_begun(struct slice user);
+
 #endif

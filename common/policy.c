@@ -278,7 +278,7 @@ static bool is_service_of(struct slice service, struct slice of)
 }
 
 /* The rule's number is read like the request's, so that 00 or 0 in either is + in both. */
-static bool number_matches(const struct policy_rule *rule, const struct policy_request *request)
+static bool is_number_of(const struct policy_rule *rule, const struct policy_request *request)
 {
     struct number wanted, number;
 
@@ -286,6 +286,26 @@ static bool number_matches(const struct policy_rule *rule, const struct policy_r
            number_read_beginning(rule->target, &request->plan, &wanted) &&
            slice_has_prefix((struct slice){ number.text, number.size },
                             (struct slice){ wanted.text, wanted.size });
+}
+
+/* A user of ours who exists by that name is none, nor one for whom somebody registers. */
+static bool may_be_taken_for_number(const struct policy_request *request)
+{
+    return !request->third_party && request->target_state != USER_KNOWN &&
+           request->target_state != USER_DISABLED;
+}
+
+/* What permits does so for plain numbers alone; nothing that a gateway might make of the user part
+ * gets past what does not. */
+static bool number_matches(const struct policy_rule *rule, const struct policy_request *request)
+{
+    struct number wanted;
+
+    if (is_number_of(rule, request))
+        return true;
+    return rule->effect != EFFECT_ALLOW && may_be_taken_for_number(request) &&
+           number_read_beginning(rule->target, &request->plan, &wanted) &&
+           number_may_begin(identity_user(request->target), &request->plan, &wanted);
 }
 
 static bool target_matches(const struct policy_rule *rule, const struct policy_request *request)
@@ -382,6 +402,13 @@ static bool grants(const struct policy_rule *rule, const struct policy_request *
     return !request->third_party || !is_any(rule->methods);
 }
 
+/* A password makes no number of what might only be taken for one. */
+static bool may_challenge(const struct policy_rule *rule, const struct policy_request *request)
+{
+    return takes_passwords(request->admission) && grants(rule, request) &&
+           (rule->target_kind != TARGET_NUMBER || is_number_of(rule, request));
+}
+
 static void apply_rule(struct decision *decision, const struct policy_rule *rule,
                        const struct policy_request *request)
 {
@@ -393,7 +420,7 @@ static void apply_rule(struct decision *decision, const struct policy_rule *rule
         *decision = allow();
         break;
     case EFFECT_CHALLENGE:
-        if (takes_passwords(request->admission) && grants(rule, request))
+        if (may_challenge(rule, request))
             apply_challenge(decision, request);
         break;
     case EFFECT_NONE:

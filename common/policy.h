@@ -138,7 +138,11 @@ struct decision policy_without_password(enum password_outcome outcome);
  * identity of size 0, a state NONE) or no value of its enum denies with REASON_NONE; a rule of no
  * known effect denies, one of no known kind of target matches nothing. A rule `challenge` permits
  * who has proved the password of From, and is a challenge for others; where the listener takes no
- * passwords it denies. */
+ * passwords it denies.
+ *
+ * A rule about a number permits plain numbers alone. One that denies or challenges meets besides
+ * what might be taken for such a number (number_may_begin()), unless a user of ours has that name;
+ * what it meets so it denies. */
 struct decision decide(const struct policy_peer *peer, const struct policy_request *request,
                        const struct policy_rights *rights);
 

@@ -155,13 +155,6 @@ static enum reason undo_strict_router(const struct message *message, const struc
     return REASON_ALLOWED;
 }
 
-static bool begins_as_number(const struct identity *identity)
-{
-    char first = identity->user_size ? identity->text[0] : '\0';
-
-    return first == '+' || first == '(' || (first >= '0' && first <= '9');
-}
-
 static void find_number_route(const struct config *config, struct request_target *out)
 {
     struct number number;
@@ -191,7 +184,8 @@ static enum reason read_identity(const struct config *config, const struct own_n
         out->kind = target_is_ours(names, &out->uri) ? REQUEST_TARGET_PROXY : REQUEST_TARGET_DOMAIN;
         return REASON_ALLOWED;
     }
-    if (!out->token.data && uri_has_routing_param(&out->uri) && begins_as_number(&out->identity))
+    if (!out->token.data && uri_has_routing_param(&out->uri) &&
+        number_is_begun(identity_user(&out->identity)))
         return REASON_NO_RIGHT; /* what follows would not be what the number rules saw (T21) */
     out->route = config_route_of_domain(config, identity_domain(&out->identity));
     out->kind = out->route ? REQUEST_TARGET_ROUTE : REQUEST_TARGET_USER;

@@ -151,16 +151,34 @@ def read(text):
     return parsed[text]
 
 
+SEPARATORS = rb"[\-.()]|%20"
+
+
 def first_entry(q, who):
     return next((e for e in q.entries if who and identity.covered(who, e)), b"")
 
 
 def digits(user, q, beginning=False):
-    """However a number is spelled, one text; None for what is none, or too long. The beginning of one
-    has no length yet."""
-    text = re.sub(rb"[\-.()]|%20", b"", user)
-    if not re.fullmatch(rb"\+?[0-9]+", text):
-        return None
+    """However a number is spelled, one text; None for what is none, or too long."""
+    text = re.sub(SEPARATORS, b"", user)
+    return by_plan(text, q, beginning) if re.fullmatch(rb"\+?[0-9]+", text) else None
+
+
+def likenesses(user, q):
+    """What a gateway could make of a user part that begins as a number: it ends behind the number, at
+    a letter, or never; what else stands in it counts nothing."""
+    text = re.sub(rb"%..", b"~", re.sub(SEPARATORS, b"", user))
+    begun = re.fullmatch(rb"[^0-9A-Za-z+]*(\+?)(.*)", text)
+    plus, rest = begun.groups()
+    if not plus and not re.match(rb"[0-9]", rest):
+        return []
+    ends = (re.split(end, rest)[0] for end in (rb"[^0-9]", rb"[A-Za-z]", rb"$"))
+    found = [re.sub(rb"[^0-9]", b"", text) for text in ends]
+    return [by_plan((plus + n)[:64], q) for n in found if n]
+
+
+def by_plan(text, q, beginning=False):
+    """The beginning of a number has no length yet."""
     fits = [p for p in q.international.split(b",") if p and text.startswith(p)]
     if fits:
         text = b"+" + text[len(max(fits, key=len)) :]
@@ -242,7 +260,14 @@ def read_rule(text):
     return rules_read[text]
 
 
-def reaches(r, q, target):
+def numbers(r, q, user, explicit):
+    """What permits sees plain numbers alone; what does not, all that might be taken for one, but in the
+    name of a user who exists, and where somebody registers for another."""
+    loosely = r.effect != ALLOW and q.target_state not in (KNOWN, DISABLED) and not explicit
+    return [digits(user, q), *(likenesses(user, q) if loosely else ())]
+
+
+def reaches(r, q, target, explicit):
     text, user_size = target
     is_service = text.startswith(b"urn:service:")
     if r.kind == ANY:
@@ -254,17 +279,17 @@ def reaches(r, q, target):
     if r.kind == DOMAIN:
         return text[user_size + 1 if user_size else 0 :] == r.target
     if r.kind == NUMBER:
-        number, wanted = digits(text[:user_size], q), digits(r.target, q, beginning=True)
-        return None not in (number, wanted) and number.startswith(wanted)
+        wanted = digits(r.target, q, beginning=True)
+        return wanted is not None and any(n and n.startswith(wanted) for n in numbers(r, q, text[:user_size], explicit))
     if r.kind == SERVICE:
         return is_service and (text[12:] + b".").startswith(r.target + b".")
     return False
 
 
-def fits(r, q, target):
+def fits(r, q, target, explicit):
     store = r.store in (b"*", q.store)
     method = q.method != b"" if r.methods == b"*" else q.method in r.list
-    return store and method and reaches(r, q, target)
+    return store and method and reaches(r, q, target, explicit)
 
 
 def in_force(rules, now):
@@ -273,7 +298,7 @@ def in_force(rules, now):
 
 def by_rules(q, target, texts, explicit=False):
     """explicit: only a rule that names the method permits; one of all methods can but forbid."""
-    rules = [r for r in map(read_rule, texts) if fits(r, q, target)]
+    rules = [r for r in map(read_rule, texts) if fits(r, q, target, explicit)]
     vague = [explicit and r.methods == b"*" for r in rules]
     rules = [r for r, v in zip(rules, vague) if not (v and r.effect == ALLOW)]
     chosen = in_force(rules, q.now)
@@ -285,7 +310,7 @@ def by_rules(q, target, texts, explicit=False):
     answer = no("rule-denies")
     if r.effect == ALLOW:
         answer = Answer(ALLOW, "allowed")
-    elif explicit and r.methods == b"*":
+    elif explicit and r.methods == b"*" or r.kind == NUMBER and digits(target[0][: target[1]], q) is None:
         pass
     elif r.effect == CHALLENGE and q.admission and DIGESTS.get(q.admission[0]) in ("fallback", "always"):
         answer = proves(q) or Answer(ALLOW, "allowed")

@@ -33,6 +33,11 @@ DIALLED = [b"tel:" + n for n in (b"+49900", b"0900", b"00900", b"+490900", b"+49
 DIALLED += [n + b"@x.org" for n in (b"1900", b"+1900", b"+11900", b"0111900", b"06900", b"+3606900", b"112", b"0", b"+49")]
 UNPREFIXED = [n + b"@x.org" for n in (b"5551234", b"555-1234", b"2125551234", b"12125551234", b"+5551234", b"911", b"0115551", b"055512")]
 LOCAL = [{}, {7: b"1212", 10: b"1"}, {7: b"490"}, {6: b"", 3: b"49", 248: b"49123456", 249: b"1", 250: b"1"}]
+LOOSE = [b"+4930123" + rest for rest in (b",1", b"p1", b"w1", b";x=1", b"/1", b"%3Bx", b"%C2%A01", b"*1", b"+1", b"%231")]
+LOOSE += [b",+4930,12", b"~+49%2F30", b"+49/30-1", b"+49%E2%80%9130", b"+,4930", b"++4930", b"+49a30", b"+a4930", b"00+4930"]
+LOOSE += [b"0049,30x", b"030/12p9", b"_030", b"%2B4930,", b"x+4930", b"alice4930", b"%2C", b"+x", b"49,30", b"555,1234x9", b"5551234,,9"]
+LOOSE = [user + b"@y.org" for user in LOOSE]
+LOOSE += [b"+49,30" + b"1" * n + b"@b.c" for n in (57, 58, 59, 200)] + [b"0" + b"3" * 249 + b"@b.c", b"tel:+4930;ext=1", b"y.org"]
 LONG = [b"0" + b"9" * n + b"@b.c" for n in (247, 248, 249)]  # the country makes it longer than an identity
 WANTED = [b"*", b"ours", b"user:bob@x.org", b"user:carol@y.org", b"domain:x.org", b"domain:y.org"]
 WANTED += [b"number:+4930", b"number:004930", b"number:0", b"number:4930", b"number:+49301234"]
@@ -189,6 +194,14 @@ def test_F45_every_rule_decides_as_by_the_model():
         for target in (*DIALLED, *LONG) for prefixes in (b"", b"00,011") for national in (b"", b"0", b"1", b"06")
         for country in (b"", b"49", b"1", b"36") for wanted in (b"0900", b"+49900", b"+490900", b"1900", b"+1900", b"0", b"00", b"+", b"112")
         if wanted != b"+"
+    ]  # fmt: skip
+    # What might be taken for a number.
+    questions += [
+        Question(target=target, target_state=state, national=national, country=country, local=local,
+                 admission=(2, 3, 3, password), password_user=A, rules=(b"5 %b * * number:%b - - -" % (effect, wanted), *more))
+        for target in LOOSE for state in (1, 2, 3, 4) for national, country in ((b"", b""), (b"0", b"49"))
+        for local in ({}, {7: b"4930"}) for effect, password in ((b"allow", 0), (b"deny", 0), (b"challenge", 0), (b"challenge", 1))
+        for wanted in (b"+4930", b"030", b"+493", b"+4930123", b"4", b"+491") for more in ((), (ANY,))
     ]  # fmt: skip
     # Numbers by their length.
     questions += [

@@ -72,6 +72,41 @@ def test_T21_every_spelling_of_a_number_is_decided_as_one_and_leaves_as_one(dial
     assert [checked(lab, alice, uri) for uri in ("tel:+493012345", f"0900123@{lab.domain}")] == ["allowed", "denied"]
 
 
+LOOSE = (
+    "+{c}{r},1", "+{c}{r}p1", "+{c}{r}w,1", "+{c}{r};x=1", "+{c}{r}%3Bx=1", "+{c}{r}*1", "+{c}{r}%231", "+{c}{r}x5",
+    "+{c}/{r}", "+{c},{r}", "++{c}{r}", "+{c}+{r}", "%2B{c}%2F{r}", "+{c}%C2%A0{r}", "~+{c}{r}", "+{c}a{r}", "+{c}/({r})p1",
+    "00{c}{r},1", "011{c}/{r}", "0{r},1", "0/{r}", "%30{r}p1", "+{c}(0)/{r}", "0{r}" + 9 * ",",
+)  # fmt: skip
+
+
+def test_T21_what_a_gateway_takes_for_a_denied_number_leaves_by_no_domain(dialling):
+    lab, alice, pbx = dialling
+    rule(lab, "everyone", "domain", pbx.domain, "allow", position=30)
+    rule(lab, "everyone", "domain", lab.domain, "allow", position=30)
+    wait_until(lambda: reaches(alice, pbx)[0] == 200, what="the rules")
+    for text in LOOSE:
+        user = text.format(c="49", r="900123")
+        for params in ("", ";user=phone", ";transport=tls"):
+            uri = f"sip:{user}@{pbx.domain}{params}"
+            status, warning = dial(alice, uri)
+            assert status == 403 and "rule-denies:" in warning, uri
+        assert checked(lab, alice, f"sip:{user}@{pbx.domain}") == "denied", user
+        assert dial(alice, f"sip:{user}@{lab.domain}")[0] in (403, 404), user  # a name there, which nobody has
+        other = f"sip:{text.format(c='49', r='30123')}@{pbx.domain}"
+        assert arrives(alice, pbx, other) == other
+        assert checked(lab, alice, other) == "allowed", other
+    for user in ("alice0900", "x+49900", "desk-0900"):
+        assert arrives(alice, pbx, f"sip:{user}@{pbx.domain}"), user
+    assert dial(alice, "tel:+49900123;ext=1")[0] == 403
+
+
+def test_a_user_of_ours_may_have_a_name_that_begins_like_a_denied_number(dialling):
+    lab, alice, _ = dialling
+    bob = ready_phone(lab, user="0900F2000001")
+    assert reaches(alice, bob)[0] == 200
+    assert checked(lab, alice, bob.identity) == "allowed"
+
+
 AMERICAN = {
     "number_prefixes": ["+1", "911"], "country_code": "1", "national_prefix": "1", "number_form": "e164",
     "local_numbers": ["10:+1", "7:+1212"],

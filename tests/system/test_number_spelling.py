@@ -46,5 +46,7 @@ def test_T21_routing_parameters_leave_by_no_number(dialling):
             f"sip:+4930@{pbx.domain};{parameter}",
             f"sip:+4930;{parameter}@{pbx.domain};user=phone",
             f"tel:+4930;{parameter}",
+            f"sip:-+4930;{parameter}@{pbx.domain}",
+            f"sip:%20+4930@{pbx.domain};{parameter}",
         ):
             assert reaches(alice, pbx, to=uri)[0] == 403, uri

@@ -124,6 +124,55 @@ static void test_T21_what_a_length_puts_before_a_number_is_read_on(void **state)
     assert_string_equal(number.text, "+49301");
 }
 
+static bool may_begin(const char *user, const struct number_plan *plan, const char *wanted)
+{
+    struct number beginning;
+
+    assert_true(number_read_beginning(slice_of(wanted), plan, &beginning));
+    return number_may_begin(slice_of(user), plan, &beginning);
+}
+
+static void test_T21_what_might_be_taken_for_a_number_may_begin_as_it(void **state)
+{
+    static const char *const like[] = {
+        "+49900",      "+49900,1", "+49900p1",  "+49900;x=1", "+49/900",      "+49%C2%A0900",
+        "+49a900",     "+,49900",  "++49900",   "0900/12",    "0049900%2312", "%20+49900",
+        "_+49900%2C1", "+49900%2", "00+499001", "00+49900p",
+    };
+    static const char *const other[] = { "",    "x+49900", "alice900", "+49",     "+49p90",
+                                         "%2C", "+x",      "9900",     "+4990,1" };
+    const struct number_plan plan = { .international = SLICE(NUMBER_INTERNATIONAL),
+                                      .national = SLICE("0"),
+                                      .country = SLICE("49") };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(like) / sizeof(like[0]); i++)
+        assert_true(may_begin(like[i], &plan, "0900"));
+    for (size_t i = 0; i < sizeof(other) / sizeof(other[0]); i++)
+        assert_false(may_begin(other[i], &plan, "0900"));
+    assert_true(number_is_begun(SLICE("%20(0")));
+    assert_true(number_is_begun(SLICE("-+")));
+    assert_false(number_is_begun(SLICE("")));
+    assert_false(number_is_begun(SLICE("-a1")));
+}
+
+static void test_T21_what_is_longer_than_any_number_may_begin_as_one(void **state)
+{
+    char far[IDENTITY_MAX + 1];
+    const struct number_local local[] = { { 4, { far, IDENTITY_MAX } } };
+    const struct number_plan plan = { .national = SLICE("0"), .country = SLICE("49") },
+                             too_long = { .local = local, .local_count = 1 };
+    char text[IDENTITY_MAX + 1] = "0900";
+
+    (void)state;
+    memset(text + 4, '1', IDENTITY_MAX - 4);
+    text[IDENTITY_MAX] = '\0';
+    assert_true(may_begin(text, &plan, "0900"));
+    memset(far, '1', sizeof far);
+    assert_false(may_begin("5551", &too_long, "555"));
+    assert_true(may_begin("55512", &too_long, "555"));
+}
+
 static void test_T32_a_number_that_its_plan_makes_too_long_is_none(void **state)
 {
     static const struct number_plan none = { .international = { "", 0 } };
@@ -155,6 +204,8 @@ int main(void)
         cmocka_unit_test(test_T21_a_dial_plan_gives_each_number_one_text),
         cmocka_unit_test(test_T21_numbers_without_prefix_are_read_by_their_length),
         cmocka_unit_test(test_T21_what_a_length_puts_before_a_number_is_read_on),
+        cmocka_unit_test(test_T21_what_might_be_taken_for_a_number_may_begin_as_it),
+        cmocka_unit_test(test_T21_what_is_longer_than_any_number_may_begin_as_one),
         cmocka_unit_test(test_T32_a_number_that_its_plan_makes_too_long_is_none),
     };
 
