@@ -661,3 +661,12 @@ struct decision decide(const struct policy_peer *peer, const struct policy_reque
     }
     return deny(REASON_NONE);
 }
+
+struct decision decide_admitted(const struct policy_peer *peer,
+                                const struct policy_request *request,
+                                const struct policy_rights *rights, enum admission admission)
+{
+    if (admission == ADMIT_AS_STRANGER || admission == ADMIT_AS_ANONYMOUS)
+        return decide_unknown(peer, request, admission == ADMIT_AS_STRANGER);
+    return decide_by_rights(peer, request, rights);
+}

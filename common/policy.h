@@ -146,4 +146,11 @@ struct decision policy_without_password(enum password_outcome outcome);
 struct decision decide(const struct policy_peer *peer, const struct policy_request *request,
                        const struct policy_rights *rights);
 
+/* May who was let in by `admission`, himself, send request->method to request->target? The rights
+ * of who is known, or for a stranger and an anonymous one the rules of `anonymous`; nothing of the
+ * peer but its store is read, nor who From is. */
+struct decision decide_admitted(const struct policy_peer *peer,
+                                const struct policy_request *request,
+                                const struct policy_rights *rights, enum admission admission);
+
 #endif

@@ -6,6 +6,7 @@
 #include "proxy/authorization/call_rates.h"
 #include "proxy/authorization/decision_line.h"
 #include "proxy/authorization/questions.h"
+#include "proxy/authorization/referral.h"
 #include "proxy/authorization/sender.h"
 #include "proxy/authorization/standing.h"
 #include "proxy/config.h"
@@ -65,26 +66,32 @@ static const struct policy_rights *rights_of_nobody(const struct authorization *
     return answer ? &answer->rights.rights : NULL;
 }
 
+static struct policy_request request_of(const struct authorization *a)
+{
+    const struct authorize_facts *facts = &a->facts;
+
+    return (struct policy_request){ .method = facts->method,
+                                    .from = facts->from,
+                                    .to = facts->to,
+                                    .to_state = find_to_state(a),
+                                    .to_ourselves = a->to_ourselves,
+                                    .target = facts->target,
+                                    .target_state = a->target_state,
+                                    .plan = a->facts.plan,
+                                    .now_unix_s = a->base->now_unix_s,
+                                    .anonymous = rights_of_nobody(a),
+                                    .admission = takes_part(a) ? &a->admission : NULL };
+}
+
 /* As a new request. `rights` NULL: what the peer alone allows to say; REASON_NONE then means that
  * nothing speaks against it so far. */
 static struct decision decide_new(struct authorization *a, const struct policy_rights *rights)
 {
-    const struct authorize_facts *facts = &a->facts;
     struct policy_peer peer = { .state = sender_state(a),
                                 .store = a->peer->certificate
                                              ? slice_of(a->peer->certificate->store)
                                              : SLICE("") };
-    struct policy_request request = { .method = facts->method,
-                                      .from = facts->from,
-                                      .to = facts->to,
-                                      .to_state = find_to_state(a),
-                                      .to_ourselves = a->to_ourselves,
-                                      .target = facts->target,
-                                      .target_state = a->target_state,
-                                      .plan = a->facts.plan,
-                                      .now_unix_s = a->base->now_unix_s,
-                                      .anonymous = rights_of_nobody(a),
-                                      .admission = takes_part(a) ? &a->admission : NULL };
+    struct policy_request request = request_of(a);
     struct decision decision;
     struct slice *made;
 
@@ -141,7 +148,8 @@ static struct decision check_to(const struct authorization *a, struct decision d
     return decision;
 }
 
-static struct decision decide_late(struct authorization *a)
+/* The request itself. */
+static struct decision decide_request(struct authorization *a)
 {
     const struct policy_rights *rights = rights_of_from(a);
 
@@ -162,6 +170,13 @@ static struct decision decide_late(struct authorization *a)
                               .reason = REASON_ALLOWED,
                               .entry = { a->entry, 0 },
                               .edge_unix_s = UINT64_MAX };
+}
+
+static struct decision decide_late(struct authorization *a)
+{
+    const struct policy_request request = request_of(a);
+
+    return referral_check(a, &request, rights_of_from(a), decide_request(a));
 }
 
 /* F43: nobody is transferred in another's name. */
@@ -471,6 +486,8 @@ enum authorization_state authorize_again(struct authorization *a)
 {
     assert(a->state == AUTHORIZATION_DECIDED);
     lookup_leave(&a->waiters[AUTHORIZATION_LOCATE]);
+    if (a->facts.referral && a->facts.referral->want_locate)
+        lookup_leave(&a->waiters[AUTHORIZATION_REFERRED]);
     authenticate_again(a);
     a->standing = STANDING_NONE;
     a->locate = NULL;

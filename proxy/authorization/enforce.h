@@ -41,6 +41,9 @@
  *
  * Referred-By of a REFER must be From, or an identity of the peer (F43).
  *
+ * Who sends a REFER must himself be permitted to send INVITE to its Refer-To, in a dialog too: else
+ * whoever may call more would call for him (referral.h).
+ *
  * Passwords: where decide() asks for one and the request has credentials, CREDENTIAL of From is
  * asked, then of the user whom their name means, if that is another: he will not be permitted From,
  * but is told so. Nothing of the target is asked before the password is proved.
@@ -63,14 +66,24 @@
 #include "proxy/authorization/ground.h"
 #include "proxy/authorization/peer.h"
 
+/* Whom a REFER asks its receiver to call (RFC 3515). As target, number, want_locate below. */
+struct authorize_referral {
+    const struct identity *target;
+    struct number_plan plan;
+    const struct identity *number;
+    struct number_plan number_plan;
+    bool want_locate;
+};
+
 /* What the decision is about. Everything it points to outlives the authorization. */
 struct authorize_facts {
     struct slice method;
     const struct identity *from;
     const struct identity *to;       /* of a REGISTER, else NULL */
     const struct identity *referrer; /* Referred-By of a REFER, if it has one; else NULL */
-    const struct identity *target;   /* what the request will reach; without user part: a domain */
-    struct number_plan plan;         /* by which rules read the target as a number */
+    const struct authorize_referral *referral; /* of a REFER that has the other call somebody */
+    const struct identity *target; /* what the request will reach; without user part: a domain */
+    struct number_plan plan;       /* by which rules read the target as a number */
     /* Where it goes instead when LOCATE says that no user of ours is, or is registered as, the
      * target; NULL: nowhere. For rights it is a number without domain, which is nobody's. */
     const struct identity *number;
@@ -97,6 +110,7 @@ enum authorization_slot {
     AUTHORIZATION_TO,
     AUTHORIZATION_TARGET,
     AUTHORIZATION_ANONYMOUS,
+    AUTHORIZATION_REFERRED,
     AUTHORIZATION_LOCATE,
     AUTHORIZATION_SLOTS
 };

@@ -64,7 +64,7 @@ static bool may_be_nobody(const struct authorization *a)
     enum admission admission = admission_of(&facts);
 
     return (admission == ADMIT_AS_STRANGER || admission == ADMIT_AS_ANONYMOUS) &&
-           questions_is_foreign(a) && standing_is_full_check(a);
+           questions_is_foreign(a) && (standing_is_full_check(a) || a->facts.referral);
 }
 
 static bool is_needed(const struct authorization *a, enum authorization_slot slot)
@@ -90,6 +90,8 @@ static bool is_needed(const struct authorization *a, enum authorization_slot slo
                !questions_is_located(facts, facts->target);
     case AUTHORIZATION_ANONYMOUS:
         return may_be_nobody(a);
+    case AUTHORIZATION_REFERRED:
+        return facts->referral && questions_may_be_ours(facts->referral->target);
     case AUTHORIZATION_LOCATE:
         return facts->want_locate && located(facts) && questions_is_located(facts, located(facts));
     case AUTHORIZATION_SLOTS:
@@ -119,6 +121,10 @@ static enum lookup_outcome ask_slot(struct authorization *a, enum authorization_
         return lookup_rights(a->ask, waiter, identity_domain(facts->target));
     case AUTHORIZATION_ANONYMOUS:
         return lookup_rights(a->ask, waiter, SLICE("anonymous.invalid"));
+    case AUTHORIZATION_REFERRED:
+        if (facts->referral->want_locate)
+            return lookup_locate(a->ask, waiter, identity_text(facts->referral->target));
+        return lookup_rights(a->ask, waiter, identity_domain(facts->referral->target));
     case AUTHORIZATION_LOCATE:
         return lookup_locate(a->ask, waiter, identity_text(located(facts)));
     case AUTHORIZATION_SLOTS:

@@ -380,6 +380,46 @@ static enum reason read_referrer(struct request *request)
     return read_name(value, &request->referrer) ? REASON_ALLOWED : REASON_MALFORMED;
 }
 
+/* Whom a REFER has the other side call, if that can be a call through us. Our own address is
+ * nobody.
+ */
+static enum reason read_referral(struct request *request)
+{
+    struct slice value = message_value(&request->message, HEADER_REFER_TO);
+    struct arena *arena = &request->message.arena;
+    struct request_target *target;
+    struct name_addr address;
+    enum reason reason;
+
+    if (request->message.method != METHOD_REFER || !value.data)
+        return REASON_ALLOWED;
+    if (header_parse_name_addr(value, &address) != ERROR_NONE)
+        return REASON_MALFORMED;
+    target = arena_alloc(arena, sizeof *target);
+    if (!target)
+        return REASON_OUT_OF_MEMORY;
+    reason = target_read_referred(address.uri, request->layer->base->config, &request->layer->names,
+                                  target);
+    if (reason == REASON_NO_RIGHT)
+        return REASON_REFER_TO_NOT_PERMITTED;
+    if (reason != REASON_ALLOWED || target->kind == REQUEST_TARGET_NONE ||
+        target->kind == REQUEST_TARGET_PROXY)
+        return reason;
+    request->referral = arena_alloc(arena, sizeof *request->referral);
+    if (!request->referral)
+        return REASON_OUT_OF_MEMORY;
+    *request->referral = (struct authorize_referral){
+        .target = target->kind == REQUEST_TARGET_NUMBER ? &target->number : &target->identity,
+        .plan = target->plan,
+        .want_locate = target->kind == REQUEST_TARGET_USER,
+    };
+    if (target->number_route) {
+        request->referral->number = &target->number;
+        request->referral->number_plan = target->number_route->plan;
+    }
+    return REASON_ALLOWED;
+}
+
 /* All that must be known before permission is asked for. */
 static enum reason prepare(struct request *request, struct buffer *unsupported)
 {
@@ -401,6 +441,8 @@ static enum reason prepare(struct request *request, struct buffer *unsupported)
         reason = check_service(request);
     if (reason == REASON_ALLOWED)
         reason = read_referrer(request);
+    if (reason == REASON_ALLOWED)
+        reason = read_referral(request);
     find_speaker(request);
     if (reason == REASON_ALLOWED && request->target.foreign_route && !request->in_dialog)
         reason = request->endpoint->peer->trusted ? target_follow_route(&request->target)

@@ -466,6 +466,7 @@ void request_authorize(struct request *request)
         .method = message_method(&request->message),
         .from = &request->speaker,
         .referrer = request->referrer.size ? &request->referrer : NULL,
+        .referral = request->referral,
         .to = request->message.method == METHOD_REGISTER ? &request->to : NULL,
         .admission = request->admission,
         .credentials = request->credentials,

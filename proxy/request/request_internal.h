@@ -104,6 +104,7 @@ struct request {
     struct identity from, to;
     struct identity speaker;  /* who it is for rights: From, or who is behind an anonymous one */
     struct identity referrer; /* Referred-By of a REFER; size 0: none */
+    struct authorize_referral *referral; /* of a REFER, of the arena; NULL: nobody is called */
     bool of_trusted;          /* its peer is in our trust domain (RFC 3325) */
     enum transport incoming;  /* that it came over */
     const char *reached;      /* where: connection_advertised(), of the arena */

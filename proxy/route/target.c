@@ -221,6 +221,15 @@ enum reason target_read(const struct message *message, const struct config *conf
     return reason;
 }
 
+enum reason target_read_referred(struct slice uri, const struct config *config,
+                                 const struct own_names *names, struct request_target *out)
+{
+    *out = (struct request_target){ .uri_text = uri, .plan.international = config->international };
+    if (uri_parse(uri, &out->uri) != ERROR_NONE)
+        return REASON_MALFORMED;
+    return out->uri.scheme == URI_OTHER ? REASON_ALLOWED : read_identity(config, names, out);
+}
+
 enum reason target_follow_route(struct request_target *target)
 {
     struct identity reached;

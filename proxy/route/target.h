@@ -69,6 +69,12 @@ struct request_target {
 enum reason target_read(const struct message *message, const struct config *config,
                         const struct own_names *names, struct request_target *out) MUST_CHECK;
 
+/* The same for whom a URI means that the other side is to send a request to, as Refer-To's; headers
+ * in it are his business. Its kind is NONE for a scheme that nothing is sent to through us. */
+enum reason target_read_referred(struct slice uri, const struct config *config,
+                                 const struct own_names *names,
+                                 struct request_target *out) MUST_CHECK;
+
 /* For a trusted peer's request with a Route that is not ours: it goes to the configured route that
  * this Route names by its domain or address, and the target, for rights, is the user at that
  * route's domain. ROUTE_NOT_PERMITTED: no such route, or nothing that a rule could be about. */

@@ -460,6 +460,19 @@ def test_F45_a_rule_asks_for_the_password_besides_the_certificate(fresh_lab):
         callee.reply(callee.expect("MESSAGE"), 200)
         assert phone.response(signed).status == 200
         assert phone.options().status == 200, "nothing else needs it"
+        sql(lab, "UPDATE rights_rule SET methods = '{INVITE}' WHERE who = %s", phone.identity)
+        refer = phone.request("REFER", callee.aor, Refer_To=f"<{callee.aor}>")
+        wait_until(lambda: " INVITE " in str(resp(lab, "RIGHTS", phone.identity)))
+        wait_until(lambda: phone.exchange(phone.request("MESSAGE", f"sip:nobody@{lab.domain}")).status == 404)
+        first = phone.exchange(refer)
+        assert_challenged(first, "credentials-required")
+        signed = login(first, phone.user, PASSWORD).sign(refer)
+        phone.send(signed)
+        callee.reply(callee.expect("REFER"), 202)
+        assert phone.response(signed).status == 202, "to have others called needs what a call needs"
+        sql(lab, "UPDATE rights_rule SET methods = '{MESSAGE}' WHERE who = %s", phone.identity)
+        wait_until(lambda: " MESSAGE " in str(resp(lab, "RIGHTS", phone.identity)))
+        wait_until(lambda: phone.exchange(phone.request("MESSAGE", callee.aor)).status == 407)
         phone.connect(listener="tls")  # which takes no passwords
         denied = phone.exchange(phone.request("MESSAGE", callee.aor, body="x"))
         assert denied.status == 403 and "rule-denies" in warning(denied)

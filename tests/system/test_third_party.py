@@ -287,6 +287,29 @@ def test_T18_a_dialog_with_the_phone_goes_on_while_it_holds_who_registered_it(sc
     assert scene.caller.response(bye).status == 200
 
 
+def test_F41_who_registered_for_another_has_nobody_called_by_that_ones_rights(scene):
+    target = f"other.{scene.lab.domain}"
+    add = (
+        "INSERT INTO rights_rule (position, who_kind, who, methods, target_kind, target, effect)"
+        " VALUES (1, 'user', %s, '{INVITE}', 'domain', %s, 'allow')"
+    )
+    scene.registered()
+    sql(scene.lab, add, scene.guest.identity, target)
+    wait_until(lambda: target in str(resp(scene.lab, "RIGHTS", scene.guest.identity)))
+    _, into = establish(scene.caller, scene.desk, scene.guest.aor)
+    assert reason(into.exchange("REFER", Refer_To=f"<sip:x@{target}>")) == "refer-to-not-permitted"
+    sql(scene.lab, add, scene.desk.identity, target)
+
+    def refers():
+        sent = into.send("REFER", Refer_To=f"<sip:x@{target}>")
+        wait_until(lambda: scene.caller.seen("REFER") or scene.desk.seen(403), what="REFER or 403")
+        if scene.caller.seen("REFER"):
+            scene.caller.reply(scene.caller.expect("REFER"), 202)
+        return scene.desk.response(sent).status == 202
+
+    wait_until(refers, what="its own right")
+
+
 @pytest.mark.tsan
 def test_F63_a_call_finds_the_newest_connection_that_holds_who_registered_it(scene):
     scene.registered()

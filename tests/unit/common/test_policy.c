@@ -710,6 +710,44 @@ static void test_edge_of_cached_rights(void **state)
     assert_true(policy_rights_edge_unix_s(&rights, 0) == UINT64_MAX);
 }
 
+static void test_who_was_let_in_is_decided_by_his_own_rules(void **state)
+{
+    struct policy_rule rules[] = {
+        { .id = 7, .effect = EFFECT_ALLOW, .target_kind = TARGET_DOMAIN }
+    };
+    const struct policy_rights rights = { USER_KNOWN, rules, 1 }, none = { USER_KNOWN, NULL, 0 };
+    const struct policy_peer peer = { .store = SLICE("device") };
+    struct identity bob, carol;
+    struct policy_request request = { .method = SLICE("INVITE"), .target = &carol };
+
+    (void)state;
+    rules[0].store = rules[0].methods = SLICE("*");
+    rules[0].target = SLICE("y.org");
+    rules[0].until_unix_s = UINT64_MAX;
+    assert_int_equal(identity_from_text(&bob, SLICE(BOB)), ERROR_NONE);
+    assert_int_equal(identity_from_text(&carol, SLICE("carol@y.org")), ERROR_NONE);
+    request.target_state = USER_FOREIGN;
+    for (enum admission a = ADMISSION_NONE; a <= REFUSE_WITHOUT_CERTIFICATE; a++) {
+        bool nobody = a == ADMIT_AS_STRANGER || a == ADMIT_AS_ANONYMOUS;
+
+        request.anonymous = nobody ? &rights : &none;
+        assert_int_equal(decide_admitted(&peer, &request, nobody ? &none : &rights, a).effect,
+                         EFFECT_ALLOW);
+        request.anonymous = nobody ? &none : &rights;
+        assert_int_equal(decide_admitted(&peer, &request, nobody ? &rights : &none, a).effect,
+                         EFFECT_DENY);
+        request.anonymous = NULL;
+        assert_int_equal(decide_admitted(&peer, &request, NULL, a).reason, REASON_NONE);
+    }
+    request.target = &bob;
+    request.target_state = USER_KNOWN;
+    request.anonymous = &none;
+    assert_int_equal(decide_admitted(&peer, &request, NULL, ADMIT_AS_STRANGER).effect,
+                     EFFECT_ALLOW);
+    assert_int_equal(decide_admitted(&peer, &request, NULL, ADMIT_AS_ANONYMOUS).effect,
+                     EFFECT_DENY);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -721,6 +759,7 @@ int main(void)
         cmocka_unit_test(test_rule_text),
         cmocka_unit_test(test_malformed_rules_make_the_answer_unusable),
         cmocka_unit_test(test_edge_of_cached_rights),
+        cmocka_unit_test(test_who_was_let_in_is_decided_by_his_own_rules),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
