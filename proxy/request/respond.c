@@ -50,9 +50,12 @@ void respond_status(struct request *request, unsigned status, struct slice heade
     send_up(request, status, buffer_slice(out));
 }
 
+/* The 500s among them speak of one device, or of one server behind us; 503 upstream would speak of
+ * us (16.7 step 6). */
 bool respond_wants_retry(enum reason reason)
 {
-    return reason_status(reason) == 503 || reason == REASON_PARK_BOUND_DEVICE;
+    return reason_status(reason) == 503 || reason == REASON_PARK_BOUND_DEVICE ||
+           reason == REASON_NEXT_HOP_UNREACHABLE;
 }
 
 /* Warning 399 with the reason's name and text; headers that a status asks for. */
@@ -247,6 +250,15 @@ static bool is_late(const struct request *request, enum reason reason)
     return buffer_size(&request->best) ? request->best_status == 408 : reason == REASON_TIMEOUT;
 }
 
+/* Who has given up is told that, not that a server could not be reached or did not answer in time,
+ * whatever he would have been told otherwise (16.7 step 6: 503 is not passed on anyway; 16.10).
+ * What a callee has decided meanwhile he is told. */
+static bool is_moot(const struct request *request)
+{
+    return request->cancelled && (!buffer_size(&request->best) || request->best_status == 408 ||
+                                  request->best_status == 503);
+}
+
 /* All branches have ended without success. */
 void respond_best(struct request *request)
 {
@@ -254,8 +266,7 @@ void respond_best(struct request *request)
 
     if (is_late(request, reason)) {
         request_become(request, REQUEST_DONE);
-    } else if (request->cancelled &&
-               (!buffer_size(&request->best) || request->best_status == 408)) {
+    } else if (is_moot(request)) {
         respond(request, REASON_CANCELLED, NULL);
         request_become(request, REQUEST_DONE);
     } else if (buffer_size(&request->best) && request->best_status != 503) {

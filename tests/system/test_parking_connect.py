@@ -73,7 +73,7 @@ def held_call(lab):
     out.expect(100)
     alice.options()
     wait_until(lambda: connecting(lab), what="the proxy connects to the PBX")
-    assert not alice.seen(403) and not alice.seen(503)
+    assert not alice.seen(403) and not alice.seen(500)
     return alice, out
 
 

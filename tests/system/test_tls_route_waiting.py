@@ -28,7 +28,7 @@ def held_call(lab, partner, where):
     else:
         wait_until(lambda: partner.turn().accepted, what="the proxy is connected")
     alice.options()
-    assert not alice.seen(403) and not alice.seen(503)
+    assert not alice.seen(403) and not alice.seen(500)
     return alice, out
 
 
