@@ -227,6 +227,7 @@ static void on_provisional(struct branch *branch, const struct message *message)
     struct request *request = branch->request;
     bool restart = message->status > 100 || branch->probe_due; /* 16.7 step 2 */
 
+    branch->rang |= message->status > 100;
     if (branch->state == BRANCH_TRYING)
         branch_become(branch, BRANCH_PROCEEDING);
     if (branch->state == BRANCH_PROCEEDING) {
@@ -365,19 +366,28 @@ enum error branch_started(struct branch *branch, struct slice bytes)
     return error;
 }
 
-/* Its connection has closed after it was written (16.9). A phone may come back and answer from
- * there; a next hop that has not said a word counts as unreachable. */
+static bool is_unanswered(const struct branch *branch)
+{
+    return branch->state == BRANCH_TRYING || (branch->state == BRANCH_PROCEEDING && !branch->rang);
+}
+
+/* Its connection has closed after it was written: that counts as 503 (8.1.3.1, 16.9), for a next
+ * hop that has said at most 100 at once, since that speaks of itself alone (21.1.1), and who closes
+ * under a request that it has just taken has hardly the mind to answer it. A response by another
+ * connection is possible (18.2.2, RFC 5923): where it rings already it is given some time, as a
+ * phone is, which may come back and answer from there; then who has no connection with us can't
+ * give any. */
 static void on_lost(struct branch *branch)
 {
     const struct config_timers *timers = &branch->request->layer->base->config->timers;
 
-    if (branch->target.route) {
-        if (branch->state == BRANCH_TRYING && !failover_unreached(branch))
+    if (branch->target.route && is_unanswered(branch)) {
+        if (!failover_unreached(branch))
             branch_fail(branch, REASON_NEXT_HOP_UNREACHABLE);
-        return; /* else it may answer by a connection of its own */
+        return;
     }
-    if (branch->state != BRANCH_TRYING && branch->state != BRANCH_PROCEEDING &&
-        branch->state != BRANCH_CANCELLING)
+    if (branch->lost || (branch->state != BRANCH_TRYING && branch->state != BRANCH_PROCEEDING &&
+                         branch->state != BRANCH_CANCELLING))
         return;
     branch->lost = true;
     branch->probe_due = branch->state != BRANCH_CANCELLING;

@@ -43,10 +43,11 @@ static void pause_server(const struct branch *branch, uint64_t wait_ms)
                         layer->base->now_mono_ms + wait_ms);
 }
 
+/* Once it rings there, it is not to ring elsewhere. */
 bool failover_unreached(struct branch *branch)
 {
     pause_server(branch, branch->request->layer->base->config->timers.next_hop_pause_ms);
-    return go_on(branch);
+    return !branch->rang && go_on(branch);
 }
 
 /* A non-INVITE that has run into its time-out is over for its sender as well (RFC 4320 4.2). */

@@ -245,7 +245,8 @@ void forward_outdated(struct request *request)
     forward_recheck_if_outdated(request);
 }
 
-/* The connection to a next hop is open, or will not be. */
+/* The connection to a next hop is open, or will not be, or is not any more. Of its own connections
+ * a letter tells (delivery_endpoint_gone()), which knows a few branches only. */
 void request_layer_connected(struct request_layer *layer, struct flow flow, bool opened)
 {
     struct request *request, *next;
@@ -255,8 +256,13 @@ void request_layer_connected(struct request_layer *layer, struct flow flow, bool
     {
         DL_FOREACH_SAFE(request->branches, branch, branch_next)
         {
-            if (!branch->connecting || !flow_equal(branch->target.flow, flow))
+            if (!flow_equal(branch->target.flow, flow))
                 continue;
+            if (!branch->connecting) {
+                if (!opened && branch->target.route)
+                    branch_not_sent(branch, DELIVERY_LOST);
+                continue;
+            }
             branch->connecting = false;
             if (!opened && failover_unreached(branch))
                 continue;

@@ -83,6 +83,7 @@ struct branch {
     char id[TRANSACTION_BRANCH_MAX + 1];
     unsigned moves;    /* how often it was written anew for another listener */
     bool connecting;   /* waits until the next hop's connection is open */
+    bool rang;         /* a provisional response but 100 came: somebody beyond the next hop */
     bool lost;         /* the connection it was written to has closed; nothing came since */
     bool probe_due;    /* the timer is for looking whether the device is back */
     UT_hash_handle hh; /* layer->branches, by id */
@@ -104,10 +105,10 @@ struct request {
     struct identity from, to;
     struct identity speaker;  /* who it is for rights: From, or who is behind an anonymous one */
     struct identity referrer; /* Referred-By of a REFER; size 0: none */
-    struct authorize_referral *referral; /* of a REFER, of the arena; NULL: nobody is called */
-    bool of_trusted;          /* its peer is in our trust domain (RFC 3325) */
-    enum transport incoming;  /* that it came over */
-    const char *reached;      /* where: connection_advertised(), of the arena */
+    struct authorize_referral *referral;    /* of a REFER, of the arena; NULL: nobody is called */
+    bool of_trusted;                        /* its peer is in our trust domain (RFC 3325) */
+    enum transport incoming;                /* that it came over */
+    const char *reached;                    /* where: connection_advertised(), of the arena */
     struct policy_admission admission;      /* how its listener admits */
     struct slice realm;                     /* of challenges; empty: no passwords there */
     struct digest_credentials *credentials; /* for that realm; NULL: none. Of the arena */
@@ -244,7 +245,8 @@ enum error branch_started(struct branch *branch, struct slice bytes) MUST_CHECK;
 /* What one server of a route has not done another may (RFC 3261 16.7, RFC 3263 4.3): the branch is
  * over and a new one goes to the next. False: it is as it was; there is no other, it is no route or
  * in a dialog, or nobody waits any more. What a server has decided is none of its failures. */
-bool failover_unreached(struct branch *branch) MUST_CHECK; /* no connection, or lost unanswered */
+bool failover_unreached(struct branch *branch) MUST_CHECK; /* no connection, or lost before any
+                                                              response but 100 */
 bool failover_unanswered(struct branch *branch) MUST_CHECK;
 bool failover_unavailable(struct branch *branch,
                           const struct message *response) MUST_CHECK; /* 503 */

@@ -121,6 +121,68 @@ def test_F65_a_connection_that_ends_before_an_answer_is_a_failure(servers):
     answered_by(alice, second, request)
 
 
+@pytest.mark.parametrize("trying", [False, True])
+def test_F65_a_call_whose_server_has_said_at_most_100_goes_to_the_next(servers, trying):
+    lab, first, second, alice = servers()
+    out = alice.invite(first.aor)
+    left = first.expect_call()
+    if trying:
+        left.reply(100)
+        again = alice.invite(first.aor)  # its 100 has been read once this one is there
+        behind = first.expect_call()
+        behind.reply(180)
+        again.expect(180)
+    left.invite.stream.close()
+    into = second.expect_call()
+    assert into.invite.call_id == out.invite.call_id
+    into.reply(200)
+    assert out.answer().status == 200
+    assert into.expect_ack()
+
+
+def test_a_call_that_no_server_is_left_for_ends_at_once_and_not_with_503(servers):
+    lab, first, second, alice = servers()
+    goes(lab, second)
+    calls = [alice.invite(first.aor) for _ in range(20)]  # more than a connection's list has room for
+    taken = [first.expect_call() for _ in calls]
+    for into in taken:
+        into.reply(100)
+    taken[0].invite.stream.close()
+    for out in calls:
+        answer = out.answer()
+        assert answer.status == 500 and "next-hop-unreachable:" in answer.get("Warning") and answer.get("Retry-After")
+
+
+def test_a_call_that_rings_at_a_server_whose_connection_ends_goes_nowhere_else(servers):
+    lab, first, second, alice = servers(t1=50, t2=300)
+    out = alice.invite(first.aor)
+    into = first.expect_call()
+    into.reply(180)
+    out.expect(180)
+    into.invite.stream.close()
+    assert out.answer().status == 500
+    assert not second.seen("INVITE") and not first.seen("INVITE")
+
+
+@pytest.mark.lab(workers=1, proxy_conf={"t2": 15000})
+def test_a_call_that_rings_is_answered_by_another_connection_of_the_next_hop(fresh_lab):
+    with Pbx(fresh_lab) as pbx:
+        alice = ready_phone(fresh_lab)
+        rule(fresh_lab, "everyone", "domain", pbx.domain, "allow")
+        wait_until(lambda: reaches(alice, pbx)[0] == 200, what="the rule")
+        out = alice.invite(pbx.aor)
+        into = pbx.expect_call()
+        into.reply(180)
+        out.expect(180)
+        before = connections(fresh_lab)
+        into.invite.stream.close()
+        wait_until(lambda: connections(fresh_lab) == before - 1, what="the proxy notices the end")
+        pbx.connect()
+        into.invite.stream = pbx.stream
+        into.reply(200)
+        assert out.answer().status == 200
+
+
 def test_F65_a_call_stays_with_the_server_that_took_it(servers):
     lab, first, second, alice = servers()
     out = alice.invite(first.aor)
