@@ -178,6 +178,44 @@ enum delivery_outcome forward_probe(const struct branch *branch)
     return delivery_send(branch->request->layer->delivery, &order, SLICE(""));
 }
 
+/* As long as the answer to it is repeated (13.3.1.4); later nobody waits for it. */
+static enum error start_ack_deadline(struct request *request)
+{
+    struct worker_base *base = request->layer->base;
+
+    return timer_start(&base->timers, &request->deadline,
+                       base->now_mono_ms + 64 * base->config->timers.t1_ms);
+}
+
+/* An ACK has no transaction, and nobody is told what becomes of it (17.1.1.3; 16.11 does the same
+ * without state). False: it is over. */
+static bool send_ack(struct branch *branch)
+{
+    struct request_layer *layer = branch->request->layer;
+    char id[TRANSACTION_BRANCH_MAX + 1];
+    enum delivery_outcome outcome = DELIVERY_FULL;
+
+    transaction_branch_make(id, layer->base->index);
+    if (write_branch(branch, id) == ERROR_NONE)
+        outcome = deliver(branch, buffer_slice(&layer->out));
+    if (branch->connecting || outcome == DELIVERY_OUTDATED)
+        return true;
+    if (outcome != DELIVERY_WRITTEN && outcome != DELIVERY_MAILED)
+        counter_add(&layer->base->counters->dropped);
+    return false;
+}
+
+/* One that was kept. */
+static void send_ack_again(struct branch *branch)
+{
+    struct request *request = branch->request;
+
+    if (!send_ack(branch) || (branch->connecting && start_ack_deadline(request) != ERROR_NONE))
+        request_end(request);
+    else if (!branch->connecting)
+        branch_become(branch, BRANCH_OUTDATED);
+}
+
 static void deliver_or_tell(struct branch *branch, struct slice bytes)
 {
     enum delivery_outcome outcome = deliver(branch, bytes);
@@ -213,8 +251,13 @@ static void send_branch(struct branch *branch)
 static void send_again(struct branch *branch)
 {
     struct buffer *out = &branch->request->layer->out;
-    enum error error = write_branch(branch, branch->id);
+    enum error error;
 
+    if (branch->request->message.method == METHOD_ACK) {
+        send_ack_again(branch);
+        return;
+    }
+    error = write_branch(branch, branch->id);
     if (error == ERROR_NONE && branch->client)
         error = client_transaction_rewrite(branch->client, buffer_slice(out));
     if (error != ERROR_NONE) {
@@ -532,19 +575,26 @@ static struct branch_target target_of_dialog(const struct request *request)
     return (struct branch_target){ .flow = other->flow, .device = other->device };
 }
 
-/* An ACK has no transaction: it is written or it is lost (17.1.1.3; 16.11 does the same without
- * state). */
+/* It waits for the connection to the next hop, within the bounds of what is parked, while who sent
+ * it is connected. */
+static bool keep_ack(struct request *request, const struct branch_target *target)
+{
+    struct branch *branch = branch_new(request, target);
+
+    if (!branch)
+        return false;
+    branch->connecting = true;
+    request_become(request, REQUEST_FORWARDED);
+    branch_become(branch, BRANCH_TRYING);
+    return start_ack_deadline(request) == ERROR_NONE;
+}
+
 static void forward_ack(struct request *request, const struct branch_target *target)
 {
     struct branch branch = { .request = request, .target = *target };
-    char id[TRANSACTION_BRANCH_MAX + 1];
 
-    transaction_branch_make(id, request->layer->base->index);
-    if (write_branch(&branch, id) != ERROR_NONE)
-        counter_add(&request->layer->base->counters->dropped);
-    else
-        (void)deliver(&branch, buffer_slice(&request->layer->out));
-    request_end(request);
+    if (!send_ack(&branch) || !branch.connecting || !keep_ack(request, &branch.target))
+        request_end(request);
 }
 
 static void forward_in_dialog(struct request *request)

@@ -55,6 +55,12 @@ static bool waits(enum request_state state)
     return state == REQUEST_PARKED || state == REQUEST_STORING || state == REQUEST_RECHECKING;
 }
 
+/* An ACK is FORWARDED only while it waits for a connection (forward_ack()). */
+static bool is_kept_ack(const struct request *request)
+{
+    return request->state == REQUEST_FORWARDED && request->message.method == METHOD_ACK;
+}
+
 /* What waits, for whatever it waits, counts for its device's bound. */
 static void count_load(struct request *request, bool waiting)
 {
@@ -105,8 +111,8 @@ void request_become(struct request *request, enum request_state state)
 
     assert(allowed[request->state] & (1u << state));
     request->state = state;
-    count_parked(request, state == REQUEST_PARKED);
-    count_load(request, waits(state));
+    count_parked(request, state == REQUEST_PARKED || is_kept_ack(request));
+    count_load(request, waits(state) || is_kept_ack(request));
     switch (state) {
     case REQUEST_PARKED:
     case REQUEST_STORING:
@@ -632,6 +638,9 @@ void request_peer_gone(struct request *request)
         request_refuse(request, REASON_PERMISSION_LOST, "connection closed");
         break;
     case REQUEST_FORWARDED: /* the answer finds the device's newest connection */
+        if (is_kept_ack(request))
+            request_end(request); /* it would be nobody's load any more */
+        break;
     case REQUEST_DONE:
     case REQUEST_REFUSED:
     case REQUEST_NONE:

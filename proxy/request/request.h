@@ -40,6 +40,9 @@
  *   (5) an INVITE; what else was written while it was permitted is answered by the callee
  *   REFUSED from FORWARDED and RECHECKING cancels the branches.
  *
+ * An ACK ends when it is written, and is FORWARDED only while it waits for the connection to a next
+ * hop: at most 64*T1, as long as who sent it is connected, and counted among what is parked.
+ *
  * A response that comes while RECHECKING is a fact of the callee and goes on upstream.
  *
  * A branch (branch_become()):
@@ -61,8 +64,8 @@
  *
  *   (1) CANCEL goes with the first 1xx (9.1); DONE while its connection is still being made
  *   (2) DONE when nobody wants it any more    (3) DONE after its connection was lost
- *   (4) T2 later it is looked whether the device is back: gone if not; a next hop that has not
- *       said a word is gone at once */
+ *   (4) T2 later it is looked whether the device is back: gone if not; a next hop that has said
+ *       100 at most is gone at once */
 #ifndef HOLDLINE_REQUEST_REQUEST_H
 #define HOLDLINE_REQUEST_REQUEST_H
 

@@ -264,7 +264,10 @@ void respond_best(struct request *request)
 {
     enum reason reason = request->failure ? request->failure : REASON_TARGET_UNREACHABLE;
 
-    if (is_late(request, reason)) {
+    if (request->message.method == METHOD_ACK) {
+        counter_add(&request->layer->base->counters->dropped);
+        request_become(request, REQUEST_DONE);
+    } else if (is_late(request, reason)) {
         request_become(request, REQUEST_DONE);
     } else if (is_moot(request)) {
         respond(request, REASON_CANCELLED, NULL);
