@@ -1942,6 +1942,7 @@ CREATE FUNCTION public.cn_mapping_inserted() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'public', 'pg_temp'
     SET work_mem TO '64MB'
+    SET jit TO 'off'
     AS $$
 DECLARE
     -- What change_log_origin() says, without the call.
@@ -2024,8 +2025,8 @@ BEGIN
                 EXECUTE
                     'INSERT INTO public.sip_user (identity) '
                     'SELECT DISTINCT ON (n.user_identity) n.user_identity FROM new_rows n '
-                    'WHERE n.user_identity IS NOT NULL AND NOT EXISTS ('
-                    'SELECT FROM public.sip_user u WHERE u.identity = n.user_identity) '
+                    'WHERE n.user_identity IS NOT NULL AND (SELECT u.identity '
+                    'FROM public.sip_user u WHERE u.identity = n.user_identity) IS NULL '
                     'ORDER BY n.user_identity';
             EXCEPTION WHEN unique_violation THEN
                 many := false; -- another has made one of them since

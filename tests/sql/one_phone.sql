@@ -111,6 +111,16 @@ INSERT INTO cn_mapping (cn, identity, user_identity) VALUES ('00-04-fa-00-00-16'
 SELECT set_eq($$SELECT concat_ws(' ', cn, identity, user_identity) FROM cn_mapping WHERE cn IN ('0004FA000016', '0004FA000017')$$,
     ARRAY['0004FA000016 a@example.org a@example.org', '0004FA000017 a@example.org a@example.org'], 'it becomes canonical');
 
+-- A statement of many looks up its own users, however many others there are.
+CREATE FUNCTION pg_temp.users_read() RETURNS bigint LANGUAGE sql AS $$
+    SELECT pg_stat_get_xact_tuples_returned('sip_user'::regclass) + pg_stat_get_xact_tuples_returned('sip_user_pkey'::regclass) $$;
+INSERT INTO sip_user (identity) SELECT 'there' || n || '@example.org' FROM generate_series(1, 5000) n;
+SELECT pg_temp.users_read() AS before, count(*) AS users FROM sip_user \gset
+INSERT INTO cn_mapping (cn, identity)
+SELECT lpad(n::text, 12, '0'), CASE WHEN n > 1900 THEN 'there' ELSE 'many' END || n || '@example.org' FROM generate_series(1, 2000) n;
+SELECT is(pg_temp.users_read() - :before, 100::bigint, 'those that are there are read, and no others');
+SELECT is(count(*) - :users, 1900::bigint, 'those that are absent are made') FROM sip_user;
+
 -- Each statement has a stamp of its own, and this cluster's and database's numbers.
 DELETE FROM change_log;
 INSERT INTO cn_mapping (cn, identity) VALUES ('0004FA000018', 'new@example.org');
