@@ -7,12 +7,21 @@
 
 /* ---- Changes ---- */
 
-/* In the order of the key: the index is filled from one side. */
-static const char ADD[] =
-    "INSERT INTO pg_temp.import_add SELECT min(l.line), l.cn, l.identity"
-    " FROM pg_temp.import_list l WHERE NOT EXISTS (SELECT FROM public.cn_mapping m"
+#define NOT_THERE                                        \
+    " WHERE NOT EXISTS (SELECT FROM public.cn_mapping m" \
     " WHERE m.trust_store = $1 AND m.cn = l.cn AND m.identity = l.identity)"
-    " GROUP BY l.cn, l.identity ORDER BY l.cn, l.identity";
+/* In the order of identities: of the indexes that a mapping fills with its user, its log and its
+ * audit, three have the identity first and two the CN. A device's mappings stay together, so that
+ * it is logged once. */
+static const char ADD[] = "INSERT INTO pg_temp.import_add SELECT n.line, n.cn, n.identity FROM ("
+                          "  SELECT min(l.line) AS line, l.cn, l.identity,"
+                          "   min(l.identity) OVER (PARTITION BY l.cn) AS first"
+                          "  FROM pg_temp.import_list l" NOT_THERE " GROUP BY l.cn, l.identity) n"
+                          " ORDER BY n.first, n.cn, n.identity";
+/* The same where each device has one mapping. */
+static const char ADD_ONE_EACH[] =
+    "INSERT INTO pg_temp.import_add SELECT l.line, l.cn, l.identity"
+    " FROM pg_temp.import_list l" NOT_THERE " ORDER BY l.identity, l.cn";
 static const char REMOVE[] =
     "INSERT INTO pg_temp.import_remove SELECT m.cn, m.identity FROM public.cn_mapping m"
     " WHERE m.trust_store = $1 AND NOT EXISTS (SELECT FROM pg_temp.import_list l"
@@ -75,6 +84,11 @@ static bool run_counted(struct load *load, const char *statement, const char *se
     return true;
 }
 
+static bool one_each(const struct load *load)
+{
+    return !load->cn_repeated && load->devices == load->mappings;
+}
+
 static bool count_listed(struct load *load, struct load_summary *summary)
 {
     PGresult *counts;
@@ -95,8 +109,8 @@ static bool count_listed(struct load *load, struct load_summary *summary)
 
 static bool count_changes(struct load *load, struct load_summary *summary)
 {
-    bool one_each = !load->cn_repeated && load->devices == load->mappings;
-    PGresult *added = load_run(load, one_each ? ADDED_ONE_EACH : ADDED, NULL, NULL);
+    const char *count = one_each(load) ? ADDED_ONE_EACH : ADDED;
+    PGresult *added = load_run(load, count, NULL, NULL);
     PGresult *removed = added ? load_run(load, REMOVED, NULL, NULL) : NULL;
 
     if (removed != NULL) {
@@ -134,7 +148,7 @@ bool load_compare(struct load *load, bool replace, struct load_summary *summary)
 {
     *summary = (struct load_summary){ .rows = 0 };
     return compare_places(load, replace, summary) &&
-           run_counted(load, ADD, NULL, &summary->mappings_added) &&
+           run_counted(load, one_each(load) ? ADD_ONE_EACH : ADD, NULL, &summary->mappings_added) &&
            (!replace || run_counted(load, REMOVE, NULL, &summary->mappings_removed)) &&
            load_run_plain(load, "ANALYZE pg_temp.import_add; ANALYZE pg_temp.import_remove") &&
            count_listed(load, summary) && count_changes(load, summary);

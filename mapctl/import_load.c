@@ -271,13 +271,13 @@ bool load_stage(struct load *load)
 /* ---- Writing ---- */
 
 /* Canonical values, and user_identity where the domain is ours: triggers then have nothing to do by
- * the row. What was added goes before what is removed: a device whose new mapping covers what an
- * old one covered keeps its registrations. */
-#define INSERT_MAPPINGS                                                              \
-    "INSERT INTO public.cn_mapping (trust_store, cn, identity, user_identity)"       \
-    " SELECT $1, a.cn, a.identity, CASE WHEN d.name IS NOT NULL THEN a.identity END" \
-    " FROM pg_temp.import_add a LEFT JOIN public.domain d"                           \
-    " ON strpos(a.identity, '@') > 0 AND d.name = split_part(a.identity, '@', 2)"    \
+ * the row. No join, which might change the order. What was added goes before what is removed: a
+ * device whose new mapping covers what an old one covered keeps its registrations. */
+#define INSERT_MAPPINGS                                                                \
+    "INSERT INTO public.cn_mapping (trust_store, cn, identity, user_identity)"         \
+    " SELECT $1, a.cn, a.identity, CASE WHEN strpos(a.identity, '@') > 0 AND EXISTS (" \
+    "  SELECT FROM public.domain d WHERE d.name = split_part(a.identity, '@', 2))"     \
+    "  THEN a.identity END FROM pg_temp.import_add a"                                  \
     " WHERE a.ctid >= $2::tid AND a.ctid < $3::tid"
 /* To ask of each row whether it is there yet costs half as much as writing it, and load_compare()
  * has asked. */

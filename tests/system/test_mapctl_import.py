@@ -442,6 +442,22 @@ def test_list_that_comes_slowly_can_be_interrupted(lab, store):
     assert mappings(lab, store) == set()
 
 
+@pytest.mark.parametrize("again", [False, True], ids=["one mapping each", "several"])
+def test_mappings_are_written_by_identity_and_a_device_at_once(lab, store, tmp_path, again):
+    """Three indexes are filled in order then, and the log has each device once."""
+    word = unique()
+    lines = [f"0004F200000{9 - n}\t{word}{n}@example.org\n" for n in range(5)]
+    if again:
+        lines.insert(0, f"0004F2000007\t{word}9@example.org\n")
+    path = write(tmp_path, "".join(lines))
+    assert run(lab, "import", "--store", store, path).status == GOOD
+    wanted = [(f"0004F200000{9 - n}", f"{word}{n}@example.org") for n in range(5)]
+    if again:
+        wanted.insert(3, ("0004F2000007", f"{word}9@example.org"))
+    written = "SELECT cn, identity FROM audit WHERE trust_store = %s AND cn <> '' ORDER BY id"
+    assert sql(lab, written, store) == wanted
+
+
 @pytest.mark.limit(300)
 def test_F30_large_list_is_loaded_whole(lab, store, tmp_path):
     count = 30_000
