@@ -70,7 +70,7 @@ bool fill_covers(const struct fill *fill, enum store_table table, struct slice k
     int range = range_of(table);
     if (fill->store == NULL || range < (int)fill->table)
         return true;
-    if (range > (int)fill->table || fill->frontier.size == 0)
+    if (range > (int)fill->table)
         return false;
     return slice_compare(range_place(table, key), record_key_slice(&fill->frontier)) <= 0;
 }

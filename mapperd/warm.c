@@ -163,11 +163,11 @@ static void search_pages(const struct warm_tree *tree, struct walk *walks, size_
 }
 
 /* The node before the place that the search has found, if it is the key's and its value lies behind
- * it. */
+ * it. The search has looked at it: its key fits. */
 static void take_value(const struct warm_tree *tree, const struct walk *walk, MDB_val *found)
 {
     const struct node *node = walk->from > 0 ? node_at(tree, walk->page, walk->from - 1) : NULL;
-    if (node == NULL || !key_fits(tree, walk, node) || node->flags != 0 ||
+    if (node == NULL || node->flags != 0 ||
         !slice_equal(walk->key, (struct slice){ node->key, node->key_size }))
         return;
     const char *value = node->key + node->key_size;

@@ -110,6 +110,56 @@ static void test_after_a_standstill_only_a_later_poll_opens_and_clients_wait_a_s
     assert_true(gate_open(&gate));
 }
 
+/* Whether clients wait or are told LOADING is settled by the first of several standstills. */
+static void
+test_a_standstill_during_a_start_makes_nobody_wait_and_a_second_one_does_not_end_it(void **state)
+{
+    struct gate gate;
+    (void)state;
+    gate_init(&gate, 0);
+    gate_event(&gate, GATE_EVENT_STANDSTILL, 0, 500);
+    assert_false(gate_waits(&gate, 500));
+    gate_event(&gate, GATE_EVENT_STORE, 0, 501);
+    gate_event(&gate, GATE_EVENT_APPLIED, gate.number, 502);
+    assert_true(gate_open(&gate));
+    gate_event(&gate, GATE_EVENT_STANDSTILL, 0, 1000);
+    gate_event(&gate, GATE_EVENT_STANDSTILL, 0, 1300);
+    assert_true(gate_waits(&gate, 2299) && !gate_waits(&gate, 2300));
+    gate_event(&gate, GATE_EVENT_DAMAGED, 0, 1301);
+    assert_false(gate_waits(&gate, 1301)); /* a fill takes longer than anybody waits */
+}
+
+/* Of the two ways out, patience and an answer, only the poll that was asked for counts. */
+static void test_an_answer_of_before_the_standstill_does_not_end_the_patience(void **state)
+{
+    struct gate gate;
+    (void)state;
+    gate_init(&gate, 0);
+    gate_event(&gate, GATE_EVENT_STORE, 0, 1);
+    gate_event(&gate, GATE_EVENT_ANSWERED, 1, 2);
+    gate_event(&gate, GATE_EVENT_APPLIED, 1, 3);
+    gate_event(&gate, GATE_EVENT_STANDSTILL, 0, 9000);
+    gate_event(&gate, GATE_EVENT_ANSWERED, 1, 9001);
+    gate_event(&gate, GATE_EVENT_TIME, 0, 9999);
+    assert_false(gate_open(&gate));
+    gate_event(&gate, GATE_EVENT_TIME, 0, 10000);
+    assert_true(gate_open(&gate));
+}
+
+/* The store that serves beside a fill was not distrusted when that began. */
+static void test_after_a_standstill_during_a_fill_the_older_store_serves_on(void **state)
+{
+    struct gate gate;
+    (void)state;
+    gate_init(&gate, 0);
+    gate_event(&gate, GATE_EVENT_STORE, 0, 1);
+    gate_event(&gate, GATE_EVENT_APPLIED, 1, 2);
+    gate_event(&gate, GATE_EVENT_DISTRUST, 0, 3);
+    gate_event(&gate, GATE_EVENT_STANDSTILL, 0, 9000);
+    gate_event(&gate, GATE_EVENT_APPLIED, gate.number, 9001);
+    assert_true(gate_open(&gate));
+}
+
 static void test_damage_shuts_until_there_is_another_store(void **state)
 {
     struct gate gate;
@@ -159,6 +209,10 @@ int main(void)
         cmocka_unit_test(test_an_open_gate_serves_on_while_a_fill_runs),
         cmocka_unit_test(test_a_database_that_answered_and_went_away_is_not_waited_for),
         cmocka_unit_test(test_after_a_standstill_only_a_later_poll_opens_and_clients_wait_a_second),
+        cmocka_unit_test(
+            test_a_standstill_during_a_start_makes_nobody_wait_and_a_second_one_does_not_end_it),
+        cmocka_unit_test(test_an_answer_of_before_the_standstill_does_not_end_the_patience),
+        cmocka_unit_test(test_after_a_standstill_during_a_fill_the_older_store_serves_on),
         cmocka_unit_test(test_damage_shuts_until_there_is_another_store),
         cmocka_unit_test(test_no_event_in_any_state_opens_it_without_a_store_to_trust),
     };

@@ -231,6 +231,8 @@ static void test_T41_at_the_bound_one_more_is_refused_and_the_group_is_kept(void
     assert_int_equal(e, ERROR_TOO_LARGE);
     struct journal_entry smaller = entry_of(BIND_REMOVE_ONE, "000000@x", "d1", contact, 9999999);
     smaller.binding.contact = SLICE("c");
+    struct journal_entry newer = entry_of(BIND_PUT, "000001@x", "d1", contact, 9999998);
+    assert_int_equal(put(&writer, &newer), ERROR_NONE);   /* in the place of one as large */
     assert_int_equal(put(&writer, &smaller), ERROR_NONE); /* in the place of a larger one */
     assert_int_equal(journal_commit(&writer), ERROR_NONE);
     assert_true(i > 300 && atomic_load(&f->journal.entry_count) == i - 1);
@@ -272,6 +274,41 @@ static void test_T52_a_damaged_journal_is_set_aside_and_a_new_one_begun(void **s
         reopen(f);
         const uint64_t versions[] = { 7 };
         assert_order(f, versions, 1);
+    }
+}
+
+/* Each entry reads through, but the two tables do not agree, or an entry is not where it belongs.
+ */
+static void test_T52_a_journal_whose_tables_disagree_is_set_aside(void **state)
+{
+    struct fixture *f = *state;
+    char path[128];
+    snprintf(path, sizeof(path), "%s/journal.damaged/data.mdb", f->path);
+    for (int kind = 0; kind < 2; kind++) {
+        struct journal_writer writer;
+        struct journal_entry entry = entry_of(BIND_PUT, "a@x", "d1", "c:1", 7);
+        struct record_key key;
+        struct buffer value;
+        put_alone(f, entry);
+        assert_int_equal(journal_begin(&f->journal, &writer), ERROR_NONE);
+        if (kind == 0) {
+            struct journal_entry elsewhere = entry_of(BIND_PUT, "b@x", "d1", "c:1", 8);
+            buffer_init(&value, 0);
+            journal_entry_key(&key, &entry);
+            journal_entry_write(&value, &elsewhere);
+            assert_int_equal(journal_put(&writer, record_key_slice(&key), buffer_slice(&value),
+                                         elsewhere.binding.version),
+                             ERROR_NONE);
+            buffer_free(&value);
+        } else {
+            char version[16] = { 9 };
+            MDB_val k = { sizeof(version), version }, v = { 1, version };
+            assert_int_equal(mdb_put(writer.txn, f->journal.order, &k, &v, 0), 0);
+        }
+        assert_int_equal(journal_commit(&writer), ERROR_NONE);
+        reopen(f);
+        assert_order(f, NULL, 0);
+        assert_int_equal(unlink(path), 0);
     }
 }
 
@@ -376,6 +413,7 @@ int main(void)
         T(test_a_walk_gives_the_bindings_of_one_aor_and_no_removals),
         T(test_T41_at_the_bound_one_more_is_refused_and_the_group_is_kept),
         T(test_T52_a_damaged_journal_is_set_aside_and_a_new_one_begun),
+        T(test_T52_a_journal_whose_tables_disagree_is_set_aside),
         T(test_an_entry_that_does_not_read_through_is_malformed),
         T(test_the_thread_does_all_in_order_and_says_what_is_durable),
     };

@@ -132,6 +132,17 @@ static void test_what_was_kept_is_laid_over_also_after_a_restart_and_goes_when_p
     assert_int_equal(laid_over(f, SYSTEM, contact), 0);
 }
 
+/* The position of an idle primary is the same before and after. */
+static void test_what_is_kept_after_a_restart_replaces_nothing_of_before(void **state)
+{
+    struct fixture *f = *state;
+    char contact[64];
+    keep(f, "a@x", 10, "c:a", 100);
+    reopen(f, BOOT);
+    keep(f, "b@x", 11, "c:b", 100);
+    assert_int_equal(laid_over(f, SYSTEM, contact), 2);
+}
+
 static void test_a_newer_version_in_the_store_stays_whatever_the_position_says(void **state)
 {
     struct fixture *f = *state;
@@ -231,6 +242,7 @@ int main(void)
 #define T(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
     const struct CMUnitTest tests[] = {
         T(test_what_was_kept_is_laid_over_also_after_a_restart_and_goes_when_passed),
+        T(test_what_is_kept_after_a_restart_replaces_nothing_of_before),
         T(test_a_newer_version_in_the_store_stays_whatever_the_position_says),
         T(test_nothing_of_another_system_or_another_boot_is_believed),
         T(test_T52_what_is_damaged_is_thrown_away_and_begun_anew),

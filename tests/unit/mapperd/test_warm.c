@@ -179,6 +179,37 @@ static void test_T52_damaged_pages_lead_nowhere(void **state)
     free(pages);
 }
 
+/* One leaf with one node whose key is asked for, at the end of all memory. */
+static MDB_val found_in(uint16_t low, uint16_t high, uint16_t flags, uint16_t lower)
+{
+    enum { NODE = PAGE_SIZE - 40 };
+    char *page = malloc(PAGE_SIZE);
+    struct slice key = SLICE("corp:somebody");
+    const uint16_t head[] = { 0, 2, lower, NODE, NODE };
+    const uint16_t node[] = { low, high, flags, (uint16_t)key.size };
+    struct warm_tree tree = { page, PAGE_SIZE, 0, 1 };
+    MDB_val found;
+    memset(page, 0, PAGE_SIZE);
+    memcpy(page + 8, head, sizeof(head));
+    memcpy(page + NODE, node, sizeof(node));
+    memcpy(page + NODE + sizeof(node), key.data, key.size);
+    warm_keys(&tree, &key, 1, &found);
+    free(page);
+    return found;
+}
+
+static void test_T52_a_value_that_would_leave_its_page_is_not_found(void **state)
+{
+    const uint16_t room = 40 - 8 - 13;
+    (void)state;
+    assert_int_equal(found_in(room, 0, 0, 18).mv_size, room);
+    assert_null(found_in(room + 1, 0, 0, 18).mv_data);
+    assert_null(found_in(room, 1, 0, 18).mv_data);
+    assert_null(found_in(room, 0, 1, 18).mv_data);    /* it lies on pages of its own */
+    assert_null(found_in(room, 0, 0, 60000).mv_data); /* more nodes than a page has room for */
+    assert_null(found_in(room, 0, 0, 16).mv_data);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -186,6 +217,7 @@ int main(void)
                                         tear_down),
         cmocka_unit_test_setup_teardown(test_a_deleted_key_is_not_found, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_T52_damaged_pages_lead_nowhere, set_up, tear_down),
+        cmocka_unit_test(test_T52_a_value_that_would_leave_its_page_is_not_found),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
