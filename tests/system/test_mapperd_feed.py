@@ -497,13 +497,21 @@ def test_the_database_crashes_and_comes_back(fresh_lab):
     wait_until(lambda: not known(lab, cn))
 
 
-def test_a_commit_lost_on_the_server_is_noticed_by_its_stamp_and_undone_here(fresh_lab):
+@pytest.mark.parametrize("floor", ["far below", "at it"])
+def test_a_commit_lost_on_the_server_is_noticed_by_its_stamp_and_undone_here(fresh_lab, floor):
     lab = fresh_lab
     cn, other = cn_of(), cn_of()
     new_mapping(lab)
     insert(lab, cn, f"{unique()}@example.org")
     wait_until(lambda: known(lab, cn))
     lab.kill_program("mapperd")
+    if floor == "at it":
+        sql(
+            lab,
+            "DELETE FROM change_log_floor; INSERT INTO change_log_floor (xid, system_id, database_oid)"
+            " SELECT max(l.xid), o.system_id, o.database_oid FROM change_log l, change_log_origin() o"
+            " WHERE l.kind = 'peer' GROUP BY o.system_id, o.database_oid",
+        )
     # As a crash with synchronous_commit = off leaves it: neither rows nor log, and the numbers are used again.
     sql(
         lab,
@@ -536,6 +544,29 @@ def test_a_position_below_the_floor_is_filled_afresh(fresh_lab):
     )
     lab.start_program("mapperd")
     assert not known(lab, cn)
+
+
+def test_what_is_owed_a_fill_is_not_proved_current_meanwhile(fresh_lab):
+    lab = fresh_lab
+    cn = new_mapping(lab)
+    wait_until(lambda: info(lab)["age_ms"] != "unknown")
+    held = psycopg2_connect(lab)
+    with held.cursor() as cursor:
+        cursor.execute("LOCK TABLE blocked_certificate")
+    sql(
+        lab,
+        "SET session_replication_role = replica; DELETE FROM cn_mapping;"
+        "DELETE FROM change_log WHERE xid = pg_current_xact_id()",
+    )
+    sql(lab, LOG.format("'all', '{}'"))
+    wait_until(lambda: info(lab)["state"] == "resyncing")
+    # The log is read on, and every counter comes back: none says anything of what only the fill will find.
+    wait_until(lambda: int(info(lab)["age_ms"]) > 2500)
+    assert known(lab, cn)
+    held.rollback()
+    held.close()
+    wait_until(lambda: not known(lab, cn))
+    wait_until(lambda: int(info(lab)["age_ms"]) < 2000)
 
 
 def test_rows_of_another_cluster_in_the_log_are_ignored(lab):

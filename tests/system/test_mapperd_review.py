@@ -159,6 +159,7 @@ def test_a_revocation_does_not_wait_while_the_rows_of_a_large_transaction_are_re
     wait_until(lambda: info(lab)["ready"] == "1", timeout=90)
     assert not any(known(lab, cn) for cn in cns)
     wait_until(lambda: info(lab)["queued_keys"] == "0" and int(info(lab)["polls"]) > 0, timeout=60)
+    assert int(info(lab)["log_rows"]) >= 200000
 
 
 ASK_AS_ANOTHER = """

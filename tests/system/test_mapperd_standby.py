@@ -106,6 +106,29 @@ def test_T50_long_open_prepared_and_nested_transactions_are_seen_on_a_standby_wh
 
 
 @pytest.mark.limit(180)
+def test_T50_what_begins_behind_more_savepoints_than_a_position_has_room_for_is_seen_when_it_commits(make_lab):
+    lab, _ = reads_standby(make_lab)
+    held, behind, cn = psycopg2_connect(lab), psycopg2_connect(lab), cn_of()
+    with held.cursor() as cursor:
+        cursor.execute(
+            "CREATE TEMP TABLE t (i int);"
+            "DO $$ BEGIN FOR n IN 1..4200 LOOP"
+            " BEGIN INSERT INTO t VALUES (n); EXCEPTION WHEN division_by_zero THEN END;"
+            " END LOOP; END $$"
+        )
+    insert(behind, cn, f"{unique()}@example.org")
+    new_mapping(lab)  # its number is above all of theirs
+    polls = int(info(lab)["polls"])
+    wait_until(lambda: int(info(lab)["polls"]) > polls + 2)
+    assert not known(lab, cn)
+    behind.commit()
+    wait_until(lambda: known(lab, cn))
+    held.rollback()
+    held.close()
+    behind.close()
+
+
+@pytest.mark.limit(180)
 def test_polls_on_a_standby_do_not_read_again_what_lies_behind_an_open_transaction(make_lab):
     import psycopg2
 
@@ -362,8 +385,12 @@ def test_T51_a_commit_lost_by_a_promotion_is_undone_here_and_the_old_primary_is_
 
 
 @pytest.mark.limit(180)
-def test_T51_a_standby_of_another_history_is_filled_from_and_not_waited_for(make_lab):
-    """What was applied is gone for good, and the standby's replay position is still below the one that was kept."""
+@pytest.mark.parametrize("number_of", ["nothing logged", "another statement behind an open transaction"])
+def test_T51_a_standby_of_another_history_is_filled_from_and_not_waited_for(make_lab, number_of):
+    """What was applied is gone for good, and the standby's replay position is still below the one that was kept. Its
+    number tells: it has ended as something that left no row, or there is a row of something else."""
+    import psycopg2
+
     lab = make_lab(postgres_settings={"wal_log_hints": "on"})
     first = lab.postgres
     new_primary, standby = lab.make_replica("b"), lab.make_replica("c")
@@ -379,7 +406,14 @@ def test_T51_a_standby_of_another_history_is_filled_from_and_not_waited_for(make
     new_primary.promote()
     standby.follow_again(new_primary)
     lab.postgres, lab.replicas["b"] = new_primary, first
-    other = add(new_primary)  # with the number of the lost one
+    held = psycopg2.connect(new_primary.conninfo())
+    if number_of == "nothing logged":
+        for _ in range(4):
+            new_primary.sql("SELECT pg_current_xact_id()")
+    else:
+        with held.cursor() as cursor:
+            cursor.execute("SELECT pg_current_xact_id()")  # with the number of the lost one
+    other = add(new_primary)
     standby.replayed(new_primary)
     lab.mapperd_settings.update(
         database=standby.conninfo(USER), primary=new_primary.conninfo(USER)
@@ -388,6 +422,7 @@ def test_T51_a_standby_of_another_history_is_filled_from_and_not_waited_for(make
     wait_until(lambda: info(lab)["source"] == "standby")
     wait_until(lambda: known(lab, other))
     assert known(lab, kept) and not known(lab, lost)
+    held.close()
 
 
 def test_F26_beyond_the_staleness_bound_the_proxy_says_so_for_what_it_has_cached_too(make_lab):

@@ -133,6 +133,21 @@ def test_T52_a_partition_dropped_while_mapperd_is_down_is_never_known_again(fres
 
 
 @ALONE
+def test_T52_nothing_is_answered_before_the_structure_is_known_however_soon_the_log_is(fresh_lab):
+    lab = fresh_lab
+    cn = new_mapping(lab)
+    partition(lab)
+    lab.kill_program("mapperd")
+    sql(lab, "DROP TABLE cn_device")
+    with psycopg2.connect(lab.postgres.conninfo()) as held, held.cursor() as cursor:
+        cursor.execute("LOCK TABLE pg_inherits IN ACCESS EXCLUSIVE MODE")
+        start_without_waiting(lab)
+        wait_until(lambda: int(info(lab)["polls"]) > 50)
+        assert info(lab)["ready"] == "0"
+    never_known(lab, cn)
+
+
+@ALONE
 def test_tables_that_inherit_are_followed_too(fresh_lab):
     lab = fresh_lab
     psql(lab, "CREATE TABLE more () INHERITS (cn_mapping); SELECT change_log_follow('more')")
