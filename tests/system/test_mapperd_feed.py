@@ -224,7 +224,15 @@ def test_a_small_change_does_not_wait_for_a_large_one(fresh_lab):
         "INSERT INTO cn_mapping (cn, identity) SELECT lpad(upper(to_hex(n)), 12, '0'),"
         " 'u' || n || '@example.org' FROM generate_series(1, 30000) n",
     )
+    held = psycopg2_connect(lab)
+    with held.cursor() as cursor:
+        cursor.execute("LOCK TABLE sip_user")  # keys wait to be read, and the log is read on
+    wait_until(lambda: int(info(lab)["log_rows"]) > 60000, timeout=60)
+    rows = int(info(lab)["log_rows"])
     sql(lab, "SELECT retire_device(%s)", revoked)
+    wait_until(lambda: int(info(lab)["log_rows"]) > rows)
+    held.rollback()
+    held.close()
     wait_until(lambda: not known(lab, revoked))
     waiting = int(info(lab)["queued_keys"])
     wait_until(lambda: known(lab, f"{30000:012X}"), timeout=60)
