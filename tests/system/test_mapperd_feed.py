@@ -505,15 +505,18 @@ def test_the_database_crashes_and_comes_back(fresh_lab):
     wait_until(lambda: not known(lab, cn))
 
 
-@pytest.mark.parametrize("floor", ["far below", "at it"])
-def test_a_commit_lost_on_the_server_is_noticed_by_its_stamp_and_undone_here(fresh_lab, floor):
+@pytest.mark.parametrize("when", ["with the floor far below", "at the floor", "before a fill"])
+def test_a_commit_lost_on_the_server_is_noticed_by_its_stamp_and_undone_here(fresh_lab, when):
     lab = fresh_lab
     cn, other = cn_of(), cn_of()
     new_mapping(lab)
     insert(lab, cn, f"{unique()}@example.org")
     wait_until(lambda: known(lab, cn))
+    if when == "before a fill":
+        sql(lab, LOG.format("'all', '{}'"))
+        wait_until(lambda: info(lab)["fills"] == "2")
     lab.kill_program("mapperd")
-    if floor == "at it":
+    if when == "at the floor":
         sql(
             lab,
             "DELETE FROM change_log_floor; INSERT INTO change_log_floor (xid, system_id, database_oid)"

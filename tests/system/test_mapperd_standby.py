@@ -423,6 +423,11 @@ def test_T51_a_standby_of_another_history_is_filled_from_and_not_waited_for(make
     wait_until(lambda: known(lab, other))
     assert known(lab, kept) and not known(lab, lost)
     held.close()
+    # Nothing of the other history is held against the server from then on.
+    lab.restart_program("mapperd")
+    another = add(new_primary)
+    wait_until(lambda: known(lab, another))
+    assert info(lab)["fills"] == "0"
 
 
 def test_F26_beyond_the_staleness_bound_the_proxy_says_so_for_what_it_has_cached_too(make_lab):
