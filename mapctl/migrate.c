@@ -239,13 +239,14 @@ static void print_losses(const struct migration *m, size_t first)
         const char *column = json_string_value(json_object_get(loss, "column"));
         bool whole = json_is_true(json_object_get(loss, "whole"));
         bool estimated = json_is_true(json_object_get(loss, "estimated"));
-        fprintf(stderr, "  %s %s%s%s, %s%lld rows\n",
+        json_int_t rows = json_integer_value(json_object_get(loss, "rows"));
+        fprintf(stderr, "  %s %s%s%s, %s%lld %s\n",
                 column  ? "column"
                 : whole ? "table"
                         : "rows of table",
                 json_string_value(json_object_get(loss, "table")), column ? "." : "",
-                column ? column : "", estimated ? "about " : "",
-                (long long)json_integer_value(json_object_get(loss, "rows")));
+                column ? column : "", estimated ? "about " : "", (long long)rows,
+                rows == 1 ? "row" : "rows");
     }
 }
 
@@ -254,7 +255,9 @@ static bool ask(void)
     char answer[16];
 
     fputs("Go on? Only yes does: ", stderr);
-    if (fgets(answer, sizeof(answer), stdin) != NULL && strcmp(answer, "yes\n") == 0)
+    if (fgets(answer, sizeof(answer), stdin) == NULL)
+        fputc('\n', stderr);
+    else if (strcmp(answer, "yes\n") == 0)
         return true;
     complain("nothing was changed; type yes, or say --yes");
     return false;

@@ -5,9 +5,11 @@ SET LOCAL holdline.notify = off;
 
 SELECT xid, stamp, system_id, database_oid, kind, key FROM change_log WHERE false;
 SELECT xid FROM change_log_floor WHERE false;
+INSERT INTO trust_store (name, cn_form) VALUES ('verify-holdline', 'mac');
 INSERT INTO domain (name) VALUES ('verify.holdline.example');
-INSERT INTO cn_mapping (cn, identity) VALUES ('0004F224A6AC', 'alice@verify.holdline.example');
-SELECT 1 / (array_agg(kind ORDER BY kind) = '{domain,peer,user}')::integer
+INSERT INTO cn_mapping (trust_store, cn, identity)
+VALUES ('verify-holdline', '0004F224A6AC', 'alice@verify.holdline.example');
+SELECT 1 / (array_agg(kind ORDER BY kind) = '{domain,peer,store,user}')::integer
 FROM change_log WHERE xid = pg_current_xact_id()
     AND system_id = (SELECT system_identifier FROM pg_control_system())
     AND database_oid = (SELECT oid FROM pg_database WHERE datname = current_database());

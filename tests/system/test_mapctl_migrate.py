@@ -87,6 +87,26 @@ def test_migrate_goes_to_a_change_and_on_from_there(lab, empty):
     assert status == BAD and f"mapctl migrate --revert --to {PLAN[2]} goes back" in err
 
 
+def test_verify_is_not_misled_by_what_a_database_in_use_holds(lab, empty):
+    """Its scripts write rows, which roll back: none that an operator may have, too."""
+    assert mapctl(lab, "migrate", PGDATABASE=empty)[0] == GOOD
+    of(lab, empty, "INSERT INTO domain (name) VALUES ('example.org')")
+    of(lab, empty, "INSERT INTO device (cn, identities, state)"
+       " VALUES ('0004F224A6AC', '{alice@example.org}', 'disabled')")
+    of(lab, empty, "UPDATE domain SET state = 'disabled'")
+    of(lab, empty, "UPDATE trust_store SET state = 'disabled'")
+    of(lab, empty, "SELECT tenants_enable()")
+    status, out, err = mapctl(lab, "migrate", "--verify", PGDATABASE=empty)
+    assert status == GOOD, out + err
+    of(lab, empty, "UPDATE device_info SET state = 'known'")
+    of(lab, empty, "DELETE FROM cn_mapping")
+    of(lab, empty, "DELETE FROM device_info")
+    of(lab, empty, "UPDATE trust_store SET state = 'enabled'")
+    of(lab, empty, "DELETE FROM trust_store")
+    status, out, err = mapctl(lab, "migrate", "--verify", PGDATABASE=empty)
+    assert status == GOOD, out + err
+
+
 def test_revert_says_what_goes_and_asks_first(lab, empty):
     assert mapctl(lab, "migrate", PGDATABASE=empty)[0] == GOOD
     of(lab, empty, "INSERT INTO domain (name) VALUES ('example.org')")
@@ -98,6 +118,7 @@ def test_revert_says_what_goes_and_asks_first(lab, empty):
             lab, "migrate", "--revert", "--to", "trust", PGDATABASE=empty, stdin=answer
         )
         assert (status, out) == (BAD, "") and "nothing was changed" in err
+        assert ("yes does: \nmapctl: " in err) == (answer == "")
         assert "  table cn_mapping, 2 rows\n" in err and "  table sip_user, 2 rows\n" in err
         assert "table trust_store" not in err and " mapping\n" in err
     assert tables(lab, empty) == before
