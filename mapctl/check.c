@@ -326,6 +326,28 @@ static bool decided(struct slice line, const struct question *q, const struct de
            !q->registers;
 }
 
+static bool explained(const struct answers *a, struct slice line)
+{
+    struct slice rest = a->explain.value.text;
+    struct resp_value item;
+
+    while (a->explain.value.type == RESP_ARRAY && resp_item(&rest, &item))
+        if (item.type == RESP_BULK && slice_equal(item.text, line))
+            return true;
+    return false;
+}
+
+/* What the table of reasons says of a device that is not known, an INSERT, is refused where the
+ * store or the CN can't be. */
+static const char *remedy(const struct answers *a, const struct decision *d)
+{
+    if (d->reason == REASON_DEVICE_UNKNOWN && explained(a, SLICE("store state=none cn_form=none")))
+        return "The database has no such trust store: SELECT name FROM trust_store lists them";
+    if (d->reason == REASON_DEVICE_UNKNOWN && explained(a, SLICE("peer state=unknown cn=")))
+        return "This CN is no MAC address, and in this trust store only these are known";
+    return reason_remedy(d->reason);
+}
+
 static void print_answer(const struct question *q, const struct answers *a,
                          const struct names *names, const struct decision *d)
 {
@@ -337,7 +359,7 @@ static void print_answer(const struct question *q, const struct answers *a,
                                                    : "denied");
     printf("reason: %s: %s\n", reason_name(d->reason), reason_text(d->reason));
     if (d->effect != EFFECT_ALLOW)
-        printf("what to do: %s\n", reason_remedy(d->reason));
+        printf("what to do: %s\n", remedy(a, d));
     if (d->rule_id != 0)
         printf("rule: %" PRIu64 "\n", d->rule_id);
     if (q->presumed)
@@ -388,7 +410,7 @@ static void output_answer(const struct question *q, const struct answers *a,
     output_set(document, "reason", output_text(slice_of(reason_name(d->reason))));
     output_set(document, "text", output_text(slice_of(reason_text(d->reason))));
     output_set(document, "what_to_do",
-               output_text_or_null(allowed ? NULL : reason_remedy(d->reason)));
+               output_text_or_null(allowed ? NULL : remedy(a, d)));
     output_set(document, "rule", d->rule_id ? json_integer((json_int_t)d->rule_id) : json_null());
     if (q->presumed)
         output_append(unseen, output_text(SLICE(BLOCKED)));

@@ -137,6 +137,22 @@ static enum status set(PGconn *connection, const char *identity, const char *rea
     return result != NULL ? STATUS_GOOD : STATUS_BAD;
 }
 
+/* What was done, in one line or as a document. */
+static void print_done(bool json, const char *done, const char *identity, const char *realm)
+{
+    json_t *document;
+
+    if (!json) {
+        printf("%s: password for realm %s %s\n", identity, realm, done);
+        return;
+    }
+    document = output_object();
+    output_set(document, "identity", output_text(slice_of(identity)));
+    output_set(document, "realm", output_text(slice_of(realm)));
+    output_set(document, "done", output_text(slice_of(done)));
+    output_document(document);
+}
+
 static enum status forget(PGconn *connection, const char *identity, const char *realm)
 {
     const char *values[] = { identity, realm };
@@ -180,6 +196,10 @@ static enum status run(const struct settings *settings, const struct arguments *
                      identity);
         else
             status = set(connection, identity, realm, username);
+        if (status == STATUS_GOOD)
+            print_done(settings->json,
+                       option_given(arguments, CREDENTIAL_DELETE) ? "deleted" : "set", identity,
+                       realm);
     }
     PQclear(canonical);
     PQfinish(connection);

@@ -155,14 +155,16 @@ def test_F46_credential_sends_hashes_and_the_password_is_in_no_log(fresh_lab):
     lab = fresh_lab
     user, password = unique(), f"p\u00e4ss-{unique()}"
     identity = f"{user}@example.org"
-    assert mapctl(lab, "credential", f"sip:{identity}", stdin=password + "\n") == (GOOD, "", "")
+    assert mapctl(lab, "credential", f"sip:{identity}", stdin=password + "\n") == (
+        GOOD, f"{identity}: password for realm example.org set\n", ""
+    )
     want = hashlib.sha256(f"{user}:example.org:{password}".encode()).hexdigest()
     rows = "SELECT realm, username, ha1_sha256 FROM credential WHERE identity = %s ORDER BY realm"
     assert sql(lab, rows, identity) == [("example.org", user, want)]
-    done = mapctl(
+    done = mapctl_json(
         lab, "credential", identity, "--realm", "Office", "--username", "ann", stdin=password
     )
-    assert done == (GOOD, "", "")
+    assert done == (GOOD, {"identity": identity, "realm": "Office", "done": "set"})
     want = hashlib.sha256(f"ann:Office:{password}".encode()).hexdigest()
     assert sql(lab, rows, identity)[0] == ("Office", "ann", want)
     # What the server refuses, it may log, with the whole row: it is asked for nothing of the kind.
@@ -179,7 +181,8 @@ def test_F46_credential_sends_hashes_and_the_password_is_in_no_log(fresh_lab):
     log = lab.log_of("postgresql").read_text()
     assert status == BAD and "set_credential_ha1" in log
     assert refused not in log and password not in log
-    assert mapctl(lab, "credential", identity, "--realm", "Office", "--delete")[0] == GOOD
+    status, out, _ = mapctl(lab, "credential", identity, "--realm", "Office", "--delete")
+    assert (status, out) == (GOOD, f"{identity}: password for realm Office deleted\n")
     assert len(sql(lab, rows, identity)) == 1
     assert mapctl(lab, "credential", identity, "--realm", "Office", "--delete")[0] == BAD
     for stdin, word in (("", "1 to 512"), ("x" * 513, "1 to 512")):
