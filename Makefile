@@ -15,6 +15,7 @@ VARIANTS := release asan tsan fuzz coverage
 PROGRAMS := proxy mapperd mapctl
 PREFIX   ?= /usr/local
 share     = $(DESTDIR)$(PREFIX)/share/holdline
+man       = $(DESTDIR)$(PREFIX)/share/man/man8
 # Debian's own: another python3 earlier in PATH does not see Debian's python3-* packages.
 PYTHON   := /usr/bin/python3
 
@@ -69,6 +70,11 @@ cflags_fuzz     := -O1 -fsanitize=fuzzer-no-link,$(SANITIZE)
 ldflags_fuzz    := -fsanitize=$(SANITIZE) $(tested)
 cflags_coverage := -O0 --coverage
 ldflags_coverage := --coverage
+
+# Which build it is. Where git can't say (a tarball; root, in somebody else's folder), what was
+# said last; a packager writes make VERSION=1.2.
+VERSION := $(or $(shell git describe --tags --always --dirty 2>/dev/null),$(shell cat build/version 2>/dev/null),unknown)
+versioned := proxy/main mapperd/main mapctl/command_line
 
 # ---- Sources -------------------------------------------------------------------------------------
 
@@ -165,12 +171,14 @@ fuzz: packages-build packages-test fuzzers-fuzz
 bare: packages-bare
 	@tests/bare/bare $(or $(BARE),demo test)
 
-## install: programs, configuration samples and units into DESTDIR and PREFIX (/usr/local)
+## install: programs, man pages, configuration samples and units into DESTDIR and PREFIX (/usr/local)
 install: programs
-	install -d $(DESTDIR)$(PREFIX)/bin $(share)/etc $(share)/migrations
+	install -d $(DESTDIR)$(PREFIX)/bin $(share)/etc $(share)/migrations $(man)
 	install -m 0755 $(call binaries,$(VARIANT)) $(DESTDIR)$(PREFIX)/bin
 	cp -R etc/. $(share)/etc
 	cp -R migrations/. $(share)/migrations
+	for p in proxy mapperd; do \
+	    build/$(VARIANT)/bin/holdline-$$p --help-man >$(man)/holdline-$$p.8 || exit; done
 
 ## schema: write schema/schema.sql and docs/schema.md anew from the migrations
 schema: packages-build packages-demo
@@ -258,7 +266,9 @@ build/$(1)/flags: FORCE
 build/$(1)/obj/%.o: %.c build/$(1)/flags | $(packages_$(cc_$(1)))
 	@mkdir -p $$(@D)
 	@echo '  CC   $$@'
-	@$(cc_$(1)) $(CFLAGS_all) $(cflags_$(1)) $(CFLAGS) -MMD -MP -c -o $$@ $$<
+	@$(cc_$(1)) $(CFLAGS_all) $(cflags_$(1)) $(CFLAGS) $$(version_define) -MMD -MP -c -o $$@ $$<
+$(versioned:%=build/$(1)/obj/%.o): version_define = -DHOLDLINE_VERSION='"$(VERSION)"'
+$(versioned:%=build/$(1)/obj/%.o): build/version
 $(foreach l,common $(PROGRAMS) testlib,$(eval $(call library,$(1),$(l))))
 $(foreach p,$(runnable),$(eval $(call program,$(1),$(p))))
 $(foreach t,$(src_unit),$(eval $(call unit_test,$(1),$(t),$(word 3,$(subst /, ,$(t))))))
@@ -274,6 +284,9 @@ fuzzers-$(1): $(src_fuzz:%.c=build/$(1)/%)
 endef
 
 $(foreach v,$(VARIANTS),$(eval $(call variant,$(v))))
+
+build/version: FORCE
+	$(call write_stamp,$(VERSION))
 
 benches: $(benches:%=build/release/bench/%)
 

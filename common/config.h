@@ -82,7 +82,8 @@ size_t config_report_restart(const struct config_file *running, const struct con
  */
 void config_print_help(FILE *out, const struct option_spec *specs, size_t count);
 
-/* The same as the OPTIONS part of a man page (roff, man macros). */
-void config_print_roff(FILE *out, const struct option_spec *specs, size_t count);
+/* --help-man: the same as a page of section 8 (roff, man macros). `summary` completes its NAME. */
+void config_print_man(FILE *out, const char *program, const char *summary,
+                      const struct option_spec *specs, size_t count);
 
 #endif

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The table of options as text for people and as a part of a man page. */
+/* The table of options as text for people and as a man page. */
 #include "common/config.h"
 
 #include <inttypes.h>
@@ -77,9 +77,25 @@ static void print_roff_text(FILE *out, const char *text)
     }
 }
 
-void config_print_roff(FILE *out, const struct option_spec *specs, size_t count)
+static void print_man_head(FILE *out, const char *program, const char *summary)
 {
-    fputs(".SH OPTIONS\n", out);
+    fprintf(out, ".TH %s 8\n.SH NAME\n", program);
+    print_roff_text(out, program);
+    fputs(" \\- ", out);
+    print_roff_text(out, summary);
+    fprintf(out,
+            "\n.SH SYNOPSIS\n.B %s\n\\-\\-config\n.I FILE\n[\\-\\-check\\-config]\n"
+            ".SH DESCRIPTION\nThe other options of the command line are listed by \\-\\-help.\n"
+            "FILE has lines NAME = VALUE, texts in quotes, lists in braces, sections\n"
+            "KIND NAME { ... }. TERM and INT end the program, HUP has FILE read again.\n",
+            program);
+}
+
+void config_print_man(FILE *out, const char *program, const char *summary,
+                      const struct option_spec *specs, size_t count)
+{
+    print_man_head(out, program, summary);
+    fputs(".SH OPTIONS IN FILE\n", out);
     for (size_t i = 0; i < count; i++) {
         if (begins_section(specs, i) && *specs[i].section)
             fprintf(out, ".SS \"%s NAME { }\"\n", specs[i].section);

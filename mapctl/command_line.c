@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The command line: options of every command stand before or behind the command's name, its own
  * behind it. */
+#include "common/version.h"
 #include "mapctl/commands.h"
 #include "mapctl/settings.h"
 
@@ -18,7 +19,8 @@ enum common_option {
     COMMON_PROXY,
     COMMON_DATABASE,
     COMMON_JSON,
-    COMMON_HELP
+    COMMON_HELP,
+    COMMON_VERSION
 };
 
 const struct option_row COMMON_OPTIONS[] = {
@@ -32,6 +34,7 @@ const struct option_row COMMON_OPTIONS[] = {
       "libpq connection text or URI; else the PG... environment" },
     { COMMON_JSON, "json", VALUE_NONE, NULL, "print JSON, one document a line, instead of text" },
     { COMMON_HELP, "help", VALUE_NONE, NULL, "how this command is used" },
+    { COMMON_VERSION, "version", VALUE_NONE, NULL, "which build this is" },
     { 0 },
 };
 
@@ -41,7 +44,8 @@ struct line {
     struct arguments *arguments;
     const char *configs[CONFIGS_MAX];
     size_t config_count;
-    bool help;
+    const struct command *command; /* NULL: none was named */
+    bool help, version;
 };
 
 /* getopt's val of a row is its place among common and own together, above all characters. */
@@ -103,6 +107,9 @@ static bool take_common(struct line *line, const struct option_row *row, const c
         break;
     case COMMON_HELP:
         line->help = true;
+        break;
+    case COMMON_VERSION:
+        line->version = true;
         break;
     }
     return true;
@@ -193,6 +200,12 @@ static bool count_operands(const struct command *command, size_t count)
     return false;
 }
 
+static enum status print_version(void)
+{
+    puts("mapctl " HOLDLINE_VERSION);
+    return STATUS_GOOD;
+}
+
 static enum status run_named(struct line *line, int argc, char **argv)
 {
     static const struct option_row NONE[] = { { 0 } };
@@ -203,9 +216,12 @@ static enum status run_named(struct line *line, int argc, char **argv)
         complain("there is no command %s", argv[0]);
         return STATUS_USAGE;
     }
+    line->command = command;
     arguments->options = command->options ? command->options : NONE;
     if (!read_options(line, argc, argv, arguments->options))
         return STATUS_USAGE;
+    if (line->version)
+        return print_version();
     if (line->help) {
         help_print(command);
         return STATUS_GOOD;
@@ -225,7 +241,9 @@ enum status command_line_run(int argc, char **argv)
     enum status status = STATUS_USAGE;
 
     if (read_options(&line, argc, argv, NULL)) {
-        if (optind < argc) {
+        if (line.version) {
+            status = print_version();
+        } else if (optind < argc) {
             status = run_named(&line, argc - optind, argv + optind);
         } else if (line.help) {
             help_print(NULL);
@@ -234,7 +252,9 @@ enum status command_line_run(int argc, char **argv)
             complain("no command is given");
         }
     }
-    if (status == STATUS_USAGE)
+    if (status == STATUS_USAGE && line.command != NULL)
+        fprintf(stderr, "mapctl help %s says how it is used.\n", line.command->name);
+    else if (status == STATUS_USAGE)
         fputs("mapctl help, and mapctl help COMMAND, say how it is used.\n", stderr);
     if (!output_finish() && status == STATUS_GOOD)
         status = STATUS_BAD;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* holdline-mapperd: keeps the mapping data of PostgreSQL in LMDB and answers from it. */
 #include "common/log.h"
+#include "common/version.h"
 #include "mapperd/options.h"
 #include "mapperd/server.h"
 
@@ -10,11 +11,19 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+enum { USAGE = 2 }; /* exit status */
+
 static void print_usage(FILE *out)
 {
-    fputs("Usage: holdline-mapperd --config FILE\n"
+    fputs("Usage: holdline-mapperd --config FILE    answer until TERM or INT\n"
           "       holdline-mapperd --config FILE --check-config\n"
-          "       holdline-mapperd --help-config\n",
+          "                                         say what is wrong with FILE\n"
+          "       holdline-mapperd --help-config    every option of FILE\n"
+          "       holdline-mapperd --help-man       the same as a man page\n"
+          "       holdline-mapperd --version        which build this is\n"
+          "\n"
+          "Exit status: 0 stopped by a signal, or FILE is good; 1 failed, or FILE is not;\n"
+          "2 wrong usage.\n",
           out);
 }
 
@@ -62,6 +71,8 @@ int main(int argc, char **argv)
         { "config", required_argument, NULL, 'c' },
         { "check-config", no_argument, NULL, 'k' },
         { "help-config", no_argument, NULL, 'o' },
+        { "help-man", no_argument, NULL, 'm' },
+        { "version", no_argument, NULL, 'v' },
         { "help", no_argument, NULL, 'h' },
         { NULL, 0, NULL, 0 },
     };
@@ -78,17 +89,23 @@ int main(int argc, char **argv)
         case 'o':
             options_print_help(stdout);
             return EXIT_SUCCESS;
+        case 'm':
+            options_print_man(stdout);
+            return EXIT_SUCCESS;
+        case 'v':
+            puts("holdline-mapperd " HOLDLINE_VERSION);
+            return EXIT_SUCCESS;
         case 'h':
             print_usage(stdout);
             return EXIT_SUCCESS;
         default:
             print_usage(stderr);
-            return EXIT_FAILURE;
+            return USAGE;
         }
     }
     if (path == NULL || optind != argc) {
         print_usage(stderr);
-        return EXIT_FAILURE;
+        return USAGE;
     }
     return only_check ? check(path) : run(path);
 }

@@ -19,6 +19,13 @@ void options_print_help(FILE *out)
     config_print_help(out, SPECS, SPEC_COUNT);
 }
 
+void options_print_man(FILE *out)
+{
+    config_print_man(out, "holdline-mapperd",
+                     "keeps Holdline's mapping data in LMDB and answers from it", SPECS,
+                     SPEC_COUNT);
+}
+
 static enum error read_mode(const struct config_file *file, uint32_t *mode)
 {
     char *end;

@@ -31,6 +31,7 @@ struct options {
 /* ERROR_CONFIG: every complaint is on standard error. Freed with options_free(). */
 enum error options_read(const char *path, struct options *options) MUST_CHECK;
 void options_free(struct options *options);
-void options_print_help(FILE *out);
+void options_print_help(FILE *out); /* --help-config */
+void options_print_man(FILE *out);  /* --help-man */
 
 #endif

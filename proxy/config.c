@@ -23,6 +23,13 @@ void config_print_options(FILE *out)
     config_print_help(out, specs, SPEC_COUNT);
 }
 
+void config_print_page(FILE *out)
+{
+    config_print_man(out, "holdline-proxy",
+                     "SIP proxy and registrar for phones that are known by their certificate",
+                     specs, SPEC_COUNT);
+}
+
 const char *config_keep_text(struct config *config, const char *text)
 {
     return arena_copy(&config->arena, slice_of(text)).data;

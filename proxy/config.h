@@ -232,7 +232,8 @@ const struct config_trusted_peer *config_trusted_peer_of(const struct config *co
 bool config_trusted_peer_asserts(const struct config_trusted_peer *trusted,
                                  const struct identity *identity, bool foreign);
 
-/* --help-config. */
+/* --help-config, --help-man. */
 void config_print_options(FILE *out);
+void config_print_page(FILE *out);
 
 #endif

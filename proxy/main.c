@@ -5,6 +5,7 @@
 #include "common/mem.h"
 #include "common/random.h"
 #include "common/reason.h"
+#include "common/version.h"
 #include "proxy/authorization/call_rates.h"
 #include "proxy/authorization/dialog_token.h"
 #include "proxy/config.h"
@@ -46,10 +47,16 @@ struct proxy {
 
 static void print_usage(FILE *out)
 {
-    fputs("Usage: holdline-proxy --config FILE\n"
+    fputs("Usage: holdline-proxy --config FILE    serve until TERM or INT\n"
           "       holdline-proxy --config FILE --check-config\n"
-          "       holdline-proxy --help-config\n"
-          "       holdline-proxy --help-reasons\n",
+          "                                       say what is wrong with FILE\n"
+          "       holdline-proxy --help-config    every option of FILE\n"
+          "       holdline-proxy --help-man       the same as a man page\n"
+          "       holdline-proxy --help-reasons   why requests are refused, and what to do\n"
+          "       holdline-proxy --version        which build this is\n"
+          "\n"
+          "Exit status: 0 stopped by a signal, or FILE is good; 1 failed, or FILE is not;\n"
+          "2 wrong usage.\n",
           out);
 }
 
@@ -410,12 +417,22 @@ static int run(struct config *config)
 
 int main(int argc, char **argv)
 {
-    enum { OPTION_CONFIG = 1, OPTION_CHECK, OPTION_HELP_CONFIG, OPTION_HELP_REASONS, OPTION_HELP };
+    enum {
+        OPTION_CONFIG = 1,
+        OPTION_CHECK,
+        OPTION_HELP_CONFIG,
+        OPTION_HELP_MAN,
+        OPTION_HELP_REASONS,
+        OPTION_VERSION,
+        OPTION_HELP
+    };
     static const struct option options[] = {
         { "config", required_argument, NULL, OPTION_CONFIG },
         { "check-config", no_argument, NULL, OPTION_CHECK },
         { "help-config", no_argument, NULL, OPTION_HELP_CONFIG },
+        { "help-man", no_argument, NULL, OPTION_HELP_MAN },
         { "help-reasons", no_argument, NULL, OPTION_HELP_REASONS },
+        { "version", no_argument, NULL, OPTION_VERSION },
         { "help", no_argument, NULL, OPTION_HELP },
         { 0 },
     };
@@ -423,7 +440,7 @@ int main(int argc, char **argv)
     bool check = false;
     struct config *config;
 
-    for (int o; (o = getopt_long(argc, argv, "", options, NULL)) != -1;) {
+    for (int o; (o = getopt_long(argc, argv, "h", options, NULL)) != -1;) {
         switch (o) {
         case OPTION_CONFIG:
             path = optarg;
@@ -434,10 +451,17 @@ int main(int argc, char **argv)
         case OPTION_HELP_CONFIG:
             config_print_options(stdout);
             return EXIT_SUCCESS;
+        case OPTION_HELP_MAN:
+            config_print_page(stdout);
+            return EXIT_SUCCESS;
+        case OPTION_VERSION:
+            puts("holdline-proxy " HOLDLINE_VERSION);
+            return EXIT_SUCCESS;
         case OPTION_HELP_REASONS:
             reason_print_all(stdout);
             return EXIT_SUCCESS;
         case OPTION_HELP:
+        case 'h':
             print_usage(stdout);
             return EXIT_SUCCESS;
         default:

@@ -132,8 +132,12 @@ def test_check_of_unknown_and_disabled(lab, phone):
     cn, user = phone
     status, out, _ = mapctl(lab, "check", "device", "0004F2FFFFFF", user, "INVITE", "b@example.org")
     assert status == BAD and "reason: device-unknown: " in out
+    assert "what to do: INSERT INTO cn_mapping " in out
+    status, out, _ = mapctl(lab, "check", "device", "Desk 4", user, "INVITE", "b@example.org")
+    assert status == BAD and "what to do: This CN is no MAC address" in out
     status, out, _ = mapctl(lab, "check", "nostore", cn, user, "INVITE", "b@example.org")
     assert status == BAD and "reason: device-unknown: " in out
+    assert "what to do: The database has no such trust store" in out
     sql(lab, "UPDATE sip_user SET state = 'disabled' WHERE identity = %s", user)
     wait_until(
         lambda: "reason: user-disabled: "
@@ -242,6 +246,11 @@ def test_T10_hostile_arguments_are_data(lab):
 def test_wrong_usage_ends_with_2_and_says_what(lab, arguments, text):
     status, out, err = mapctl(lab, *arguments)
     assert status == USAGE and out == "" and text in err
+
+
+def test_wrong_usage_names_the_help_of_its_command(lab):
+    assert "\nmapctl help check says how " in mapctl(lab, "check", "x")[2]
+    assert "\nmapctl help, and mapctl help COMMAND, say how " in mapctl(lab, "nothing")[2]
 
 
 def test_help_lists_every_command_and_the_exit_statuses(lab):

@@ -369,7 +369,7 @@ static void test_help_and_man_page_name_every_option(void **state)
     config_print_help(out, specs, SPEC_COUNT);
     fclose(out);
     out = open_memstream(&roff, &roff_size);
-    config_print_roff(out, specs, SPEC_COUNT);
+    config_print_man(out, "holdline-test", "tests", specs, SPEC_COUNT);
     fclose(out);
     for (size_t i = 0; i < SPEC_COUNT; i++) {
         assert_non_null(strstr(help, specs[i].name));
@@ -379,6 +379,7 @@ static void test_help_and_man_page_name_every_option(void **state)
     assert_non_null(strstr(help, "(number from 1 to 64; default 2; needs a restart)"));
     assert_non_null(strstr(help, "(text of 3 to 64 characters; required; needs a restart)"));
     assert_non_null(strstr(help, "\nlistener NAME { … }"));
+    assert_non_null(strstr(roff, ".TH holdline-test 8\n.SH NAME\nholdline\\-test \\- tests\n"));
     assert_non_null(strstr(roff, "\n\\&.pem files \\- with \\e in them.\n"));
     free(help);
     free(roff);
