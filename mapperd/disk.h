@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* Error numbers of a full disk: LMDB's, the journal's and the system's are asked alike. Any thread.
+ */
 #ifndef HOLDLINE_MAPPERD_DISK_H
 #define HOLDLINE_MAPPERD_DISK_H
 

@@ -28,10 +28,12 @@ static bool is_list(const char *keyword)
            strcmp(keyword, "port") == 0;
 }
 
+/* With a name for pg_stat_activity, which the options' own one overrides. */
 static PGconn *connect_rotated(const PQconninfoOption *options, unsigned turn)
 {
-    const char *keywords[OPTIONS_MAX + 1], *values[OPTIONS_MAX + 1];
-    size_t count = 0, offsets[OPTIONS_MAX];
+    const char *keywords[OPTIONS_MAX + 1] = { "fallback_application_name" };
+    const char *values[OPTIONS_MAX + 1] = { "holdline-mapperd" };
+    size_t count = 1, offsets[OPTIONS_MAX] = { SIZE_MAX };
     struct buffer text;
     buffer_init(&text, 0);
     for (const PQconninfoOption *o = options; o->keyword != NULL && count < OPTIONS_MAX; o++) {
@@ -56,7 +58,7 @@ static PGconn *connect_rotated(const PQconninfoOption *options, unsigned turn)
 
 PGconn *hosts_connect(const char *conninfo, unsigned turn)
 {
-    PQconninfoOption *options = turn > 0 ? PQconninfoParse(conninfo, NULL) : NULL;
+    PQconninfoOption *options = PQconninfoParse(conninfo, NULL);
     /* A text that can't be read: libpq's own message says why. */
     if (options == NULL)
         return PQconnectStart(conninfo);

@@ -13,7 +13,8 @@
 /* The words of a list with commas, from the one at `turn` (modulo their number) on, with the NUL.
  */
 void hosts_rotate(struct buffer *out, struct slice list, unsigned turn);
-/* PQconnectStart() with host, hostaddr and port from `turn` on; NULL: no memory. */
+/* PQconnectStart() with host, hostaddr and port from `turn` on, as application holdline-mapperd if
+ * `conninfo` names none; PQfinish() ends it. NULL: no memory. */
 PGconn *hosts_connect(const char *conninfo, unsigned turn);
 
 #endif

@@ -196,11 +196,6 @@ uint64_t meta_position_xmax(struct slice text)
     return take_xid(&text);
 }
 
-enum error meta_copy_position(struct meta *to, const struct meta *from)
-{
-    return meta_set_position(to, slice_of(from->position));
-}
-
 uint64_t meta_proof_age_ms(const struct meta_proof *proof, const char *boot_id,
                            uint64_t now_unix_ms, uint64_t now_boot_ms)
 {

@@ -54,7 +54,6 @@ enum error meta_set_position(struct meta *meta, struct slice text)
 enum error meta_rewound_position(const struct meta *meta, uint64_t xmax,
                                  struct buffer *out) MUST_CHECK;
 uint64_t meta_position_xmax(struct slice text); /* 0: it does not read as a position */
-enum error meta_copy_position(struct meta *to, const struct meta *from) MUST_CHECK;
 
 /* Age in ms of the proof at this moment; UINT64_MAX = unknown: another boot, a clock gone back, or
  * no proof. */

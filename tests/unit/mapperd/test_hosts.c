@@ -46,6 +46,15 @@ static void test_hosts_addresses_and_ports_turn_together(void **state)
     assert_non_null(strstr(PQerrorMessage(c), "/nowhere/a/.s.PGSQL.1"));
     assert_true(strstr(PQerrorMessage(c), "/nowhere/b") < strstr(PQerrorMessage(c), "/nowhere/a"));
     PQfinish(c);
+    c = hosts_connect("host=/nowhere/a application_name=mine", 0);
+    PQconninfoOption *options = PQconninfo(c);
+    for (PQconninfoOption *o = options; o->keyword != NULL; o++)
+        if (strcmp(o->keyword, "application_name") == 0)
+            assert_string_equal(o->val, "mine");
+        else if (strcmp(o->keyword, "fallback_application_name") == 0)
+            assert_string_equal(o->val, "holdline-mapperd");
+    PQconninfoFree(options);
+    PQfinish(c);
     c = hosts_connect("no such = option", 1);
     assert_int_equal(PQstatus(c), CONNECTION_BAD);
     PQfinish(c);
