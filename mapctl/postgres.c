@@ -25,16 +25,33 @@ static bool detail_is_a_key(const char *state)
     return state != NULL && (strcmp(state, FOREIGN_KEY) == 0 || strcmp(state, UNIQUE) == 0);
 }
 
+/* What to do, where the server itself has no hint. */
+static const char *our_hint(const char *state, const char *message)
+{
+    static const char DENIED[] = "42501", NO_TABLE[] = "42P01", NO_FUNCTION[] = "42883";
+
+    if (state == NULL)
+        return NULL;
+    if (strcmp(state, NO_TABLE) == 0 || strcmp(state, NO_FUNCTION) == 0)
+        return "is it the right database? If so: mapctl migrate";
+    /* Row security, which has the same state, says what it means. */
+    if (strcmp(state, DENIED) == 0 && strncmp(message, "permission denied", 17) == 0)
+        return "it takes a role that has holdline_admin";
+    return NULL;
+}
+
 void postgres_complain(PGconn *connection, const PGresult *result, const char *what)
 {
     const char *message = PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
     const char *hint = PQresultErrorField(result, PG_DIAG_MESSAGE_HINT);
-    const char *detail = detail_is_a_key(PQresultErrorField(result, PG_DIAG_SQLSTATE))
-                             ? PQresultErrorField(result, PG_DIAG_MESSAGE_DETAIL)
-                             : NULL;
+    const char *state = PQresultErrorField(result, PG_DIAG_SQLSTATE);
+    const char *detail =
+        detail_is_a_key(state) ? PQresultErrorField(result, PG_DIAG_MESSAGE_DETAIL) : NULL;
 
     if (message == NULL)
         message = PQerrorMessage(connection);
+    if (hint == NULL)
+        hint = our_hint(state, message);
     complain("%s: %.*s%s%s%s%s", what, (int)strcspn(message, "\n"), message, detail ? "; " : "",
              detail ? detail : "", hint ? "; " : "", hint ? hint : "");
 }

@@ -18,6 +18,23 @@ def test_links_between_pages_lead_somewhere():
             assert (page.parent / link).exists(), f"{page.name}: {link}"
 
 
+def anchor(heading):
+    """As GitHub makes it."""
+    return re.sub(r"[^\w\- ]", "", heading.lower()).strip().replace(" ", "-")
+
+
+def test_links_into_pages_name_a_heading_there():
+    pages = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+    headings = {
+        page: {anchor(h) for h in re.findall(r"^#+ (.*)$", page.read_text(), re.MULTILINE)}
+        for page in pages
+    }
+    for page in pages:
+        for link, name in re.findall(r"\]\(([^)#:]*)#([^)]*)\)", page.read_text()):
+            there = (page.parent / link).resolve() if link else page
+            assert name in headings[there], f"{page.name}: {link}#{name}"
+
+
 def test_the_readme_leads_to_every_page():
     text = (ROOT / "README.md").read_text()
     missing = [p.name for p in (ROOT / "docs").glob("*.md") if f"docs/{p.name}" not in text]

@@ -253,6 +253,14 @@ def test_wrong_usage_names_the_help_of_its_command(lab):
     assert "\nmapctl help, and mapctl help COMMAND, say how " in mapctl(lab, "nothing")[2]
 
 
+def test_the_wrong_database_or_role_is_told_what_to_do(lab):
+    for line in [["history", "0004F2000001"], ["unmapped"], ["export"]]:
+        status, _, err = mapctl(lab, *line, PGDATABASE="postgres")
+        assert status == BAD and "; is it the right database? If so: mapctl migrate\n" in err
+    status, _, err = mapctl(lab, "history", "0004F2000001", PGUSER="holdline_mapperd")
+    assert status == BAD and "; it takes a role that has holdline_admin\n" in err
+
+
 def test_help_lists_every_command_and_the_exit_statuses(lab):
     status, out, err = mapctl(lab, "--help")
     assert (status, err) == (GOOD, "")
