@@ -338,9 +338,12 @@ static bool explained(const struct answers *a, struct slice line)
 }
 
 /* What the table of reasons says of a device that is not known, an INSERT, is refused where the
- * store or the CN can't be. */
-static const char *remedy(const struct answers *a, const struct decision *d)
+ * store or the CN can't be; and no rule makes us the registrar of a domain that is not ours. */
+static const char *remedy(const struct question *q, const struct answers *a,
+                          const struct decision *d)
 {
+    if (q->registers && explained(a, SLICE("target state=foreign")))
+        return "We register for domains of ours alone: INSERT INTO domain (name), if it is one";
     if (d->reason == REASON_DEVICE_UNKNOWN && explained(a, SLICE("store state=none cn_form=none")))
         return "The database has no such trust store: SELECT name FROM trust_store lists them";
     if (d->reason == REASON_DEVICE_UNKNOWN && explained(a, SLICE("peer state=unknown cn=")))
@@ -359,7 +362,7 @@ static void print_answer(const struct question *q, const struct answers *a,
                                                    : "denied");
     printf("reason: %s: %s\n", reason_name(d->reason), reason_text(d->reason));
     if (d->effect != EFFECT_ALLOW)
-        printf("what to do: %s\n", remedy(a, d));
+        printf("what to do: %s\n", remedy(q, a, d));
     if (d->rule_id != 0)
         printf("rule: %" PRIu64 "\n", d->rule_id);
     if (q->presumed)
@@ -409,8 +412,7 @@ static void output_answer(const struct question *q, const struct answers *a,
     output_set(document, "challenged", json_boolean(d->effect == EFFECT_CHALLENGE));
     output_set(document, "reason", output_text(slice_of(reason_name(d->reason))));
     output_set(document, "text", output_text(slice_of(reason_text(d->reason))));
-    output_set(document, "what_to_do",
-               output_text_or_null(allowed ? NULL : remedy(a, d)));
+    output_set(document, "what_to_do", output_text_or_null(allowed ? NULL : remedy(q, a, d)));
     output_set(document, "rule", d->rule_id ? json_integer((json_int_t)d->rule_id) : json_null());
     if (q->presumed)
         output_append(unseen, output_text(SLICE(BLOCKED)));

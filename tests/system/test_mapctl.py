@@ -138,6 +138,12 @@ def test_check_of_unknown_and_disabled(lab, phone):
     status, out, _ = mapctl(lab, "check", "nostore", cn, user, "INVITE", "b@example.org")
     assert status == BAD and "reason: device-unknown: " in out
     assert "what to do: The database has no such trust store" in out
+    away = f"{unique()}@nowhere.example"
+    sql(lab, "INSERT INTO cn_mapping (cn, identity) VALUES (%s, %s)", cn, away)
+    wait_until(
+        lambda: "what to do: We register for domains of ours alone: INSERT INTO domain"
+        in mapctl(lab, "check", "device", cn, away, "REGISTER", away)[1]
+    )
     sql(lab, "UPDATE sip_user SET state = 'disabled' WHERE identity = %s", user)
     wait_until(
         lambda: "reason: user-disabled: "
