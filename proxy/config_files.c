@@ -34,7 +34,7 @@ static bool read_fully(int fd, char *out, size_t size)
     return true;
 }
 
-enum error config_append_file(struct pem_text *text, const char *path)
+static enum error append(struct pem_text *text, const char *path, mode_t *mode)
 {
     struct stat st;
     enum error e = ERROR_SYSTEM;
@@ -60,11 +60,18 @@ enum error config_append_file(struct pem_text *text, const char *path)
     data[whole++] = '\n';
     config_forget(text);
     *text = (struct pem_text){ data, whole };
+    *mode = st.st_mode;
     e = ERROR_NONE;
 out:
     if (fd >= 0)
         close(fd);
     return e;
+}
+
+enum error config_append_file(struct pem_text *text, const char *path)
+{
+    mode_t mode;
+    return append(text, path, &mode);
 }
 
 struct slice config_pem_slice(const struct pem_text *text)
@@ -79,4 +86,17 @@ enum error config_complain_of_file(const struct config_file *file, const struct 
         return config_complain(file, s, option, "%s: %s; name a readable PEM file", path,
                                strerror(errno));
     return e;
+}
+
+enum error config_read_key(const struct config_file *file, const struct config_section *s,
+                           const char *option, const char *path, struct pem_text *text)
+{
+    mode_t mode;
+    enum error e = append(text, path, &mode);
+    if (e == ERROR_NONE && mode & S_IRWXO) {
+        config_forget(text);
+        return config_complain(file, s, option, "%s is open to everybody; write: chmod o= %s", path,
+                               path);
+    }
+    return config_complain_of_file(file, s, option, path, e);
 }

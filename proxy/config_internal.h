@@ -43,6 +43,9 @@ struct slice config_pem_slice(const struct pem_text *text);
 /* For what config_append_file() gave: complains when it is the file's fault. */
 enum error config_complain_of_file(const struct config_file *file, const struct config_section *s,
                                    const char *option, const char *path, enum error e);
+/* A private key, which must not be open to everybody. */
+enum error config_read_key(const struct config_file *file, const struct config_section *s,
+                           const char *option, const char *path, struct pem_text *text) MUST_CHECK;
 
 /* The CRLs of a section trust_store, whose anchors are `pem`; a store without any is left out. */
 enum error config_read_crl_store(struct config *config, const struct config_file *file,

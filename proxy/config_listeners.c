@@ -94,11 +94,14 @@ struct own_files {
     size_t count;
 };
 
-static enum error read_own_file(const struct config_file *file, const struct config_section *s,
-                                const char *option, size_t index, struct pem_text *text)
+static enum error read_pair(const struct config_file *file, const struct config_section *s,
+                            size_t index, struct own_files *own)
 {
-    const char *path = config_section_list_at(s, option, index);
-    return config_complain_of_file(file, s, option, path, config_append_file(text, path));
+    const char *certificate = config_section_list_at(s, "certificate", index);
+    const char *key = config_section_list_at(s, "key", index);
+    enum error e = config_append_file(&own->certificates[index], certificate);
+    e = config_complain_of_file(file, s, "certificate", certificate, e);
+    return config_worse(e, config_read_key(file, s, "key", key, &own->keys[index]));
 }
 
 static enum error read_own(const struct config_file *file, const struct config_section *s,
@@ -116,8 +119,7 @@ static enum error read_own(const struct config_file *file, const struct config_s
                                keys, certificates);
     for (; own->count < keys; own->count++) {
         size_t i = own->count;
-        e = config_worse(e, read_own_file(file, s, "certificate", i, &own->certificates[i]));
-        e = config_worse(e, read_own_file(file, s, "key", i, &own->keys[i]));
+        e = config_worse(e, read_pair(file, s, i, own));
         own->specs[i] = (struct tls_own_spec){ config_pem_slice(&own->certificates[i]),
                                                config_pem_slice(&own->keys[i]) };
     }

@@ -129,13 +129,6 @@ static enum error build_clients(const struct config *c, const struct config_file
     return check_overlap(file, s, route->tls[0]);
 }
 
-static enum error read_file(const struct config_file *file, const struct config_section *s,
-                            const char *option, struct pem_text *text)
-{
-    const char *path = config_section_text(s, option);
-    return config_complain_of_file(file, s, option, path, config_append_file(text, path));
-}
-
 static enum error read_own(const struct config_file *file, const struct config_section *s,
                            struct pem_text *certificate, struct pem_text *key)
 {
@@ -145,8 +138,10 @@ static enum error read_own(const struct config_file *file, const struct config_s
                                "certificate and key go together; name PEM files");
     if (!has_certificate)
         return ERROR_NONE;
-    enum error e = read_file(file, s, "certificate", certificate);
-    return config_worse(e, read_file(file, s, "key", key));
+    const char *path = config_section_text(s, "certificate");
+    enum error e = config_append_file(certificate, path);
+    e = config_complain_of_file(file, s, "certificate", path, e);
+    return config_worse(e, config_read_key(file, s, "key", config_section_text(s, "key"), key));
 }
 
 static enum error read_context(const struct config *c, const struct config_file *file,

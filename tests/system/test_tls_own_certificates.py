@@ -108,3 +108,15 @@ def test_F12_a_reload_exchanges_them_and_closes_nothing(own_lab):
         assert f"{FILES[2]}.pem: the key cannot be used" in log
         assert shown(lab, NAMES[1]) == serials[FILES[2]]
         assert phone.options().status == 200
+
+
+def test_F12_a_key_that_is_open_to_everybody_is_refused(own_lab):
+    lab, serials = own_lab
+    key = lab.own_folder / f"{FILES[2]}.key"
+    key.chmod(0o644)
+    with pytest.raises(RespError):
+        resp(lab, "RELOAD", program="proxy")
+    assert f"{key} is open to everybody" in lab.log_of("proxy").read_text()
+    assert shown(lab, NAMES[1]) == serials[FILES[2]]
+    key.chmod(0o640)
+    assert resp(lab, "RELOAD", program="proxy") == "OK"
