@@ -31,6 +31,7 @@ static void write_file(const char *name, const char *text)
 {
     FILE *file = fopen(path_of(name), "w");
     assert_non_null(file);
+    assert_int_equal(fchmod(fileno(file), 0600), 0);
     fputs(text, file);
     fclose(file);
 }
@@ -200,6 +201,9 @@ static void test_a_wrong_file_is_named(void **state)
                      "listener tls { address = \"127.0.0.1:0\"\n certificate = \"%1$s/ca.pem\"\n"
                      " key = \"%1$s/server.key\"\n trust_stores = {\"device\"} }\n",
                      "conf", "key cannot be used");
+    assert_int_equal(chmod(path_of("server.key"), 0604), 0);
+    expect_complaint(STORES TLS("\"device\""), "server.key", "open to everybody");
+    assert_int_equal(chmod(path_of("server.key"), 0640), 0);
 }
 
 static void link_in_folder(const char *name, const char *target)
