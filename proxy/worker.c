@@ -359,6 +359,7 @@ static void on_figures(struct timer *timer)
                           memory_order_relaxed);
     atomic_store_explicit(&worker->counters.lookups_waiting, status.lookups, memory_order_relaxed);
     net_status_retry(worker->net);
+    request_layer_look_at_windows(worker->requests);
     if (timer_start(&worker->base.timers, timer, worker->base.now_mono_ms + FIGURES_MS) !=
         ERROR_NONE)
         log_write(LOG_WARNING, "figures-stopped", "out of memory");

@@ -69,6 +69,7 @@ struct request_layer *request_layer_new(const struct request_layer_parts *parts)
     layer->ask = parts->ask;
     layer->registrar = parts->registrar;
     layer->keys = parts->keys;
+    layer->edge_unix_s = UINT64_MAX;
     layer->next_hops = next_hops_new(parts->base->config);
     if (!layer->next_hops) {
         mem_free(layer);
@@ -163,6 +164,28 @@ void request_layer_reloaded(struct request_layer *layer)
         if (request->state == REQUEST_FORWARDED && request_is_invite(request) &&
             request->of_trusted)
             request_recheck(request);
+    }
+}
+
+/* What is being decided again notes its edge when it is permitted. */
+void request_layer_look_at_windows(struct request_layer *layer)
+{
+    uint64_t now_unix_s = layer->base->now_unix_s;
+    struct request *request, *next;
+
+    if (now_unix_s < layer->edge_unix_s)
+        return;
+    layer->edge_unix_s = UINT64_MAX;
+    DL_FOREACH_SAFE(layer->requests, request, next)
+    {
+        uint64_t edge_unix_s = request->authorization.ground.edge_unix_s;
+
+        if (request->state != REQUEST_FORWARDED || !request_is_invite(request))
+            continue;
+        if (edge_unix_s <= now_unix_s)
+            request_recheck(request);
+        else if (edge_unix_s < layer->edge_unix_s)
+            layer->edge_unix_s = edge_unix_s;
     }
 }
 

@@ -105,6 +105,16 @@ static void arm_deadline(struct request *request)
         request_settle_soon(request);
 }
 
+/* An INVITE: it may ring beyond the window that permits it. */
+static void note_edge(const struct request *request)
+{
+    struct request_layer *layer = request->layer;
+    uint64_t edge_unix_s = request->authorization.ground.edge_unix_s;
+
+    if (request_is_invite(request) && edge_unix_s < layer->edge_unix_s)
+        layer->edge_unix_s = edge_unix_s;
+}
+
 void request_become(struct request *request, enum request_state state)
 {
     struct request_layer *layer = request->layer;
@@ -125,6 +135,7 @@ void request_become(struct request *request, enum request_state state)
         break;
     case REQUEST_FORWARDED:
         timer_stop(&layer->base->timers, &request->deadline);
+        note_edge(request);
         break;
     case REQUEST_DONE:
     case REQUEST_REFUSED:

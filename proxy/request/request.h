@@ -25,7 +25,8 @@
  *   stored              -           -           -           DONE      -           -
  *   can't be served     REFUSED     -           REFUSED     REFUSED   -           -
  *   written             -           -           FORWARDED   -         -           -
- *   named by a change   -           stays (1)   -           stays     RECHECKING  stays
+ *   named by a change,
+ *    edge of a window   -           stays (1)   -           stays     RECHECKING  stays
  *   a branch outdated   -           -           -           -         RECHECKING  stays
  *   branches ended      -           -           -           -         DONE (2)    DONE (2)
  *   2xx                 -           -           -           -         DONE        DONE

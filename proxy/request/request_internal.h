@@ -153,6 +153,7 @@ struct request_layer {
     struct own_names names;  /* by which we are meant */
     struct buffer out;       /* where a message is put together before it leaves */
     uint64_t next_group;
+    uint64_t edge_unix_s;      /* no ringing call has one before that; UINT64_MAX: none has any */
     atomic_uint *parked_total; /* of all workers */
     struct device_load *loads;
     struct log_limit limit; /* against floods of lines about refused messages */

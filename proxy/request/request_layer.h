@@ -56,6 +56,10 @@ void request_layer_changed(struct request_layer *layer, uint64_t tag);
 /* peers_trust_anew() was called: ringing calls of who was trusted are decided again. */
 void request_layer_reloaded(struct request_layer *layer);
 
+/* To be called every second or so: what rings beyond the edge of a validity window that bears on it
+ * is decided again, as after a change. */
+void request_layer_look_at_windows(struct request_layer *layer);
+
 /* Keys of dialog tokens, of the same hashes as those before; both outlive the layer. */
 void request_layer_use_keys(struct request_layer *layer, const struct token_keys *keys);
 
