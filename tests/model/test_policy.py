@@ -157,6 +157,7 @@ THIRD += [(b"7 allow device REGISTER domain:x.org - 2000 -",), (b"7 allow corp R
 THIRD += [(b"7 deny * * * - - -", b"8 allow * REGISTER * - - -"), (b"7 allow * REGISTER * 2000 - -", ANY)]
 THIRD += [(b"7 deny * REGISTER * - 2000 -", b"8 allow * REGISTER * - - -"), (b"7 challenge * REGISTER ours - - -",)]
 THIRD += [(b"7 challenge * * * - - -", b"8 allow * REGISTER * - - -"), (b"7 allow * INVITE * - - -",)]
+THIRD += [(b"7 deny * * number:+49 - - -", b"8 allow * REGISTER * - - -")]
 THIRD += [(b"=9,1 7 allow * * * - - -", b"8 allow * REGISTER * - - -"), (b"7 allow * REGISTER number:+49 - - -",)]
 
 

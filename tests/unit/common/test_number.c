@@ -135,12 +135,12 @@ static bool may_begin(const char *user, const struct number_plan *plan, const ch
 static void test_T21_what_might_be_taken_for_a_number_may_begin_as_it(void **state)
 {
     static const char *const like[] = {
-        "+49900",      "+49900,1", "+49900p1",  "+49900;x=1", "+49/900",      "+49%C2%A0900",
-        "+49a900",     "+,49900",  "++49900",   "0900/12",    "0049900%2312", "%20+49900",
-        "_+49900%2C1", "+49900%2", "00+499001", "00+49900p",
+        "+49900",      "+49900,1", "+49900p1", "+49900;x=1", "+49/900",      "+49%C2%A0900",
+        "+49a900",     "+,49900",  "++49900",  "0900/12",    "0049900%2312", "%20+49900",
+        "_+49900%2C1", "+49A900",  "+49900%2", "00+499001",  "00+49900p",
     };
-    static const char *const other[] = { "",    "x+49900", "alice900", "+49",    "+49p90",
-                                         "%2C", "+x",      "9900",     "+4990,1" };
+    static const char *const other[] = { "",    "x+49900", "alice900", "+49",  "+49p90",
+                                         "%2C", "%2",      "X+49900",  "9900", "+4990,1" };
     const struct number_plan plan = { .international = SLICE(NUMBER_INTERNATIONAL),
                                       .national = SLICE("0"),
                                       .country = SLICE("49") };
