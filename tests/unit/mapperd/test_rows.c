@@ -216,6 +216,115 @@ static void test_T55_behind_rules_beyond_the_bound_all_is_denied(void **state)
     }
 }
 
+static void write_group(char *to, size_t size, size_t i)
+{
+    snprintf(to, size, "g%zu", i);
+}
+
+static void write_bad_group(char *to, size_t size, size_t i)
+{
+    snprintf(to, size, i == 1 ? "g %zu" : "g%zu", i);
+}
+
+/* What a row of READ_USER says of the user's state, with so many groups; of the array `cut` octets
+ * are missing. */
+static enum record_state state_of_user(const char *identity, const char *word, size_t groups,
+                                       void (*write)(char *to, size_t size, size_t i), int cut)
+{
+    int size;
+    char *array = make_array(groups, write, &size);
+    PGresult *result = make_large(identity, word, array, size - cut);
+    struct rows_record record;
+    struct record_user user;
+    rows_init(&record);
+    assert_int_equal(rows_user(result, 0, &record), ROWS_PRESENT);
+    assert_int_equal(record_user_read(buffer_slice(&record.value), &user), ERROR_NONE);
+    assert_int_equal(record.skipped > 0, user.state != RECORD_ENABLED && strcmp(word, "disabled"));
+    rows_free(&record);
+    PQclear(result);
+    mem_free(array);
+    return user.state;
+}
+
+/* A group that is left out could be the one whose rule denies. */
+static void test_T55_a_user_whose_row_can_not_be_read_whole_is_disabled(void **state)
+{
+    const char *const alice = "alice@example.org";
+    (void)state;
+    assert_int_equal(state_of_user(alice, "enabled", 0, write_group, 0), RECORD_ENABLED);
+    assert_int_equal(state_of_user(alice, "enabled", RECORD_GROUPS_MAX, write_group, 0),
+                     RECORD_ENABLED);
+    assert_int_equal(state_of_user(alice, "disabled", 1, write_group, 0), RECORD_DISABLED);
+    assert_int_equal(state_of_user(alice, "Enabled", 1, write_group, 0), RECORD_DISABLED);
+    assert_int_equal(state_of_user(alice, "enabled", RECORD_GROUPS_MAX + 1, write_group, 0),
+                     RECORD_DISABLED);
+    assert_int_equal(state_of_user(alice, "enabled", 3, write_bad_group, 0), RECORD_DISABLED);
+    assert_int_equal(state_of_user("Alice@EXAMPLE.org", "enabled", 1, write_group, 0),
+                     RECORD_DISABLED);
+    assert_int_equal(state_of_user(alice, "enabled", 1, write_group, 8), RECORD_DISABLED);
+}
+
+static void write_bad_rule(char *to, size_t size, size_t i)
+{
+    static const char *const RULES[] = { "-5 7 deny what is this", "-5 8 allow what is this",
+                                         "-5 9 permit * * * - - -", "nonsense", "" };
+    snprintf(to, size, "%s", RULES[i]);
+}
+
+/* Left out, a rule that allows takes something away; one that denies would give. */
+static void test_T55_a_rule_that_can_not_be_read_denies_everything_unless_it_allows(void **state)
+{
+    static const struct {
+        int64_t position;
+        const char *text;
+    } WANTED[] = { { -5, "7 deny * * * - - -" },
+                   { -5, "9 deny * * * - - -" },
+                   { 0, "0 deny * * * - - -" },
+                   { 0, "0 deny * * * - - -" } };
+    (void)state;
+    for (int cut = 0; cut < 2; cut++) {
+        int size;
+        size_t read = 0;
+        char *array = make_array(5, write_bad_rule, &size);
+        PGresult *result = make_large("group", "staff", array, cut ? 16 : size);
+        struct rows_record record;
+        struct record_rule rule;
+        rows_init(&record);
+        assert_int_equal(rows_rules(result, 0, &record), ROWS_PRESENT);
+        struct slice rest = buffer_slice(&record.value);
+        for (; record_rule_next(&rest, &rule) == ERROR_NONE; read++) {
+            size_t wanted = cut ? 3 : read;
+            assert_true(slice_equal(rule.text, slice_of(WANTED[wanted].text)));
+            assert_true(rule.position == WANTED[wanted].position);
+            assert_true(rule.number == UINT64_MAX); /* before whatever stands at that position */
+        }
+        assert_int_equal(read, cut ? 1 : 4);
+        rows_free(&record);
+        PQclear(result);
+        mem_free(array);
+    }
+}
+
+/* Large enough for memory of its own, behind which nothing may be read. */
+static void test_T55_an_array_that_is_cut_is_read_to_its_end_and_no_further(void **state)
+{
+    int size;
+    char *array = make_array(300, write_identity, &size);
+    (void)state;
+    for (int left = size; left > size - 60; left--) {
+        PGresult *result = make_large("device", "0004F2000001", array, left);
+        struct rows_record record;
+        struct record_peer peer;
+        rows_init(&record);
+        assert_int_equal(rows_peer(result, 0, &record), ROWS_PRESENT);
+        assert_int_equal(record_peer_read(buffer_slice(&record.value), &peer), ERROR_NONE);
+        assert_true(left == size ? peer.count == 300 : peer.count > 295 && peer.count < 300);
+        rows_free(&record);
+        PQclear(result);
+    }
+    mem_free(array);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -226,6 +335,9 @@ int main(void)
         cmocka_unit_test(test_T55_an_identity_that_is_not_canonical_is_no_identity),
         cmocka_unit_test(test_T55_identities_beyond_the_bound_are_left_out),
         cmocka_unit_test(test_T55_behind_rules_beyond_the_bound_all_is_denied),
+        cmocka_unit_test(test_T55_a_user_whose_row_can_not_be_read_whole_is_disabled),
+        cmocka_unit_test(test_T55_a_rule_that_can_not_be_read_denies_everything_unless_it_allows),
+        cmocka_unit_test(test_T55_an_array_that_is_cut_is_read_to_its_end_and_no_further),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
