@@ -11,6 +11,7 @@ import pytest
 
 from tests.lab.resp import Resp
 from tests.system.lib import cn_of, ready_phone, resp, sql, unique, wait_until
+from tests.system.test_mapperd_bind import Device
 
 
 def connect(lab):
@@ -159,6 +160,25 @@ def test_a_client_that_leaves_with_answers_under_way_takes_nothing_with_it(lab, 
             client.shutdown(socket.SHUT_RDWR)
         client.close()
     assert resp(lab, "PING") == "PONG"
+
+
+@pytest.mark.lab(mapperd_conf={"bind_confirm_ms": 10000, "output_max": 65536})
+def test_T35_answers_that_wait_behind_a_binding_are_bounded_as_those_that_are_not_read(fresh_lab):
+    lab, sent = fresh_lab, 0
+    device = Device(lab)
+    payload = b"x" * 1000
+    request = b"*2\r\n$4\r\nPING\r\n$1000\r\n" + payload + b"\r\n"
+    with Resp(lab.mapperd_socket, timeout_s=30) as client:
+        lab.postgres.pause()
+        client.send(*device.arguments())
+        while sent < 4 << 20 and select.select([], [client.socket], [], 0.5)[1]:
+            client.socket.sendall(request)
+            sent += len(request)
+        lab.postgres.resume()
+        assert sent < 1 << 20
+        assert client.receive()[2] == "OK"
+        for _ in range(sent // len(request)):
+            assert client.receive() == payload.decode()
 
 
 # ---- INFO

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """SUBSCRIBE changed: what is published, in which order, and what a cache may conclude from it."""
+import select
 import signal
+import socket
 import threading
 import time
 
@@ -212,6 +214,28 @@ def test_no_tick_keeps_an_old_yes_alive_across_a_standstill(fresh_lab):
             assert message[1] <= before[1] and message[2].startswith("tick ")
             assert int(message[2].split()[1]) < 1700
         assert message[1] > before[1]
+
+
+def test_no_tick_comes_while_the_database_is_asked_first(fresh_lab):
+    """It hangs, so that mapperd waits for it after the standstill as long as it ever does, a second."""
+    process = fresh_lab.processes["mapperd"]
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
+        client.settimeout(30)
+        client.connect(fresh_lab.mapperd_socket)
+        client.sendall(b"SUBSCRIBE changed\r\n")
+        got = b""
+        while b" tick " not in got:
+            got += client.recv(4096)
+        fresh_lab.postgres.pause()
+        process.send(signal.SIGSTOP)
+        time.sleep(0.4)
+        while select.select([client], [], [], 0)[0]:
+            client.recv(4096)  # of before
+        going_on = time.monotonic()
+        process.send(signal.SIGCONT)
+        assert b" tick " in client.recv(4096)
+        assert time.monotonic() - going_on > 0.99
+        fresh_lab.postgres.resume()
 
 
 @pytest.mark.lab(mapperd_conf={"staleness_bound_ms": 1500})
