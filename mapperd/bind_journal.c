@@ -264,6 +264,24 @@ static struct bind_request *request_of(const struct journal_entry *entry, size_t
     return request;
 }
 
+/* A removal of many takes what stands there at that moment and leaves nothing for what comes later:
+ * a BIND before it, which a lock may keep from being written, must be there first. */
+static bool overtakes(struct journal_reader *reader, const struct journal_entry *entry)
+{
+    struct journal_walk walk;
+    struct slice value;
+    struct record_binding b;
+    bool before = false;
+    if (entry->kind != BIND_REMOVE_ALL && entry->kind != BIND_REMOVE_DEVICE)
+        return false;
+    journal_walk_start(reader, entry->binding.aor, &walk);
+    while (!before && journal_walk_next(&walk, &value))
+        before = record_binding_read(value, &b) == ERROR_NONE &&
+                 record_version_compare(b.version, entry->binding.version) < 0;
+    journal_walk_end(&walk);
+    return before;
+}
+
 bool bind_journal_fill_batch(struct feed *feed)
 {
     struct binder *b = &feed->binder;
@@ -277,6 +295,8 @@ bool bind_journal_fill_batch(struct feed *feed)
         if (journal_entry_read(value, &entry) != ERROR_NONE)
             break; /* it was read before */
         if (!is_held(j, entry.binding.aor)) {
+            if (overtakes(&j->reader, &entry))
+                break; /* until that has left the journal, or a lock holds both */
             struct bind_request *request = request_of(&entry, value.size);
             if (request == NULL)
                 break;

@@ -169,6 +169,38 @@ def test_unbind_is_journalled_too_and_keeps_its_place_in_the_order(fresh_lab):
     assert [len(shown[d]) for d in (device, other, third)] == [1, 2, 0]
 
 
+@pytest.mark.lab(mapperd_conf={"bind_confirm_ms": 500})
+@pytest.mark.parametrize("of", ["all devices", "one device"])
+def test_a_removal_does_not_overtake_a_bind_that_a_lock_keeps_from_being_replayed(fresh_lab, of):
+    lab = fresh_lab
+    device, seen = Device(lab), []
+    held = psycopg2_connect(lab)
+    with held.cursor() as cursor:  # of another writer, who has not ended
+        cursor.execute(
+            "INSERT INTO binding (aor, device_key, instance_key, store, cn, ground, entry, contact, expires_at,"
+            " call_id, cseq, flow, version_ms, version_by) VALUES (%s, %s, 'c:sip:gone@192.0.2.1', 'device', %s,"
+            " 'mapping', %s, 'sip:gone@192.0.2.1', now() + interval '1 hour', 'c', 1, 'f', 1, 1)",
+            (device.aor, device.key, device.cn, device.aor),
+        )
+    lab.postgres.pause()
+    assert device.bind(contact="sip:gone@192.0.2.1")[2] == "OK"
+    assert unbind(device, "*" if of == "all devices" else device.key) == "OK"
+    other = Device.__new__(Device)
+    other.__dict__.update(device.__dict__, aor=f"other-{device.aor}")
+    assert other.bind()[2] == "OK"
+    lab.postgres.resume()
+
+    def replayed():
+        seen.extend(contacts(device))
+        return journal(lab)["bindings_replayed"] >= 1
+
+    wait_until(replayed)  # the lock holds up its address of record and no other
+    held.rollback()
+    held.close()
+    wait_until(lambda: is_empty(lab))
+    assert seen == [] == contacts(device) == rows(lab, device.aor)
+
+
 @pytest.mark.lab(mapperd_conf={"bind_confirm_ms": 100})
 def test_a_replay_never_replaces_what_another_mapperd_wrote_meanwhile(fresh_lab):
     lab = fresh_lab
