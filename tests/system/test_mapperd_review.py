@@ -79,7 +79,7 @@ def lose_numbers(lab):
     back. Leaves mapperd stopped. Gives the last of them."""
     connection = psycopg2_connect(lab)
     connection.autocommit = False
-    # The counter, once a second, would leave a number above them.
+    # The counter, once a second, would leave a number above them; and the WAL writer, see below.
     wait_until(lambda: int(info(lab)["age_ms"]) < 200)
     with connection.cursor() as cursor:
         for _ in range(60):
@@ -94,6 +94,7 @@ def lose_numbers(lab):
     return lost
 
 
+@pytest.mark.lab(postgres_settings={"wal_writer_delay": "10s"})
 def test_T51_a_revocation_under_a_number_given_again_after_a_crash_is_seen(fresh_lab):
     lab = fresh_lab
     for _ in range(5):

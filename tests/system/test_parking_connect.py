@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A permission that goes while its request waits for a connection to be made (T19)."""
+import contextlib
+import os
 import socket
 
 import pytest
@@ -78,12 +80,19 @@ def held_call(lab):
 
 
 def connecting(lab):
-    """Whether a connection to the PBX waits for its first answer."""
+    """Whether a connection of the proxy to the PBX waits for its first answer."""
     port = f"{lab.route_pbx[1]:04X}"
     pid = lab.processes["proxy"].pid
     with open(f"/proc/{pid}/net/tcp", encoding="ascii") as table:
         rows = [line.split() for line in table.readlines()[1:]]
-    return any(row[2].endswith(":" + port) and row[3] == "02" for row in rows)
+    waiting = {f"socket:[{row[9]}]" for row in rows if row[2].endswith(":" + port) and row[3] == "02"}
+    return not waiting.isdisjoint(links_in(f"/proc/{pid}/fd"))
+
+
+def links_in(folder):
+    for name in os.listdir(folder):
+        with contextlib.suppress(FileNotFoundError):  # closed meanwhile
+            yield os.readlink(f"{folder}/{name}")
 
 
 def made(full, lab):
