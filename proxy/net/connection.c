@@ -54,11 +54,6 @@ const char *connection_remote_text(const struct connection *c)
     return c->remote_text;
 }
 
-uint64_t connection_opened_mono_ms(const struct connection *c)
-{
-    return c->opened_mono_ms;
-}
-
 bool connection_is_outbound(const struct connection *c)
 {
     return c->outbound;
@@ -167,7 +162,7 @@ static void enter_checking(struct connection *c)
 static void enter_open(struct connection *c)
 {
     c->opened = true;
-    c->opened_mono_ms = c->received_mono_ms = now_of(c);
+    c->received_mono_ms = now_of(c);
     atomic_fetch_add_explicit(&c->net->base->counters->connections, 1, memory_order_relaxed);
     connection_log_opened(c);
 }

@@ -47,7 +47,6 @@ const struct address *connection_remote(const struct connection *c); /* of the p
 const struct address *
 connection_local(const struct connection *c); /* our end: what Via and Record-Route name */
 const char *connection_remote_text(const struct connection *c); /* "192.0.2.1:40000", for logs */
-uint64_t connection_opened_mono_ms(const struct connection *c);
 bool connection_is_outbound(const struct connection *c);
 /* Adds the fields that every line about a connection has: connection=worker/slot/generation,
  * remote. */

@@ -130,15 +130,6 @@ struct connection *net_find(struct net *net, struct flow flow)
     return slot->connection;
 }
 
-void net_each(struct net *net, void (*each)(void *argument, struct connection *c), void *argument)
-{
-    for (size_t i = 0; i < net->slot_count; i++) {
-        struct connection *c = net->slots[i].connection;
-        if (c && c->state == CONNECTION_OPEN)
-            each(argument, c);
-    }
-}
-
 /* ---- The end of a turn ---- */
 
 void net_mark_dirty(struct net *net, struct connection *c)

@@ -118,9 +118,6 @@ const char *net_advertised_to(const struct net *net, struct flow flow);
 /* The connection of that name while it is open; NULL once it is not, and for another worker's. */
 struct connection *net_find(struct net *net, struct flow flow);
 
-/* For each connection that is open, in order of slots. The callback must not close any. */
-void net_each(struct net *net, void (*each)(void *argument, struct connection *c), void *argument);
-
 /* To be called at the end of a turn, after the run queue is drained: writes what connections were
  * given, frees the dead. True: it put tasks into the run queue; drain it and call again before the
  * loop sleeps. */

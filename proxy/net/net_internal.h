@@ -105,7 +105,6 @@ struct connection {
     bool status_anew;            /* within a reload */
     void *peer;
     uint64_t begun_mono_ms; /* accepted, dialled; CLOSING: since then */
-    uint64_t opened_mono_ms;
     uint64_t received_mono_ms;
     uint64_t message_begun_mono_ms; /* 0: none */
     uint64_t expires_unix_s;        /* the earliest notAfter of its chain; 0: it has none */

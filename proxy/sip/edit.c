@@ -103,11 +103,6 @@ static struct slice make_line(struct edit_list *list, struct slice name, struct 
                        value.data);
 }
 
-void edit_replace(struct edit_list *list, uint32_t at, uint32_t remove, struct slice insert)
-{
-    put(list, at, remove, keep(list, insert), false);
-}
-
 void edit_request_uri(struct edit_list *list, struct slice uri)
 {
     const struct message *m = list->message;

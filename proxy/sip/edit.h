@@ -36,9 +36,6 @@ struct edit_list {
 /* Needs no end: all memory is the message's arena's. */
 void edit_init(struct edit_list *list, struct message *m);
 
-/* The general one: at offset `at`, take out `remove` octets and put `insert` there. */
-void edit_replace(struct edit_list *list, uint32_t at, uint32_t remove, struct slice insert);
-
 void edit_request_uri(struct edit_list *list, struct slice uri);
 /* Max-Forwards one less, or 70 when there is none (16.6 step 3). The message has Max-Forwards above
  * 0. */
