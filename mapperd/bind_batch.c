@@ -246,7 +246,6 @@ enum error bind_batch_send(struct feed *feed, enum bind_cut cut, bool each_secon
         add_step(batch, BIND_STEP_COUNTER);
         add_step(batch, BIND_STEP_PURGE);
     }
-    b->writing = true;
     for (size_t i = 0; e == ERROR_NONE && i < batch->step_count; i++) {
         const struct bind_step *step = &batch->steps[i];
         e = send_step(feed, step);
@@ -500,7 +499,6 @@ static void finish(struct feed *feed)
         if (bind_batch_send(feed, batch->cut + 1, false) != ERROR_NONE)
             binder_go_away(feed, "a batch could not be sent again");
     } else {
-        b->writing = false;
         binder_work(feed);
     }
     kill_point("bind-confirmed");

@@ -141,7 +141,6 @@ enum binder_state {
 struct binder {
     struct database db;
     enum binder_state state;
-    bool writing; /* a batch is under way */
     ev_timer retry, second;
     struct bind_list waiting;
     struct bind_batch batch;

@@ -85,7 +85,6 @@ static void become(struct feed *feed, enum binder_state state)
     assert((ALLOWED[b->state] >> state & 1) != 0);
     b->turn += state == BINDER_AWAY && b->state != BINDER_READY;
     b->state = state;
-    b->writing = false;
     atomic_store(&feed->statistics.bindings, state == BINDER_READY);
     if (state == BINDER_AWAY) {
         ev_timer_set(&b->retry, FEED_RETRY_S, 0.);
@@ -152,7 +151,7 @@ static bool take_waiting(struct feed *feed)
 void binder_work(struct feed *feed)
 {
     struct binder *b = &feed->binder;
-    if (b->state != BINDER_READY || b->db.state != DATABASE_IDLE || b->writing)
+    if (b->state != BINDER_READY || b->db.state != DATABASE_IDLE)
         return;
     bool each_second = !ev_is_active(&b->second);
     bool some = bind_journal_in_use(feed) ? bind_journal_fill_batch(feed) : take_waiting(feed);
@@ -258,7 +257,7 @@ static void on_result(struct database *db, const PGresult *result)
     }
     if (b->state == BINDER_PREPARING)
         prepared(feed);
-    else if (b->writing)
+    else if (b->state == BINDER_READY)
         bind_batch_result(feed, result);
 }
 
